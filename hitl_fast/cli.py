@@ -1,0 +1,42 @@
+"""The command line: one command, a sub-command for each room. Only the room that is asked for is imported."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+
+# name: (module with `configure(parser)` and `run(arguments) -> exit status`, what --help says of it)
+COMMANDS = {
+    "doctor": ("hitl_fast.doctor", "what this machine has, and why not where it has not"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``hitl-fast``; returns the exit status: 0 done, 2 wrong usage or input, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="hitl-fast", description="Make training cost less, and measure it.")
+    parser.add_argument("--version", action="version", version=f"hitl-fast {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    wanted = next((a for a in arguments if not a.startswith("-")), None)
+    for name, (home, line) in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=line, description=line[0].upper() + line[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        if name == wanted:
+            importlib.import_module(home).configure(command)
+    parsed = parser.parse_args(arguments)
+    try:
+        return int(importlib.import_module(COMMANDS[parsed.command][0]).run(parsed))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, OSError, ImportError) as problem:
+        print(f"hitl-fast {parsed.command}: {problem}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Arrows point one way, and ``import hitl_fast`` costs nothing beyond its parts."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("energy", "losses", "preindex", "ratings", "sampling")
+LAZY_HOME = re.compile(r"hitl_(fast|kernels)(\.\w+)+")  # homes of lazily imported names are strings
+HEAVY = ("torch", "numba", "triton", "numpy")
+
+# Who may import whom inside the project. A room may import itself; the core knows nobody.
+MAY_IMPORT = {
+    "hitl_kernels": set(),
+    **{f"hitl_fast.{room}": {"hitl_kernels"} for room in ROOMS},
+    "hitl_fast.experiment": {"hitl_kernels", *(f"hitl_fast.{room}" for room in ROOMS)},
+    "hitl_fast.demo": {"hitl_fast.experiment", *(f"hitl_fast.{room}" for room in ROOMS)},
+    "hitl_fast.doctor": {"hitl_fast.energy"},
+    "hitl_fast.cli": {"hitl_fast.demo", "hitl_fast.doctor", "hitl_fast.experiment"}
+    | {f"hitl_fast.{room}" for room in ROOMS},
+}
+
+
+def part_of(module: str) -> str:
+    """The part of the project that a module belongs to: ``hitl_fast.energy.rapl`` -> ``hitl_fast.energy``."""
+    names = module.split(".")
+    return names[0] if names[0] == "hitl_kernels" else ".".join(names[:2])
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for base, package in ((ROOT, "hitl_fast"), (ROOT / "kernels", "hitl_kernels")):
+        for path in sorted((base / package).rglob("*.py")):
+            name = ".".join(path.relative_to(base).with_suffix("").parts)
+            found.append((name.removesuffix(".__init__"), path))
+    return found
+
+
+def imports_of(name: str, path: Path) -> set[str]:
+    """Every project module that the file imports anywhere, in a function or under TYPE_CHECKING too."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            base = parents[: len(parents) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            # `from . import rapl` imports a module, `from .rapl import Domain` a name: the prefix decides.
+            found |= {f"{origin}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and LAZY_HOME.fullmatch(str(node.value)):
+            found.add(str(node.value))
+    return {module for module in found if module.split(".")[0] in ("hitl_fast", "hitl_kernels")}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), modules(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_arrows_point_one_way(name: str, path: Path) -> None:
+    part = part_of(name)
+    if part in ("hitl_fast", "hitl_fast.__main__"):
+        return  # the package itself binds the public names of every room, and the entry point calls the cli
+    allowed = MAY_IMPORT[part] | {part, "hitl_fast.__version__"}
+    wrong = {module for module in imports_of(name, path) if part_of(module) not in allowed}
+    assert not wrong, f"{name} must not import {sorted(wrong)}"
+
+
+def test_the_rule_sees_a_wrong_arrow(tmp_path: Path) -> None:
+    path = tmp_path / "rapl.py"
+    path.write_text("def f():\n    from ..sampling import tree\n    import hitl_fast.losses\n")
+    assert imports_of("hitl_fast.energy.rapl", path) == {"hitl_fast.sampling.tree", "hitl_fast.losses"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize("statement", ["import hitl_fast", "import hitl_fast.cli"])
+def test_the_package_alone_imports_nothing_heavy(statement: str) -> None:
+    assert not loaded_by(statement) & set(HEAVY)
+
+
+def test_every_public_name_is_found() -> None:
+    import hitl_fast
+
+    for name in hitl_fast.__all__:
+        assert getattr(hitl_fast, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'preindx'"):
+        _ = hitl_fast.preindx
