@@ -1,7 +1,8 @@
 """Every Triton kernel of the project compiles for sm_80 and sm_90 where there is no GPU, and spills nothing.
 
-An operation's ``gpu.py`` declares what to compile: ``KERNELS = {name: (kernel, signature, constexprs)}`` with
-Triton's type names, e.g. ``{"x": "*fp32", "n": "i32", "BLOCK": "constexpr"}`` and ``{"BLOCK": 1024}``.
+An operation's ``gpu.py`` declares what to compile: ``KERNELS = {name: (kernel, signature, constexprs, options)}`` with
+Triton's type names, e.g. ``{"x": "*fp32", "n": "i32", "BLOCK": "constexpr"}``, ``{"BLOCK": 1024}`` and the options of
+its launch, ``enable_fp_fusion`` among them: its default differs between Triton's versions.
 """
 
 import importlib
@@ -44,8 +45,10 @@ def test_kernel_compiles(operation: str, name: str, capability: int, tmp_path: P
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    kernel, signature, constants = importlib.import_module(f"hitl_kernels.{operation}.gpu").KERNELS[name]
-    built = triton.compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", capability, 32))
+    kernels = importlib.import_module(f"hitl_kernels.{operation}.gpu").KERNELS
+    kernel, signature, constants, options = kernels[name]
+    target = GPUTarget("cuda", capability, 32)
+    built = triton.compile(ASTSource(kernel, signature, constants), target=target, options=options)
     cubin = built.asm["cubin"]
     assert cubin[:4] == b"\x7fELF"
     dump = cuobjdump()
