@@ -22,3 +22,8 @@ def compiled_fast(function: Callable[..., Any]) -> Any:
 def compiled_parallel(function: Callable[..., Any]) -> Any:
     """``prange`` over Numba's threads, IEEE arithmetic."""
     return numba.njit(cache=True, nogil=True, parallel=True)(function)
+
+
+def compiled_parallel_fast(function: Callable[..., Any]) -> Any:
+    """``prange`` over Numba's threads, sums inside an iteration may be reassociated."""
+    return numba.njit(cache=True, nogil=True, parallel=True, fastmath=FASTMATH)(function)
