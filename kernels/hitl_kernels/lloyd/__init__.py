@@ -102,7 +102,7 @@ def kmeans_plusplus(x: Source, n_clusters: int, random_state: int | np.random.Ra
 
     >>> x = np.array([[0.0], [1.0], [8.0], [9.0]], dtype=np.float32)
     >>> kmeans_plusplus(x, 2, random_state=0).tolist()
-    [[8.0], [0.0]]
+    [[8.0], [1.0]]
     """
     _check_rows(x)
     n_clusters = _clusters(n_clusters, x)
