@@ -10,18 +10,32 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 # public name: the module that defines it
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {
+    "PreIndexAccumulator": "hitl_fast.preindex",
+    "PreIndexReport": "hitl_fast.preindex",
+    "preindex": "hitl_fast.preindex",
+}
 
-__all__ = ["__version__"]
+__all__ = [
+    "PreIndexAccumulator",
+    "PreIndexReport",
+    "__version__",
+    "preindex",
+]
 
 if TYPE_CHECKING:
-    pass  # the same names again, for type checkers
+    # The same names again, for type checkers.
+    from .preindex import PreIndexAccumulator as PreIndexAccumulator
+    from .preindex import PreIndexReport as PreIndexReport
+    from .preindex import preindex as preindex
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'hitl_fast' has no attribute {name!r}; it has: {', '.join(__all__)}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    home = importlib.import_module(_HOME[name])
+    # A room named like its main function is callable: one object, whoever imported it first.
+    value: object = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
     globals()[name] = value  # found without this function from now on
     return value
 

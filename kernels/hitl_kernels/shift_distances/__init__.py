@@ -18,6 +18,7 @@ __all__ = [
     "ShiftDistances",
     "add_in_order",
     "checked_bins",
+    "pooled_rows",
     "row_histograms",
     "shift_distances",
 ]
@@ -86,17 +87,17 @@ def shift_distances(
     0.0
     """
     rising = checked_bins(bins)
-    if arithmetic not in ARITHMETICS:
-        raise ValueError(f"arithmetic must be one of {', '.join(ARITHMETICS)}, not {arithmetic!r}")
+    corrected = _is_corrected(arithmetic)
     _check_pair(clean, shifted)
-    corrected = arithmetic == "corrected"
     if isinstance(clean, torch.Tensor) and (clean.is_cuda):
         from . import gpu
 
         return ShiftDistances(
             *gpu.shift_distances(clean, cast(torch.Tensor, shifted), rising, corrected, per_row)
         )
-    distances, left_out, counts = cpu.shift_distances(_rows(clean), _rows(shifted), rising, corrected)
+    distances, left_out, counts = cpu.shift_distances(
+        _rows(clean, corrected), _rows(shifted, corrected), rising, corrected
+    )
     if not per_row:
         distances = cpu.add_in_order(np.zeros(distances.shape[1:]), distances)
     if isinstance(clean, torch.Tensor):
@@ -122,7 +123,8 @@ def row_histograms(
     """
     (n_bins,) = checked_bins((bins,))
     _check_pair(rows, rows)
-    return cpu.histograms(_rows(rows), n_bins, arithmetic == "corrected")
+    corrected = _is_corrected(arithmetic)
+    return cpu.histograms(_rows(rows, corrected), n_bins, corrected)
 
 
 def add_in_order(total: Any, distances: Any) -> Any:
@@ -157,6 +159,26 @@ def checked_bins(bins: Sequence[int]) -> tuple[int, ...]:
     return tuple(checked)
 
 
+def pooled_rows(maps: torch.Tensor, *, arithmetic: str = "corrected") -> torch.Tensor:
+    """The (N, C) rows that ``shift_distances`` makes of (N, C, ...) maps, for rows that wait for their partners.
+
+    >>> pooled_rows(torch.arange(8.0).reshape(1, 2, 4))
+    tensor([[1.5000, 5.5000]])
+    """
+    corrected = _is_corrected(arithmetic)
+    if maps.is_cuda:
+        from . import gpu
+
+        return gpu.rows(maps)
+    return torch.from_numpy(_rows(maps, corrected))
+
+
+def _is_corrected(arithmetic: str) -> bool:
+    if arithmetic not in ARITHMETICS:
+        raise ValueError(f"arithmetic must be one of {', '.join(ARITHMETICS)}, not {arithmetic!r}")
+    return arithmetic == "corrected"
+
+
 def _check_pair(clean: object, shifted: object) -> None:
     for name, rows in (("clean", clean), ("shifted", shifted)):
         if isinstance(rows, torch.Tensor):
@@ -187,12 +209,19 @@ def _check_pair(clean: object, shifted: object) -> None:
         raise ValueError(f"clean is on {clean.device} but shifted on {cast(torch.Tensor, shifted).device}")
 
 
-def _rows(values: torch.Tensor | np.ndarray) -> np.ndarray:
+def _rows(values: torch.Tensor | np.ndarray, corrected: bool) -> np.ndarray:
     """Contiguous (R, C) float32 or float64, pooled where there are more dimensions."""
-    tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(values))
-    tensor = tensor.detach()
+    tensor = (
+        values.detach()
+        if isinstance(values, torch.Tensor)
+        else torch.from_numpy(np.ascontiguousarray(values))
+    )
     if tensor.dtype in (torch.float16, torch.bfloat16):
         tensor = tensor.float()
-    if tensor.ndim > 2:
-        tensor = tensor.flatten(2).mean(2)
-    return tensor.contiguous().numpy()
+    if tensor.ndim == 2:
+        return tensor.contiguous().numpy()
+    maps = tensor.flatten(2)
+    if corrected:
+        return maps.mean(2).numpy()
+    # The published code's mean is NumPy's, and its order of summation decides values that lie on an edge.
+    return np.asarray(maps.numpy().mean(2, dtype=maps.numpy().dtype))

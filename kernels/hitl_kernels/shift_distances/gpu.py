@@ -22,7 +22,7 @@ def shift_distances(
     clean: torch.Tensor, shifted: torch.Tensor, bins: tuple[int, ...], corrected: bool, per_row: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """As ``hitl_kernels.shift_distances.shift_distances``, all on the device and without waiting for it."""
-    clean, shifted = _rows(clean), _rows(shifted)
+    clean, shifted = rows(clean), rows(shifted)
     n_rows, width = clean.shape
     finest = bins[-1]
     padded = triton.next_power_of_2(finest)
@@ -69,7 +69,8 @@ def add_in_order(total: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
     return added
 
 
-def _rows(values: torch.Tensor) -> torch.Tensor:
+def rows(values: torch.Tensor) -> torch.Tensor:
+    """Contiguous (R, C) float32 or float64, pooled where there are more dimensions."""
     values = values.detach()
     if values.dtype in (torch.float16, torch.bfloat16):
         pooled = values.flatten(2).mean(2, dtype=torch.float32) if values.ndim > 2 else values.float()

@@ -1,0 +1,211 @@
+"""Two loaders as one stream of paired batches, or a refusal that says where they part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+LABEL_KEYS = ("labels", "label", "targets", "target", "y")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the model is called with: ``model(*args, **kwargs)``."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def map(self, function: Callable[[Any], Any]) -> Inputs:
+        return Inputs(tuple(map(function, self.args)), {k: function(v) for k, v in self.kwargs.items()})
+
+    def values(self) -> list[Any]:
+        return [*self.args, *self.kwargs.values()]
+
+    def to(self, device: torch.device) -> Inputs:
+        return self.map(lambda v: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same samples before and after the shift, with their classes."""
+
+    clean: Inputs
+    shifted: Inputs
+    labels: np.ndarray  # (n,) int64
+
+
+def check_loaders(clean: object, shifted: object) -> None:
+    """Refuse what cannot be paired, before anything is computed.
+
+    Raises:
+        TypeError: not iterable in batches.
+        ValueError: one of them shuffles, their lengths differ, or both are the same iterator.
+    """
+    for name, loader in (("clean", clean), ("shifted", shifted)):
+        if isinstance(loader, Dataset | Tensor | np.ndarray) or not isinstance(loader, Iterable):
+            raise TypeError(
+                f"{name} must yield batches (a DataLoader, or a list of (inputs, labels)), not {type(loader).__name__}"
+            )
+        sampler = _shuffling_sampler(loader)
+        if sampler:
+            raise ValueError(
+                f"{name} shuffles (its sampler is a {sampler}): sample i must be the same in both; use shuffle=False"
+            )
+    if clean is shifted and isinstance(clean, Iterator):
+        raise ValueError("clean and shifted are the same iterator: each would see half of the batches")
+    for unit, length in (("samples", expected_samples), ("batches", _batches)):
+        ours, theirs = length(clean), length(shifted)
+        if ours is not None and theirs is not None and ours != theirs:
+            raise ValueError(f"clean has {ours} {unit} but shifted {theirs}: they must hold the same samples")
+
+
+def expected_samples(loader: object) -> int | None:
+    """Samples of a DataLoader over a sized data set, before any is read."""
+    dataset = getattr(loader, "dataset", None)
+    return len(dataset) if isinstance(dataset, Sized) else None
+
+
+def pairs(clean: Iterable[Any], shifted: Iterable[Any], labels: str | int | None) -> Iterator[Pair]:
+    """The batches of both loaders side by side.
+
+    Raises:
+        ValueError: one ends before the other, batch sizes or labels differ (the position is named), no batch.
+        TypeError: a batch is not (inputs, labels) or a mapping with labels, or labels are not classes.
+    """
+    position = 0
+    ends = object()
+    theirs = iter(shifted)
+    for ours in clean:
+        other = next(theirs, ends)
+        if other is ends:
+            raise ValueError(
+                f"shifted ends after {position} samples, clean does not: they must hold the same samples"
+            )
+        clean_inputs, classes = _split(ours, labels, "clean")
+        shifted_inputs, shifted_classes = _split(other, labels, "shifted")
+        if classes.size != shifted_classes.size:
+            raise ValueError(
+                f"after {position} samples, clean has a batch of {classes.size} but shifted one of "
+                f"{shifted_classes.size}: use the same batch size for both"
+            )
+        differ = np.flatnonzero(classes != shifted_classes)
+        if differ.size:
+            first = differ[0]
+            raise ValueError(
+                f"labels differ at sample {position + first}: {classes[first]} in clean, {shifted_classes[first]} in "
+                f"shifted ({differ.size} of {classes.size} differ in this batch): both must hold the same samples"
+            )
+        position += classes.size
+        yield Pair(clean_inputs, shifted_inputs, classes)
+    if next(theirs, ends) is not ends:
+        raise ValueError(
+            f"clean ends after {position} samples, shifted does not: they must hold the same samples"
+        )
+    if position == 0:
+        raise ValueError("clean and shifted hold no batch")
+
+
+def joined(clean: Inputs, shifted: Inputs, n: int) -> Inputs | None:
+    """One batch of the clean samples and then the shifted ones; None if some input is not a tensor of samples."""
+    ours, theirs = clean.values(), shifted.values()
+    for a, b in zip(ours, theirs, strict=True):
+        if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+            return None
+        if a.ndim == 0 or len(a) != n or a.shape != b.shape or a.dtype != b.dtype:
+            return None
+    both = iter([torch.cat([a, b]) for a, b in zip(ours, theirs, strict=True)])
+    return clean.map(lambda _: next(both))
+
+
+def same(clean: Inputs, shifted: Inputs) -> bool:
+    """Both hold the same values, so that one forward pass serves both."""
+    return all(
+        isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+        for a, b in zip(clean.values(), shifted.values(), strict=True)
+    )
+
+
+def squared_changes(clean: Inputs, shifted: Inputs, n: int) -> np.ndarray | None:
+    """Mean squared change of each sample's floating point inputs, (n,) float64; None where there are none."""
+    total, size = np.zeros(n), 0
+    for a, b in zip(clean.values(), shifted.values(), strict=True):
+        if (
+            isinstance(a, Tensor)
+            and isinstance(b, Tensor)
+            and a.is_floating_point()
+            and a.shape == b.shape
+            and a.ndim
+        ):
+            change = (b.double() - a.double()).reshape(n, -1)
+            total += change.square().sum(1).cpu().numpy()
+            size += change.shape[1]
+    return total / size if size else None
+
+
+def _split(batch: Any, labels: str | int | None, name: str) -> tuple[Inputs, np.ndarray]:
+    if isinstance(batch, Mapping):
+        key = next((k for k in LABEL_KEYS if k in batch), None) if labels is None else labels
+        if key is None or key not in batch:
+            wanted = repr(labels) if labels is not None else f"any of {', '.join(LABEL_KEYS)}"
+            raise TypeError(
+                f"a batch of {name} has the keys {sorted(map(str, batch))}, not {wanted}: name it by labels="
+            )
+        return Inputs((), {str(k): v for k, v in batch.items() if k != key}), _classes(batch[key], name)
+    if isinstance(batch, tuple | list) and len(batch) >= 2:
+        at = len(batch) - 1 if labels is None else labels
+        if not isinstance(at, int) or not -len(batch) <= at < len(batch):
+            raise TypeError(
+                f"a batch of {name} is a {type(batch).__name__} of {len(batch)}: labels={labels!r} is not in it"
+            )
+        at %= len(batch)
+        return Inputs(tuple(v for i, v in enumerate(batch) if i != at), {}), _classes(batch[at], name)
+    raise TypeError(
+        f"a batch of {name} must be (inputs, ..., labels) or a mapping with labels, not {_describe(batch)}: "
+        "PreIndex needs each sample's class"
+    )
+
+
+def _classes(labels: Any, name: str) -> np.ndarray:
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.dtype.kind not in "iub" or array.ndim != 1 or array.size == 0:
+        raise TypeError(
+            f"labels of {name} must be (n,) integer classes, n >= 1, not {array.dtype} of shape {array.shape}"
+        )
+    return array.astype(np.int64)
+
+
+def _describe(batch: Any) -> str:
+    if isinstance(batch, Tensor):
+        return f"a tensor of shape {tuple(batch.shape)}"
+    return f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, Sized) else "")
+
+
+def _shuffling_sampler(loader: object) -> str | None:
+    if not isinstance(loader, DataLoader):
+        return None
+    for sampler in (loader.sampler, getattr(loader.batch_sampler, "sampler", None)):
+        if isinstance(sampler, RandomSampler | WeightedRandomSampler | SubsetRandomSampler) or (
+            isinstance(sampler, DistributedSampler) and sampler.shuffle
+        ):
+            return type(sampler).__name__
+    return None
+
+
+def _batches(loader: object) -> int | None:
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except TypeError:
+        return None

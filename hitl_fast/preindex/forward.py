@@ -1,0 +1,341 @@
+"""A model's forward pass, watched: rows of every layer, the embedding, and the layer that produced the output."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import random
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from hitl_kernels.shift_distances import pooled_rows
+from torch import Tensor, nn
+
+from .batches import Inputs
+
+RowPairs = Callable[[str, Tensor, Tensor], None]
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module itself, where ``torch.compile`` or a data-parallel wrapper stands around it: they hide hooks."""
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while True:
+        if isinstance(model, wrappers):
+            model = model.module
+        elif "_orig_mod" in model._modules:
+            model = model._modules["_orig_mod"]  # type: ignore[assignment]
+        else:
+            return model
+
+
+@contextlib.contextmanager
+def undisturbed(model: nn.Module, device: torch.device, loaders: tuple[object, ...]) -> Iterator[None]:
+    """Evaluation on a device, every layer visible to hooks; afterwards all is as it was, also after an error.
+
+    Restored: each module's train/eval flag, the device of the parameters, PyTorch's switch for the fused
+    Transformer path (which calls no inner module), and the state of every random generator that reading the
+    loaders can advance: torch's (CPU and CUDA), NumPy's, Python's and the loaders' own.
+    """
+    training = {module: module.training for module in model.modules()}
+    home = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), device)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    generators = [g for g in (getattr(loader, "generator", None) for loader in loaders) if g is not None]
+    states = [generator.get_state() for generator in generators]
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    on_cuda = device.type == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    cuda = range(torch.cuda.device_count()) if on_cuda else ()
+    with torch.random.fork_rng(devices=cuda):
+        try:
+            if home != device:
+                model.to(device)
+            model.eval()
+            torch.backends.mha.set_fastpath_enabled(False)
+            with torch.no_grad(), _uncompiled():
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
+            for module, flag in training.items():
+                module.training = flag
+            if home != device:
+                model.to(home)
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
+
+
+def _uncompiled() -> contextlib.AbstractContextManager[None]:
+    """Parts compiled by ``module.compile()`` run as they were written: hooks made later are not in their graphs."""
+    if "torch._dynamo" in sys.modules:
+        return cast("contextlib.AbstractContextManager[None]", torch.compiler.set_stance("force_eager"))
+    return contextlib.nullcontext()
+
+
+class Watch:
+    """Hooks on a model that hand row pairs to ``found`` while a batch goes through it.
+
+    Args:
+        model: unwrapped.
+        embedding: name of the module whose output is the embedding; None: the input of the last nn.Linear to run.
+        corrected: which arithmetic decides how outputs become rows.
+        pooled: mean over positions, or every value a unit.
+        found: called with (layer, clean rows, shifted rows).
+    """
+
+    def __init__(
+        self, model: nn.Module, embedding: str | None, corrected: bool, pooled: bool, found: RowPairs
+    ) -> None:
+        self.model, self.corrected, self.pooled, self.found = model, corrected, pooled, found
+        self.layers = {name: module for name, module in model.named_modules() if _is_layer(module) and name}
+        if not self.layers and not _is_layer(model):
+            raise ValueError(
+                f"{type(model).__name__} has no layer with out_features or out_channels to look at"
+            )
+        if not self.layers:
+            self.layers = {"": model}
+        self.embedding = embedding
+        if embedding is not None:
+            self.embedding_module = _module(model, embedding)
+        self.time_major = _time_major(model)
+        self.skipped: dict[str, str] = {}
+        self.output_layer: str | None = None
+        self.embedding_name: str | None = None
+        self.seconds = 0.0  # spent in hooks
+        self._ran: set[str] = set()
+        self._embeddings: Tensor | None = None
+        self._last_linear: tuple[str, Tensor] | None = None
+        self._calls: list[tuple[str, Callable[[], Tensor | None], tuple[int, ...]]] = []
+        self._waiting: dict[str, list[Tensor]] = {}
+        self._role, self._n = "", 0
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> Watch:
+        try:
+            for name, module in self.layers.items():
+                handle = module.register_forward_hook(self._layer_hook(name), with_kwargs=True)
+                self._handles.append(handle)
+            if self.embedding is not None:
+                handle = self.embedding_module.register_forward_hook(self._embedding_hook, always_call=False)
+                self._handles.append(handle)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def run(self, inputs: Inputs, n: int, role: str) -> tuple[Any, Tensor]:
+        """One forward pass of ``n`` samples (per side): the model's output and the embeddings of all rows.
+
+        ``role`` is "both" for a joined batch (clean first), "same" for one that serves as both sides, "clean" and
+        then "shifted" for two passes.
+        """
+        self._role, self._n = role, n
+        self._embeddings = self._last_linear = None
+        self._calls.clear()
+        if role != "shifted":
+            self._waiting.clear()
+        output = self.model(*inputs.args, **inputs.kwargs)
+        if role == "shifted" and any(self._waiting.values()):
+            name = next(name for name, rows in self._waiting.items() if rows)
+            raise ValueError(f"layer {name!r} ran more often on clean than on shifted data")
+        if self._last_linear is not None:
+            name, entering = self._last_linear
+            self.embedding_name = f"input of {name}" if name else "input"
+            self._embeddings = self._as_embedding(name, None, entering)
+            self._last_linear = None
+        if self._embeddings is None:
+            raise ValueError(
+                "no nn.Linear ran, so there is no default embedding: name a layer by embedding="
+                if self.embedding is None
+                else f"the embedding layer {self.embedding!r} did not run in the forward pass"
+            )
+        return output, self._embeddings
+
+    def find_output_layer(self, logits: Tensor) -> None:
+        """Remember which layer made the logits: the one whose output they are (or view), else the last of that size."""
+        made = ((name, output()) for name, output, _ in reversed(self._calls))
+        itself = next(
+            (n for n, output in made if output is not None and (output is logits or logits._base is output)),
+            None,
+        )
+        alike = (name for name, _, shape in reversed(self._calls) if shape == tuple(logits.shape))
+        self.output_layer = itself if itself is not None else next(alike, None)
+        if self.corrected and self.output_layer is not None:
+            self._waiting.pop(self.output_layer, None)
+
+    def never_ran(self) -> Iterator[str]:
+        """Layers that no forward pass has called."""
+        return (name for name in self.layers if name not in self._ran)
+
+    def _layer_hook(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            start = time.perf_counter()
+            self._see(name, module, args, kwargs, output)
+            self.seconds += time.perf_counter() - start
+
+        return hook
+
+    def _see(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
+    ) -> None:
+        self._ran.add(name)
+        if not isinstance(output, Tensor):
+            self.skipped[name] = f"its output is a {type(output).__name__}, not a tensor"
+            return
+        if self.embedding is None and isinstance(module, nn.Linear):
+            self._last_linear = (name, args[0] if args else kwargs["input"])
+        self._calls.append((name, weakref.ref(output), tuple(output.shape)))
+        if not output.is_floating_point():
+            self.skipped[name] = f"its output holds {output.dtype}, not floating point numbers"
+            return
+        samples = self._by_sample(name, output)
+        if samples is None:
+            self.skipped[name] = (
+                f"its output of shape {tuple(output.shape)} has no dimension of {self._batch} samples"
+            )
+            return
+        if name == self.output_layer and self.corrected:
+            return
+        rows = self._as_rows(module, samples)
+        if self._role == "both":
+            self.found(name, rows[: self._n], rows[self._n :])
+        elif self._role == "same":
+            self.found(name, rows, rows)
+        elif self._role == "clean":
+            # They wait pooled, not as maps, and safe from modules that work in place.
+            self._waiting.setdefault(name, []).append(self._alone(rows))
+        elif not self._waiting.get(name):
+            raise ValueError(f"layer {name!r} ran more often on shifted than on clean data")
+        else:
+            self.found(name, self._waiting[name].pop(0), self._alone(rows))
+
+    @property
+    def _batch(self) -> int:
+        return 2 * self._n if self._role == "both" else self._n
+
+    def _by_sample(self, name: str, output: Tensor) -> Tensor | None:
+        """The output with samples first: (n, ...) or, where positions were folded into the batch, (n, k, ...)."""
+        n = self._batch
+        if output.ndim == 0:
+            return None
+        if output.ndim > 2 and output.shape[1] == n and (name in self.time_major or len(output) != n):
+            return output.transpose(0, 1)
+        if len(output) == n:
+            return output
+        if len(output) % n == 0 and len(output):
+            return output.reshape(n, -1, *output.shape[1:])
+        return None
+
+    def _as_rows(self, module: nn.Module, samples: Tensor) -> Tensor:
+        """(n, units) or (n, units, positions ...) to be pooled, by the arithmetic's rule."""
+        if not self.pooled or samples.ndim <= 2:
+            return samples.flatten(1)
+        if not self.corrected:
+            return samples if samples.ndim == 4 else samples.flatten(1)
+        return samples.movedim(_unit_axis(module, samples.ndim), 1)
+
+    def _alone(self, rows: Tensor) -> Tensor:
+        if rows.ndim <= 2:
+            return rows.clone()
+        return pooled_rows(rows, arithmetic="corrected" if self.corrected else "reference")
+
+    def _as_embedding(self, name: str, module: nn.Module | None, values: Tensor) -> Tensor:
+        """(n, D) float32, pooled over positions like the rows, or every value of a sample."""
+        samples = self._by_sample(name, values)
+        if samples is None:
+            raise ValueError(
+                f"the embedding of shape {tuple(values.shape)} has no dimension of {self._batch} samples"
+            )
+        if self.pooled and self.corrected and samples.ndim > 2:
+            samples = samples.movedim(_unit_axis(module, samples.ndim), 1).flatten(2).float().mean(2)
+        found = samples.flatten(1).float().contiguous()
+        # A module after a named one may work in place; what feeds the last Linear is left alone.
+        return found.clone() if module is not None and found.data_ptr() == values.data_ptr() else found
+
+    def _embedding_hook(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        start = time.perf_counter()
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            kind = output.dtype if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(
+                f"the embedding layer {self.embedding!r} gives {kind}, not a floating point tensor"
+            )
+        self.embedding_name = self.embedding
+        self._embeddings = self._as_embedding(self.embedding or "", module, output)
+        self.seconds += time.perf_counter() - start
+
+
+def logits_of(output: Any, wanted: str | int | Callable[[Any], Any] | None) -> Tensor:
+    """The logits in a model's output: itself, its ``logits``, the first of a tuple, or what ``output=`` picks.
+
+    Raises:
+        TypeError: there is no tensor of floating point numbers at that place.
+    """
+    found = output
+    if callable(wanted):
+        found = wanted(output)
+    elif wanted is not None:
+        try:
+            found = output[wanted]
+        except (KeyError, IndexError, TypeError):
+            found = getattr(output, str(wanted), None)
+    elif isinstance(output, Mapping):
+        found = output.get("logits")
+    elif hasattr(output, "logits"):
+        found = output.logits
+    elif isinstance(output, tuple | list) and output:
+        found = output[0]
+    if not isinstance(found, Tensor) or not found.is_floating_point():
+        held = f" with the keys {sorted(map(str, output))}" if isinstance(output, Mapping) else ""
+        place = "logits in it" if wanted is None else f"logits at output={wanted!r}"
+        raise TypeError(
+            f"the model returns a {type(output).__name__}{held}: no {place}; pick them by output="
+        )
+    return found
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return hasattr(module, "out_features") or hasattr(module, "out_channels")
+
+
+def _module(model: nn.Module, name: str) -> nn.Module:
+    modules = dict(model.named_modules())
+    if name not in modules or not name:
+        near = difflib.get_close_matches(name, modules, n=5, cutoff=0.4) or [n for n in modules if n][-5:]
+        raise ValueError(f"the model has no layer {name!r}; near ones: {', '.join(near)}")
+    module: nn.Module = modules[name]
+    return module
+
+
+def _time_major(model: nn.Module) -> set[str]:
+    """Layers inside attention blocks made with batch_first=False: their outputs are (time, sample, feature)."""
+    parents = [
+        name.rpartition(".")[0]
+        for name, module in model.named_modules()
+        if isinstance(module, nn.MultiheadAttention) and not module.batch_first
+    ]
+    return {
+        name
+        for name, _ in model.named_modules()
+        if any(name == parent or not parent or name.startswith(f"{parent}.") for parent in parents)
+    }
+
+
+def _unit_axis(module: nn.Module | None, ndim: int) -> int:
+    """Where the units stand in an output with samples first: channels second, features last."""
+    if hasattr(module, "out_channels"):
+        # (n, C, ...), or (n, k, C, ...) where k positions were folded into the batch.
+        dimensions = next((d for d in (1, 2, 3) if type(module).__name__.endswith(f"{d}d")), ndim - 2)
+        return 1 if ndim <= dimensions + 2 else 2
+    if module is None or hasattr(module, "out_features") or hasattr(module, "normalized_shape"):
+        return -1
+    # Other modules, for an embedding that is named: maps have channels second, token sequences features last.
+    return 1 if ndim >= 4 or type(module).__name__.endswith("1d") else -1

@@ -1,0 +1,662 @@
+"""``preindex`` on every kind of model and batch, what it leaves alone, and what it refuses."""
+
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+import hitl_fast as hf
+
+N, CLASSES = 30, 3
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def classes(n: int = N) -> Tensor:
+    return torch.arange(n) % CLASSES
+
+
+def samples(*shape: int, n: int = N, seed: int = 0) -> Tensor:
+    """Random samples whose mean tells the class."""
+    noise = torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
+    return noise + classes(n).view(-1, *[1] * len(shape))
+
+
+def batches(x: Tensor, size: int = 10) -> Batches:
+    return list(zip(x.split(size), classes(len(x)).split(size), strict=True))
+
+
+def shift(x: Tensor) -> Tensor:
+    return x + 0.8 * torch.randn(x.shape, generator=torch.Generator().manual_seed(9))
+
+
+def seeded(make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return make()
+
+
+def mlp() -> nn.Module:
+    return seeded(
+        lambda: nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, CLASSES))
+    )
+
+
+def cnn() -> nn.Module:
+    return seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(8, 12, 3, 2), nn.BatchNorm2d(12),
+            nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, CLASSES),
+        )
+    )  # fmt: skip
+
+
+def sequence_cnn() -> nn.Module:
+    return seeded(
+        lambda: nn.Sequential(
+            nn.Conv1d(4, 8, 3), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(8, CLASSES)
+        )
+    )
+
+
+class Encoder(nn.Module):
+    """Tokens (N, T, 8) to logits; inside, samples first or time first."""
+
+    def __init__(self, batch_first: bool) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(8, CLASSES)
+        self.batch_first = batch_first
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.encoder(x if self.batch_first else x.transpose(0, 1))
+        return self.head(hidden[:, 0] if self.batch_first else hidden[0])
+
+
+MODELS = {
+    "mlp": (mlp, (6,), ["0", "2"]),
+    "cnn": (cnn, (1, 9, 9), ["0", "2"]),
+    "conv1d": (sequence_cnn, (4, 11), ["0"]),
+    "encoder": (
+        lambda: seeded(lambda: Encoder(True)), (5, 8),
+        [f"encoder.layers.{i}.linear{j}" for i in (0, 1) for j in (1, 2)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pooling", ["mean", "flatten"])
+@pytest.mark.parametrize("arithmetic", ["corrected", "reference"])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_kind_of_model(name: str, arithmetic: str, pooling: str) -> None:
+    make, shape, layers = MODELS[name]
+    clean = samples(*shape)
+    report = hf.preindex(
+        make(), batches(clean), batches(shift(clean)), arithmetic=arithmetic, pooling=pooling
+    )
+    assert list(report.layers) == layers
+    assert report.samples == N
+    assert report.classes == CLASSES
+    assert 0 < report.distance < np.log(2)
+    assert report.u == report.index == report.distance + report.inverse_ari
+    assert 0 <= report.probe_error <= 1
+    assert report.embedding.startswith("input of ")
+    assert report.input_rms == pytest.approx(0.8, rel=0.1)
+    assert set(report.distances) == {16, 32, 64}
+    mean = np.mean([layer.distances[32]["jensen_shannon"] for layer in report.layers.values()])
+    assert report.distance == pytest.approx(mean)
+    for layer in report.layers.values():
+        assert layer.rows == N
+        assert sum(layer.histogram[0]) == pytest.approx(1)
+
+
+def test_pooling_decides_the_units() -> None:
+    clean = samples(1, 9, 9)
+    units = {
+        (arithmetic, pooling): [
+            layer.units
+            for layer in hf.preindex(
+                cnn(), batches(clean), batches(shift(clean)), arithmetic=arithmetic, pooling=pooling
+            ).layers.values()
+        ]
+        for arithmetic in ("corrected", "reference")
+        for pooling in ("mean", "flatten")
+    }
+    assert units["corrected", "mean"] == units["reference", "mean"] == [8, 12]
+    assert units["corrected", "flatten"] == units["reference", "flatten"] == [8 * 81, 12 * 16]
+
+
+def test_tokens_are_pooled_only_under_corrected() -> None:
+    clean = samples(5, 8)
+    make = MODELS["encoder"][0]
+    corrected = hf.preindex(make(), batches(clean), batches(shift(clean)))
+    reference = hf.preindex(make(), batches(clean), batches(shift(clean)), arithmetic="reference")
+    assert [layer.units for layer in corrected.layers.values()] == [16, 8, 16, 8]
+    assert [layer.units for layer in reference.layers.values()] == [5 * 16, 5 * 8, 5 * 16, 5 * 8]
+
+
+@pytest.mark.parametrize(
+    "tokens", [5, 10, 20]
+)  # 10 samples a batch: as many tokens as samples, and as two batches
+def test_time_first_encoders_give_the_same_rows(tokens: int) -> None:
+    clean = samples(tokens, 8)
+    found = []
+    for batch_first in (True, False):
+        model = seeded(lambda first=batch_first: Encoder(first))
+        found.append(hf.preindex(model, batches(clean), batches(shift(clean))))
+    for name, layer in found[0].layers.items():
+        assert found[1].layers[name].distances[32] == pytest.approx(layer.distances[32], rel=1e-3)
+    assert found[1].accuracy == found[0].accuracy
+
+
+def test_output_layer_is_left_out_by_identity() -> None:
+    """Also with more classes than hidden units, behind a softmax, and under another name than the last."""
+
+    class Early(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.body = nn.Linear(4, 40), nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.body(x).relu()).log_softmax(-1)
+
+    clean = samples(6)
+    report = hf.preindex(seeded(Early), batches(clean), batches(shift(clean)))
+    assert list(report.layers) == ["body"]
+    assert report.skipped == {"head": "made the logits"}
+    reference = hf.preindex(seeded(Early), batches(clean), batches(shift(clean)), arithmetic="reference")
+    assert list(reference.layers) == ["body", "head"]  # rows longer than 3 classes
+
+
+def test_a_layer_called_twice_counts_both_calls_and_one_never_called_is_said() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.turn, self.idle, self.head = nn.Linear(6, 6), nn.Linear(2, 2), nn.Linear(6, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.turn(self.turn(x).relu()))
+
+    clean = samples(6)
+    model = seeded(Twice)
+    report = hf.preindex(model, batches(clean), batches(shift(clean)))
+    assert report.layers["turn"].rows == 2 * N
+    assert report.skipped["idle"] == "never ran in a forward pass"
+    single = hf.PreIndexAccumulator()
+    for x in (lambda v: model.turn(v), lambda v: model.turn(model.turn(v).relu())):
+        with torch.no_grad():
+            single.update("turn", x(clean), x(shift(clean)))
+    expected = single.result()["turn"].distances[32]["jensen_shannon"]
+    assert report.distance == pytest.approx(expected, rel=1e-3)
+
+
+def test_attention_that_is_never_called_says_why() -> None:
+    clean = samples(5, 8)
+    report = hf.preindex(MODELS["encoder"][0](), batches(clean), batches(shift(clean)))
+    assert (
+        report.skipped["encoder.layers.0.self_attn.out_proj"]
+        == "attention uses its weights without calling it"
+    )
+
+
+class Wrapped(nn.Module):
+    def __init__(self, wrap: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.model, self.wrap = mlp(), wrap
+
+    def forward(self, x: Tensor) -> Any:
+        return self.wrap(self.model(x))
+
+
+class Logits:
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+
+
+@pytest.mark.parametrize(
+    ("wrap", "output"),
+    [
+        (lambda z: {"logits": z, "hidden": z[:, :1]}, None),
+        (lambda z: {"scores": z}, "scores"),
+        (lambda z: (z, 3), None),
+        (lambda z: ("text", z), 1),
+        (lambda z: [None, {"deep": z}], lambda out: out[1]["deep"]),
+        (Logits, None),
+        (Logits, "logits"),
+    ],
+)
+def test_where_the_logits_are(wrap: Callable[[Tensor], Any], output: Any) -> None:
+    clean = samples(6)
+    plain = hf.preindex(mlp(), batches(clean), batches(shift(clean)))
+    report = hf.preindex(Wrapped(wrap), batches(clean), batches(shift(clean)), output=output)
+    assert report.accuracy == plain.accuracy
+    assert report.distance == plain.distance
+
+
+@pytest.mark.parametrize(
+    ("wrap", "output", "message"),
+    [
+        (
+            lambda z: {"scores": z},
+            None,
+            r"a dict with the keys \['scores'\]: no logits in it; pick them by output=",
+        ),
+        (lambda z: (z,), 4, "no logits at output=4"),
+        (lambda z: z.argmax(1), None, "returns a Tensor: no logits"),
+        (lambda z: None, "logits", "returns a NoneType: no logits at output='logits'"),
+    ],
+)
+def test_logits_that_are_not_there(wrap: Callable[[Tensor], Any], output: Any, message: str) -> None:
+    clean = samples(6)
+    with pytest.raises(TypeError, match=message):
+        hf.preindex(Wrapped(wrap), batches(clean), batches(clean + 1), output=output)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = mlp()
+
+    def forward(self, first: Tensor, second: Tensor | None = None, scale: float = 1.0) -> Tensor:
+        return self.model(first if second is None else first + second * scale)
+
+
+@pytest.mark.parametrize("kind", ["tuple", "list", "mapping", "named label", "label first", "not a tensor"])
+def test_every_kind_of_batch(kind: str) -> None:
+    clean, y = samples(6), classes()
+    shifted = shift(clean)
+    expected = hf.preindex(TwoInputs(), [(clean, y)], [(shifted, y)])
+    labels: Any = None
+
+    def batch(x: Tensor) -> Any:
+        return {
+            "tuple": (x, torch.zeros_like(x), y),
+            "list": [x, torch.zeros_like(x), y.numpy()],
+            "mapping": {"first": x, "second": torch.zeros_like(x), "labels": y},
+            "named label": {"first": x, "kind": y.tolist()},
+            "label first": (y, x),
+            "not a tensor": {"first": x, "second": torch.zeros_like(x), "scale": 2.0, "y": y.to(torch.uint8)},
+        }[kind]
+
+    if kind == "named label":
+        labels = "kind"
+    if kind == "label first":
+        labels = 0
+    report = hf.preindex(TwoInputs(), [batch(clean)], [batch(shifted)], labels=labels)
+    assert report.distances[32] == pytest.approx(expected.distances[32], rel=1e-3)
+    assert ("in turn" in report.mode) == (kind == "not a tensor")
+
+
+def test_named_embedding_and_its_pooling() -> None:
+    clean = samples(1, 9, 9)
+    corrected = hf.preindex(cnn(), batches(clean), batches(shift(clean)), embedding="2")
+    assert corrected.embedding == "2"
+    flat = hf.preindex(cnn(), batches(clean), batches(shift(clean)), embedding="2", pooling="flatten")
+    assert corrected.distances[16] != flat.distances[16]
+    assert corrected.cka != flat.cka
+
+
+def test_in_place_modules_do_not_reach_into_what_was_kept() -> None:
+    """The ReLU after layer 0 works in place: the embedding must be what layer 0 gave."""
+    clean = samples(6)
+
+    def make(inplace: bool) -> nn.Module:
+        return seeded(lambda: nn.Sequential(nn.Linear(6, 9), nn.ReLU(inplace=inplace), nn.Linear(9, CLASSES)))
+
+    for arithmetic in ("corrected", "reference"):
+        reports = [
+            hf.preindex(make(i), batches(clean), batches(shift(clean)), embedding="0", arithmetic=arithmetic)
+            for i in (True, False)
+        ]
+        assert reports[0].clusters == reports[1].clusters
+        assert reports[0].distances == reports[1].distances
+
+
+def test_autocast_is_respected() -> None:
+    clean = samples(6)
+    seen = []
+    model = mlp()
+    handle = model[0].register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        report = hf.preindex(model, batches(clean), batches(shift(clean)))
+    handle.remove()
+    assert set(seen) == {torch.bfloat16}
+    assert report.distance > 0
+
+
+def test_half_precision_models_work() -> None:
+    clean = samples(6).bfloat16()
+    report = hf.preindex(mlp().bfloat16(), batches(clean), batches(shift(clean.float()).bfloat16()))
+    assert report.distance > 0
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")])
+def test_wrappers_do_not_hide_layers(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    clean = samples(6)
+    report = hf.preindex(wrap(mlp()), batches(clean), batches(shift(clean)))
+    assert list(report.layers) == ["0", "2"]
+
+
+def test_parts_compiled_in_place_do_not_hide_layers() -> None:
+    clean = samples(6)
+    model = mlp()
+    model.compile(backend="eager")
+    with torch.no_grad():
+        model(clean)  # compiled before any hook is there
+    report = hf.preindex(model, batches(clean), batches(shift(clean)))
+    assert list(report.layers) == ["0", "2"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 30, 100])
+def test_any_batch_size(size: int) -> None:
+    clean = samples(1, 9, 9)
+    whole = hf.preindex(cnn(), batches(clean, N), batches(shift(clean), N))
+    report = hf.preindex(cnn(), batches(clean, size), batches(shift(clean), size))
+    assert report.distance == pytest.approx(whole.distance, rel=1e-3)
+    assert report.input_rms == pytest.approx(whole.input_rms, rel=1e-12)
+
+
+def test_one_class_and_one_sample_a_class() -> None:
+    x = samples(6)
+    one = torch.zeros(N, dtype=torch.long)
+    report = hf.preindex(mlp(), [(x, one)], [(shift(x), one)])
+    assert report.classes == 1
+    assert report.inverse_ari == 0
+    each = torch.arange(4)
+    report = hf.preindex(mlp(), [(x[:4], each)], [(x[:4] + 0.1, each)])
+    assert report.classes == report.samples == 4
+
+
+class Counting(nn.Module):
+    """Draws in the forward pass and counts, to see what is restored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.drop, self.head = nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002
+        assert not self.training
+        return self.head(self.drop(self.body(x)))
+
+
+def states() -> tuple[Any, ...]:
+    return torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()  # noqa: NPY002
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_leaves_everything_as_it_was(broken: bool) -> None:
+    model = seeded(Counting)
+    model.train()
+    model.drop.eval()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    clean = samples(6)
+    generator = torch.Generator().manual_seed(3)
+    loaders = [
+        DataLoader(TensorDataset(x, classes()), batch_size=7, generator=generator)
+        for x in (clean, shift(clean))
+    ]
+    if broken:
+        loaders[1] = DataLoader(TensorDataset(shift(clean), classes().flip(0)), batch_size=7)
+    before, drawn = states(), generator.get_state()
+    fused = torch.backends.mha.get_fastpath_enabled()
+    if broken:
+        with pytest.raises(ValueError, match="labels differ"):
+            hf.preindex(model, *loaders)
+    else:
+        hf.preindex(model, *loaders)
+    assert states() == before
+    assert torch.equal(generator.get_state(), drawn)
+    assert model.training
+    assert model.body.training
+    assert not model.drop.training
+    assert torch.backends.mha.get_fastpath_enabled() == fused
+    assert torch.is_grad_enabled()
+    assert all(not module._forward_hooks for module in model.modules())
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, weights[name])
+
+
+def test_the_same_arguments_give_the_same_report() -> None:
+    clean = samples(1, 9, 9)
+    reports = [hf.preindex(cnn(), batches(clean), batches(shift(clean))) for _ in range(2)]
+    texts = [str(report).rpartition("seconds")[0] for report in reports]
+    assert texts[0] == texts[1]
+    assert reports[0].layers == reports[1].layers
+
+
+def test_a_batch_without_room_goes_in_turn() -> None:
+    class Crowded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.more, self.head = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.more(self.body(x))
+            if len(x) > 10:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return self.head(hidden)
+
+    clean = samples(6)
+    model = seeded(Crowded)
+    report = hf.preindex(model, batches(clean), batches(shift(clean)))
+    assert "in turn" in report.mode
+    assert "one batch" not in report.mode
+    assert {layer.rows for layer in report.layers.values()} == {N}
+
+
+def test_embeddings_in_a_file_leave_no_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    clean = samples(6)
+    seen: list[int] = []
+
+    def watched() -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in batches(shift(clean)):
+            seen.append(len(list(tmp_path.iterdir())))
+            yield batch
+
+    report = hf.preindex(mlp(), batches(clean), watched(), max_memory=0)
+    in_memory = hf.preindex(mlp(), batches(clean), batches(shift(clean)))
+    assert report.mode.endswith("embeddings in a file")
+    assert seen == [0, 0, 0]  # without a name from the start, so gone after a crash too
+    assert report.clusters == in_memory.clusters
+    assert report.cka == in_memory.cka
+
+
+def broken_model(value: float, rows: int) -> nn.Module:
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.odd, self.head = nn.Linear(6, 8), nn.Linear(6, 8), nn.Linear(8, CLASSES)
+            self.odd.register_forward_hook(self.spoil)
+
+        def spoil(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+            output = output.clone()
+            output[:rows, 0] = value
+            return output
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.odd(x)
+            return self.head(self.body(x).relu())
+
+    return seeded(Broken)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rows_that_are_not_finite_are_counted_and_named(value: float) -> None:
+    clean = samples(6)
+    with pytest.warns(UserWarning, match="left out 6 row pairs of layer odd$"):
+        report = hf.preindex(broken_model(value, 2), batches(clean), batches(shift(clean)))
+    assert report.layers["odd"].left_out == 6
+    assert report.layers["odd"].rows == N - 6
+    assert report.layers["body"].left_out == 0
+    assert "most in odd: 6 row pairs" in str(report)
+
+
+def test_a_layer_of_nothing_but_nan_is_an_error() -> None:
+    clean = samples(6)
+    with pytest.raises(ValueError, match="layer 'odd': all 30 row pairs hold NaN or infinite values"):
+        hf.preindex(broken_model(np.nan, 100), batches(clean), batches(shift(clean)))
+
+
+def test_embeddings_that_are_not_finite_are_not_clustered() -> None:
+    clean = samples(6)
+    shifted = shift(clean)
+    shifted[4] = np.nan
+    with pytest.warns(
+        UserWarning, match="left out 1 row pairs of layer 0, .*, 1 sample pairs from the clusters"
+    ):
+        report = hf.preindex(mlp(), batches(clean), batches(shifted))
+    assert report.left_out == 1
+    assert report.input_rms == pytest.approx(0.8, rel=0.1)
+
+
+def test_layers_that_give_no_floats_are_skipped_and_said() -> None:
+    class Rounding(nn.Module):
+        out_features = 4
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.round().long()
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.codes, self.body, self.head = Rounding(), nn.Linear(6, 8), nn.Linear(8, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.codes(x)
+            return self.head(self.body(x))
+
+    clean = samples(6)
+    report = hf.preindex(seeded(Odd), batches(clean), batches(shift(clean)))
+    assert report.skipped["codes"] == "its output holds torch.int64, not floating point numbers"
+    with pytest.raises(
+        ValueError, match=r"embedding layer 'codes' gives torch\.int64, not a floating point tensor"
+    ):
+        hf.preindex(seeded(Odd), batches(clean), batches(clean + 1), embedding="codes")
+
+
+class Stream(IterableDataset[Any]):
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from zip(self.x, classes(len(self.x)), strict=True)
+
+
+def test_iterable_data_sets_and_generators() -> None:
+    clean = samples(6)
+    expected = hf.preindex(mlp(), batches(clean), batches(shift(clean)))
+    report = hf.preindex(mlp(), DataLoader(Stream(clean), 10), (b for b in batches(shift(clean))))
+    assert report.distances == expected.distances
+
+
+X = samples(6)
+GOOD = batches(X)
+ROLLED = [(x, y.roll(i)) for i, (x, y) in enumerate(GOOD)]
+
+
+@pytest.mark.parametrize(
+    ("clean", "shifted", "error", "message"),
+    [
+        (GOOD, GOOD[:2], ValueError, "clean has 3 batches but shifted 2"),
+        (iter(GOOD), iter(GOOD[:2]), ValueError, "shifted ends after 20 samples, clean does not"),
+        (iter(GOOD[:2]), iter(GOOD), ValueError, "clean ends after 20 samples, shifted does not"),
+        (GOOD, batches(X[:27]), ValueError, "after 20 samples, clean has a batch of 10 but shifted one of 7"),
+        (GOOD, ROLLED, ValueError, "labels differ at sample 11: 2 in clean, 1 in shifted .9 of 10 differ"),
+        ([], [], ValueError, "clean and shifted hold no batch"),
+        (X, GOOD, TypeError, "clean must yield batches .* not Tensor"),
+        ([X], [X], TypeError, "must be .inputs, ..., labels. or a mapping with labels, not a tensor"),
+        (
+            [{"x": X}],
+            [{"x": X}],
+            TypeError,
+            r"a batch of clean has the keys \['x'\], not any of labels, label",
+        ),
+        ([(X, X)], [(X, X)], TypeError, r"labels of clean must be \(n,\) integer classes, .* not float32"),
+        (TensorDataset(X, classes()), GOOD, TypeError, "clean must yield batches .* not TensorDataset"),
+        (3, GOOD, TypeError, "clean must yield batches .* not int"),
+    ],
+)
+def test_refuses_data_that_cannot_be_paired(
+    clean: Any, shifted: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        hf.preindex(mlp(), clean, shifted)
+
+
+def test_refuses_loaders_that_shuffle_or_differ() -> None:
+    data = TensorDataset(X, classes())
+    ordered = DataLoader(data, 10)
+    with pytest.raises(ValueError, match="shifted shuffles .its sampler is a RandomSampler.*shuffle=False"):
+        hf.preindex(mlp(), ordered, DataLoader(data, 10, shuffle=True))
+    with pytest.raises(ValueError, match="clean has 30 samples but shifted 20"):
+        hf.preindex(mlp(), ordered, DataLoader(TensorDataset(X[:20], classes(20)), 10))
+    same = iter(GOOD)
+    with pytest.raises(ValueError, match="the same iterator"):
+        hf.preindex(mlp(), same, same)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"embedding": "fc"}, ValueError, "the model has no layer 'fc'; near ones: "),
+        ({"bins": (1, 2)}, ValueError, "bins must each be at least 2; at position 0 stands 1"),
+        ({"bins": (64, 32)}, ValueError, "bins must rise"),
+        ({"measure_bins": 33}, ValueError, r"measure_bins must be one of bins \(16, 32, 64\), not 33"),
+        ({"measure": "js"}, ValueError, "measure must be one of jensen_shannon, .* not 'js'"),
+        ({"pooling": "max"}, ValueError, "pooling must be one of mean, flatten, not 'max'"),
+        ({"arithmetic": "paper"}, ValueError, "arithmetic must be one of corrected, reference, not 'paper'"),
+        ({"scale": -1.0}, ValueError, "scale must be a finite number >= 0, not -1.0"),
+        ({"offset": float("nan")}, ValueError, "offset must be a finite number"),
+        ({"max_memory": -1}, ValueError, "max_memory must be a number of bytes >= 0, not -1"),
+        ({"labels": "kind"}, TypeError, "labels='kind' is not in it"),
+    ],
+)
+def test_refuses_options(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        hf.preindex(mlp(), GOOD, GOOD, **options)
+
+
+def test_near_names_are_listed() -> None:
+    with pytest.raises(
+        ValueError, match="no layer 'encoder.layer.0.linear1'; near ones: encoder.layers.0.linear1"
+    ):
+        hf.preindex(MODELS["encoder"][0](), GOOD, GOOD, embedding="encoder.layer.0.linear1")
+
+
+def test_refuses_models_without_layers() -> None:
+    with pytest.raises(ValueError, match="Flatten has no layer with out_features or out_channels"):
+        hf.preindex(nn.Flatten(), GOOD, GOOD)
+    with pytest.raises(TypeError, match="model must be a torch.nn.Module, not function"):
+        hf.preindex(lambda x: x, GOOD, GOOD)
+    with pytest.raises(ValueError, match="no layer counts: 0: made the logits"):
+        hf.preindex(nn.Sequential(nn.Linear(6, 3)), GOOD, batches(X + 1))
+    with pytest.raises(
+        ValueError, match=r"no nn.Linear ran, so there is no default embedding: name .* by embedding="
+    ):
+        hf.preindex(nn.Sequential(nn.Conv1d(6, 3, 1)), batches(X[:, :, None]), batches(X[:, :, None]))
+
+
+def test_index_follows_scale_and_offset() -> None:
+    clean = samples(6)
+    plain = hf.preindex(mlp(), batches(clean), batches(shift(clean)))
+    report = hf.preindex(mlp(), batches(clean), batches(shift(clean)), scale=0.5, offset=0.25)
+    assert report.u == plain.u
+    assert report.index == pytest.approx(plain.u / (1 + 0.5 * plain.u) - 0.25)
+
+
+def test_is_callable_however_it_was_imported() -> None:
+    import hitl_fast.preindex as package
+
+    assert hf.preindex is package
+    assert callable(hf.preindex)
+    assert package.PreIndexReport is hf.PreIndexReport
+    import inspect
+
+    assert list(inspect.signature(hf.preindex).parameters)[:4] == ["model", "clean", "shifted", "embedding"]
