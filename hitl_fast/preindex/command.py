@@ -97,6 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise FileNotFoundError(f"{path}: no such folder")
     clean, labels = read_samples(arguments.clean, arguments)
     shifted, shifted_labels = read_samples(arguments.shifted, arguments)
+    if len(clean) != len(shifted):
+        raise ValueError(
+            f"{arguments.clean} holds {len(clean)} samples, {arguments.shifted} {len(shifted)}: they must be the same"
+        )
     if labels is None:
         labels = shifted_labels
     if labels is None:
@@ -177,11 +181,9 @@ def read_arrays(path: Path, single: str) -> dict[str, np.ndarray]:
             f"{path}: expected .npz, .npy or .safetensors, not {ending or 'a file without ending'}"
         )
     try:
-        held = np.load(path, allow_pickle=False)
-        if ending == ".npy":
-            return {single: held}
-        with held:
-            return {name: held[name] for name in held.files}
+        with path.open("rb") as file:
+            held = np.load(file, allow_pickle=False)
+            return {single: held} if ending == ".npy" else {name: held[name] for name in held.files}
     except OSError:
         raise
     except Exception as problem:

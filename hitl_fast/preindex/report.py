@@ -99,11 +99,8 @@ class PreIndexReport:
         told = [f"{name} {value:.4f}" for name, value in rivals.items() if value is not None]
         if told:
             lines.append(f"beside it     {', '.join(told)}")
-        lines.append(
-            "clusters      "
-            + ", ".join(f"{name} {c.ari:.3f}" for name, c in self.clusters.items())
-            + " (ARI)"
-        )
+        agreement = ", ".join(f"{name} {c.ari:.3f}" for name, c in self.clusters.items())
+        lines.append(f"cluster ARI   {agreement}")
         worst = sorted(self.layers, key=self._layer_distance, reverse=True)
         lines.append(f"most shifted layers of {len(worst)}:")
         lines += [f"  {self._layer_distance(n):.4f}  {n}  ({self.layers[n].units} units)" for n in worst[:8]]
