@@ -35,7 +35,7 @@ def race(
     rounds: int = 10,
     warmup: int = 2,
     inner: Mapping[str, int] | None = None,
-    work: float = 1.0,
+    work: Mapping[str, float] | None = None,
     unit: str = "ms",
 ) -> dict[str, float]:
     """Time each provider ``rounds`` times in turn and record the rows.
@@ -45,7 +45,7 @@ def race(
         providers: name -> call to time, the one under test first. The caller checks its result before.
         shape: the problem, as text.
         inner: calls a round for providers too short for the clock; 1 if not named.
-        work: what one call does, so that the recorded time is per unit of work (e.g. row pairs).
+        work: units of work in one call (e.g. row pairs), so that the recorded time is per unit; 1 if not named.
         unit: "s", "ms" or "us" for the recorded times.
 
     Returns:
@@ -55,6 +55,7 @@ def race(
     names = list(providers)
     scale = {"s": 1.0, "ms": 1e3, "us": 1e6}[unit]
     repeats = {name: (inner or {}).get(name, 1) for name in names}
+    units = {name: (work or {}).get(name, 1.0) for name in names}
     for _ in range(warmup):
         for call in providers.values():
             call()
@@ -67,7 +68,7 @@ def race(
                 start = time.perf_counter()
                 for _ in range(repeats[name]):
                     providers[name]()
-                seconds[name].append((time.perf_counter() - start) / repeats[name] / work)
+                seconds[name].append((time.perf_counter() - start) / repeats[name] / units[name])
     finally:
         gc.enable()
     first = np.array(seconds[names[0]])

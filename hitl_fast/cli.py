@@ -9,6 +9,7 @@ from . import __version__
 
 # name: (module with `configure(parser)` and `run(arguments) -> exit status`, what --help says of it)
 COMMANDS = {
+    "demo": ("hitl_fast.demo.command", "the whole story on real data that comes with the install"),
     "doctor": ("hitl_fast.doctor", "what this machine has, and why not where it has not"),
     "preindex": ("hitl_fast.preindex.command", "estimate what retraining a model to shifted data will cost"),
 }

@@ -1,0 +1,176 @@
+"""What preindex costs over the model alone: time, memory, import."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from race import race, record
+from torch import Tensor, nn
+
+import hitl_fast as hf
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from networks import SmallResNet  # noqa: E402
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+class Block(nn.Module):
+    """The basic block of a ResNet."""
+
+    def __init__(self, entering: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(entering, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        straight = stride == 1 and entering == width
+        down = nn.Sequential(nn.Conv2d(entering, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        self.down = nn.Identity() if straight else down
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
+        return (y + self.down(x)).relu()
+
+
+def resnet18(classes: int = 10) -> nn.Module:
+    """ResNet-18 as it is used on 32x32 images: a 3x3 stem without pooling, 11 million parameters."""
+    widths = [64, 64, 64, 128, 128, 256, 256, 512, 512]
+    blocks = [Block(widths[i], widths[i + 1], 2 if i in (2, 4, 6) else 1) for i in range(8)]
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), *blocks,
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, classes),
+    ).eval()  # fmt: skip
+
+
+def paired(n: int, shape: tuple[int, ...], batch_size: int, classes: int = 10) -> tuple[Batches, Batches]:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(n) % classes
+    clean = torch.randn(n, *shape, generator=generator) + labels.view(-1, *[1] * len(shape)) / classes
+    shifted = clean + 0.5 * torch.randn(n, *shape, generator=generator)
+    y = labels.split(batch_size)
+    return list(zip(clean.split(batch_size), y, strict=True)), list(
+        zip(shifted.split(batch_size), y, strict=True)
+    )
+
+
+@torch.no_grad()
+def bare(model: nn.Module, *loaders: Batches) -> None:
+    for loader in loaders:
+        for x, _ in loader:
+            model(x)
+
+
+def overhead(name: str, model: nn.Module, n: int, shape: tuple[int, ...], rounds: int) -> None:
+    clean, shifted = paired(n, shape, 64)
+    report = hf.preindex(model, clean, shifted, progress=False)
+    assert report.samples == n
+    assert report.distance > 0
+    race(
+        "preindex",
+        {"bare forward": lambda: bare(model, clean, shifted), "preindex": lambda: hf.preindex(model, clean, shifted, progress=False)},
+        shape=f"{name} N={n} batch=64",
+        unit="s",
+        rounds=rounds,
+        warmup=1,
+    )  # fmt: skip
+
+
+def test_resnet18() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = resnet18()
+    overhead("ResNet-18 32x32", model, 1024, (3, 32, 32), rounds=10)
+
+
+def test_small_resnet() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = SmallResNet().eval()
+    overhead("SmallResNet 8x8", model, 1792, (1, 8, 8), rounds=20)
+
+
+PEAK = """
+import json, sys, torch
+sys.path[:0] = {paths!r}
+from torch import nn
+from bench_preindex import streamed, bare
+import hitl_fast as hf
+
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Conv2d(3, 64, 3, 2, 1), nn.ReLU(), nn.Conv2d(64, 512, 3, 2, 1), nn.AdaptiveAvgPool2d(1),
+                      nn.Flatten(), nn.Linear(512, 10)).eval()
+n = {n}
+hf.preindex(model, streamed(256, 0), streamed(256, 1), max_memory=0, progress=False)  # compiles, fills caches
+with torch.no_grad():
+    for x, _ in streamed(2048, 0):
+        model(torch.cat([x, x]))
+before = peak()
+report = hf.preindex(model, streamed(n, 0), streamed(n, 1), max_memory=0, progress=False)
+print(json.dumps(dict(before=before, after=peak(), samples=report.samples, mode=report.mode)))
+"""
+
+
+def streamed(n: int, seed: int):  # type: ignore[no-untyped-def]
+    """Batches made when they are read, so that the data take no memory."""
+    for start in range(0, n, 64):
+        size = min(64, n - start)
+        generator = torch.Generator().manual_seed(start)
+        labels = (torch.arange(size) + start) % 10
+        x = torch.randn(size, 3, 16, 16, generator=generator) + labels.view(-1, 1, 1, 1) / 5
+        if seed:
+            x = x + 0.5 * torch.randn(x.shape, generator=generator)
+        yield x, labels
+
+
+def test_peak_memory_does_not_grow_with_samples() -> None:
+    paths = [str(ROOT / "bench"), str(ROOT), str(ROOT / "kernels")]
+    peaks = {}
+    for n in (10_000, 100_000):
+        run = subprocess.run(
+            [sys.executable, "-c", PEAK.format(paths=paths, n=n)], capture_output=True, text=True, check=True
+        )
+        found = json.loads(run.stdout)
+        assert found["samples"] == n
+        assert "embeddings in a file" in found["mode"]
+        peaks[n] = found["after"] / 1024
+        record("preindex", f"peak, N={n}", "memory", peaks[n], unit="MiB", shape="D=512 embeddings in a file")
+        over = (found["after"] - found["before"]) / 1024
+        record(
+            "preindex",
+            f"peak over bare, N={n}",
+            "memory",
+            over,
+            unit="MiB",
+            shape="D=512 embeddings in a file",
+        )
+    record(
+        "preindex",
+        "peak N=100,000 / N=10,000",
+        "ratio",
+        peaks[100_000] / peaks[10_000],
+        unit="x",
+        shape="D=512",
+    )
+
+
+def test_import() -> None:
+    def run(code: str) -> float:
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        )
+        return float(run.stdout)
+
+    environment = dict(os.environ, PYTHONPATH=f"{ROOT}:{ROOT / 'kernels'}")
+    code = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+    for package in ("hitl_fast", "numpy", "torch"):
+        seconds = np.array([run(code.format(package)) for _ in range(11)][1:])
+        record("import", package, "time", 1e3 * seconds, unit="ms", shape="fresh interpreter")

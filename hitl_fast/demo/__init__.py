@@ -1,0 +1,1 @@
+"""The whole story on real data that comes with the install, a chapter a room."""
