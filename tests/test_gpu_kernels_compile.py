@@ -38,8 +38,6 @@ def test_every_kernel_is_declared(operation: str) -> None:
     assert launched <= declared_kernels, f"launched but not in KERNELS: {sorted(launched - declared_kernels)}"
 
 
-# Triton 3.9 announces that 3.10 will not fuse multiplications into additions unless asked to.
-@pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize(("operation", "name"), declared())
 def test_kernel_compiles(operation: str, name: str, capability: int, tmp_path: Path) -> None:

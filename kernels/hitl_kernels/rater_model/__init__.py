@@ -109,7 +109,7 @@ def rater_model(
     ([-0.43, 0.43], [2.27, 3.0, 3.73])
     """
     item, rater, n_items, n_raters = _indices(items, raters, num_items, num_raters)
-    value = torch.as_tensor(scores).to(torch.float64) if _numeric(scores) else _refuse_scores(scores)
+    value = _tensor(scores).to(torch.float64) if _numeric(scores) else _refuse_scores(scores)
     if value.shape != item.shape:
         raise ValueError(
             f"scores must have the shape of items, {tuple(item.shape)}, not {tuple(value.shape)}"
@@ -233,7 +233,7 @@ def _indices(
 
 
 def _index(values: Array, name: str, given: int | None, given_name: str) -> tuple[torch.Tensor, int]:
-    tensor = torch.as_tensor(values)
+    tensor = _tensor(values)
     if tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.dtype == torch.bool:
         raise TypeError(f"{name} must hold integers, not {tensor.dtype}")
     if tensor.ndim != 1 or tensor.numel() == 0:
@@ -246,6 +246,13 @@ def _index(values: Array, name: str, given: int | None, given_name: str) -> tupl
         limit = f"{given_name} = {n}" if given is not None else "the largest"
         raise ValueError(f"{name}[{first}] is {int(tensor[first])}: expected 0 or more and below {limit}")
     return tensor, n
+
+
+def _tensor(values: Array) -> torch.Tensor:
+    """The same memory, but of an array that must not be written to, which torch does not know of, a copy."""
+    if isinstance(values, np.ndarray) and not values.flags.writeable:
+        values = values.copy()
+    return torch.as_tensor(values)
 
 
 def _numeric(values: Array) -> bool:

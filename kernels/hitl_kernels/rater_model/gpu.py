@@ -15,6 +15,7 @@ from . import reference
 from .cpu import category_maximisation, graded_maximisation
 
 ROWS = 128  # ratings a block
+EXACT = {"enable_fp_fusion": False}  # sums alone: there is nothing to fuse
 
 
 @triton.jit
@@ -42,6 +43,7 @@ KERNELS = {
             "ROWS": "constexpr", "COLUMNS": "constexpr",
         },
         {"ROWS": ROWS, "COLUMNS": columns},
+        EXACT,
     )
     for columns in (1, 2, 4, 8)
 }  # fmt: skip
@@ -63,7 +65,7 @@ class Segments:
         out = torch.empty((groups, width), dtype=torch.float64, device=data.device)
         block = min(8, triton.next_power_of_2(width))
         grid = (groups, triton.cdiv(width, block))
-        _segment_sums[grid](data, self.order, self.start, out, width, ROWS=ROWS, COLUMNS=block)
+        _segment_sums[grid](data, self.order, self.start, out, width, ROWS=ROWS, COLUMNS=block, **EXACT)
         return out
 
 
