@@ -13,12 +13,16 @@ __version__ = "0.1.0"
 _HOME: dict[str, str] = {
     "PreIndexAccumulator": "hitl_fast.preindex",
     "PreIndexReport": "hitl_fast.preindex",
+    "Priorities": "hitl_fast.ratings",
+    "Ratings": "hitl_fast.ratings",
     "preindex": "hitl_fast.preindex",
 }
 
 __all__ = [
     "PreIndexAccumulator",
     "PreIndexReport",
+    "Priorities",
+    "Ratings",
     "__version__",
     "preindex",
 ]
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from .preindex import PreIndexAccumulator as PreIndexAccumulator
     from .preindex import PreIndexReport as PreIndexReport
     from .preindex import preindex as preindex
+    from .ratings import Priorities as Priorities
+    from .ratings import Ratings as Ratings
 
 
 def __getattr__(name: str) -> object:

@@ -12,6 +12,10 @@ COMMANDS = {
     "demo": ("hitl_fast.demo.command", "the whole story on real data that comes with the install"),
     "doctor": ("hitl_fast.doctor", "what this machine has, and why not where it has not"),
     "preindex": ("hitl_fast.preindex.command", "estimate what retraining a model to shifted data will cost"),
+    "ratings": (
+        "hitl_fast.ratings.command",
+        "what people's ratings say: agreement, raters, and what is missing",
+    ),
 }
 
 

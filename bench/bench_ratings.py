@@ -1,0 +1,131 @@
+"""Rater models, agreement, and reading of a million ratings; error of calibrated scores beside that of means."""
+
+import importlib.util
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hitl_kernels.rater_model import dawid_skene, rater_model, reference
+from race import race, record
+
+from hitl_fast.ratings import Ratings, simulated_ratings
+
+ITEMS, RATERS, EACH = 50_000, 100, 20
+SHAPE = f"n={ITEMS * EACH} items={ITEMS} raters={RATERS}"
+STEPS = 20
+
+
+def ratings(items: int = ITEMS) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    truth = np.random.default_rng(0).uniform(1, 5, items)
+    frame = simulated_ratings(truth, raters=RATERS, each=EACH).frame.sample(frac=1, random_state=0)
+    return truth, *(frame[name].to_numpy() for name in ("item", "rater", "score"))
+
+
+def test_rater_model() -> None:
+    truth, items, raters, scores = ratings()
+    model = rater_model(items, raters, scores)
+    assert model.change <= 1e-6
+    assert np.corrcoef(model.score, truth)[0, 1] > 0.95
+    few = items < ITEMS // 20  # the definition does a 20th of the items; its time is scaled to as many
+    y = (scores[few] - scores[few].mean()) / scores[few].std()
+    race(
+        "rater_model",
+        {
+            "hitl": lambda: rater_model(items, raters, scores, max_steps=STEPS, tolerance=0),
+            "reference": lambda: reference.graded(
+                items[few], raters[few], y, ITEMS // 20, RATERS, steps=STEPS, tolerance=0
+            ),
+        },
+        shape=f"{SHAPE}, {STEPS} steps, per rating",
+        dtype="float64",
+        work={"hitl": items.size, "reference": int(few.sum())},
+        unit="us",
+        rounds=5,
+    )
+    race(
+        "rater_model",
+        {"hitl to 1e-6": lambda: rater_model(items, raters, scores)},
+        shape=f"{SHAPE}, {model.steps} steps",
+        dtype="float64",
+        unit="s",
+        rounds=10,
+    )
+
+
+def test_dawid_skene() -> None:
+    _, items, raters, scores = ratings()
+    labels = scores.astype(np.int64) - 1
+    peers = {
+        "hitl": lambda: dawid_skene(items, raters, labels, max_steps=STEPS, tolerance=0),
+        "reference": lambda: reference.categories(
+            items, raters, labels, ITEMS, RATERS, 5, steps=STEPS, tolerance=0
+        ),
+    }
+    found = peers["hitl"]()
+    expected = peers["reference"]()
+    np.testing.assert_allclose(found.posterior, expected[0], rtol=0, atol=1e-9)
+    # crowd-kit needs transformers, so that no extra of ours installs it; it is raced where it is there.
+    if importlib.util.find_spec("crowdkit") is not None:
+        import pandas as pd
+        from crowdkit.aggregation import DawidSkene
+
+        table = pd.DataFrame({"task": items, "worker": raters, "label": labels})
+        peers["crowd-kit"] = lambda: DawidSkene(n_iter=STEPS, tol=0).fit(table)
+        its = peers["crowd-kit"]().labels_.sort_index().to_numpy()
+        assert (its == found.posterior.argmax(1)).mean() > 0.999
+    race(
+        "dawid_skene", peers, shape=f"{SHAPE} labels=5, {STEPS} steps", dtype="float64", unit="s", rounds=3, warmup=1
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval", "ratio"])
+def test_agreement(level: str) -> None:
+    _, items, raters, scores = ratings()
+    table = Ratings.from_arrays(items, raters, scores)
+    found = table.agreement(level)
+    assert found.low < found.alpha < found.high < found.low + 0.05
+    race(
+        "agreement",
+        {f"hitl {level}": lambda: table.agreement(level)},
+        shape=f"{SHAPE}, 1000 resamples",
+        dtype="float64",
+        unit="s",
+        rounds=3,
+        warmup=0,
+    )
+
+
+def test_calibrated_beside_means() -> None:
+    ratios = []
+    for seed in range(20):
+        truth = np.random.default_rng(seed + 100).uniform(1, 5, 500)
+        given = simulated_ratings(truth, raters=20, each=5, spammers=0.2, seed=seed)
+        error = [
+            float(np.sqrt(np.mean((given.aggregate(method).score - truth) ** 2)))
+            for method in ("calibrated", "mean")
+        ]
+        ratios.append(error[0] / error[1])
+    assert max(ratios) < 1
+    record(
+        "rater_model", "calibrated / mean", "error", np.array(ratios), unit="x",
+        shape="root mean square error of scores, n=2500 items=500 raters=20, 20% spammers, 20 seeds", dtype="float64",
+    )  # fmt: skip
+    record(
+        "rater_model", "calibrated / mean", "worst", max(ratios), unit="x",
+        shape="root mean square error of scores, n=2500 items=500 raters=20, 20% spammers, 20 seeds", dtype="float64",
+    )  # fmt: skip
+
+
+def test_reading_a_table(tmp_path: Path) -> None:
+    _, items, raters, scores = ratings()
+    given = Ratings.from_arrays(items, raters, scores)
+    for name, write in (("csv", given.frame.to_csv), ("parquet", given.frame.to_parquet)):
+        path = tmp_path / f"r.{name}"
+        write(path, index=False)
+        start = time.perf_counter()
+        found = Ratings.read(path)
+        seconds = time.perf_counter() - start
+        assert np.array_equal(found.frame.score, given.frame.score)
+        assert np.array_equal(found.frame.item, given.frame.item)
+        record("ratings_read", f"hitl {name}", "time", seconds, unit="s", shape=SHAPE, dtype="float64")

@@ -1,0 +1,125 @@
+"""Prodigy: JSON lines of ``db-out``, one line an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .answers import UNKNOWN, Answers, Unreadable, expect, seconds_of, value_at
+from .text import Record
+
+ANSWERS = ("accept", "reject", "ignore")
+# Fields in which custom interfaces leave a person's rating. Not "score" or "priority": those are the model's.
+RATING_FIELDS = (
+    "rating", "user_rating", "importance", "stars", "grade", "slider", "slider_value", "likert", "quality",
+    "relevance", "user_score", "user_input",
+)  # fmt: skip
+SECONDS_FIELDS = ("seconds", "duration", "elapsed", "lead_time", "time_spent", "_duration", "_elapsed")
+
+
+def is_answer(record: Any) -> bool:
+    if not isinstance(record, dict):
+        return False
+    hashed = "_input_hash" in record or "_task_hash" in record
+    if record.get("answer") in ANSWERS and ("_session_id" in record or "_view_id" in record):
+        return True
+    return hashed and ("answer" in record or "_view_id" in record or "versions" in record)
+
+
+def read(records: list[Record], source: str, item_field: str | None, question: list[str] | None) -> Answers:
+    """Answers by person (the named session) and input. Rejecting a choice or a rating is refusing the question."""
+    answers = Answers(source, "Prodigy JSONL")
+    fields = [f for f in question or RATING_FIELDS if any(_rates(r.value, f) for r in records)]
+    several = _labels_share_inputs(records)
+    for line, record in records:
+        where = answers.at(line)
+        expect(is_answer(record), where, "a Prodigy answer ('answer' beside '_input_hash')", record)
+        item = _item(record, item_field, where)
+        answers.seen[item] = None
+        rater = next(
+            (record[k] for k in ("_annotator_id", "_session_id") if record.get(k) is not None), UNKNOWN
+        )
+        seconds = next((seconds_of(record[k]) for k in SECONDS_FIELDS if k in record), float("nan"))
+        answer = record.get("answer", "accept")
+        expect(answer in ANSWERS, where, "'answer' accept, reject or ignore", answer)
+        if isinstance(record.get("score"), float) and "score" not in fields:
+            answers.predictions.append((item, "model", "score", record["score"], line))
+        found = _answers(record, fields, several, answers)
+        binary = list(found) == ["answer"] or (several and list(found) == [str(record.get("label"))])
+        if answer == "ignore":
+            answers.apart.append((item, rater, "skipped", seconds))
+        elif answer == "reject" and not binary:
+            answers.apart.append((item, rater, "rejected", seconds))
+        elif _is_gold(record):
+            answers.gold += [(item, name, value, line) for name, value in found.items()]
+        elif not found:
+            answers.apart.append((item, rater, "empty", seconds))
+        else:
+            for name, value in found.items():
+                answers.add(item, rater, name, value, seconds, line, record.get("_timestamp"))
+    return answers
+
+
+def _answers(record: dict[str, Any], fields: list[str], several: bool, answers: Answers) -> dict[str, Any]:
+    """Question and value: a rating in a field of its own, else a choice, else accepting itself."""
+    found: dict[str, Any] = {f: record[f] for f in fields if record.get(f) is not None}
+    if isinstance(record.get("accept"), list) and not found:
+        offered = [
+            str(o.get("id", o.get("text"))) for o in record.get("options") or [] if isinstance(o, dict)
+        ]
+        known = answers.options.setdefault("accept", [])
+        known += [o for o in offered if o not in known]
+        ticked = [str(o) for o in record["accept"]]
+        if ticked or _multiple(record):
+            found["accept"] = ticked
+    elif not found and not fields and "options" not in record:
+        marks = any(record.get(k) for k in ("spans", "arcs", "relations")) and "label" not in record
+        name = str(record.get("label")) if several else "answer"
+        found[name] = Unreadable("spans") if marks and _manual(record) else record.get("answer") == "accept"
+    return found
+
+
+def _multiple(record: dict[str, Any]) -> bool:
+    config = record.get("config")
+    style = record.get("choice_style") or (config.get("choice_style") if isinstance(config, dict) else None)
+    return style == "multiple"
+
+
+def _manual(record: dict[str, Any]) -> bool:
+    return str(record.get("_view_id", "")).endswith("manual")
+
+
+def _is_gold(record: dict[str, Any]) -> bool:
+    """A reviewer's last word over others' versions, or an answer marked as the truth."""
+    marked = any(record.get(k) is True for k in ("ground_truth", "gold", "is_gold", "_gold"))
+    return marked or record.get("_view_id") == "review" or "versions" in record
+
+
+def _rates(record: Any, name: str) -> bool:
+    if not isinstance(record, dict) or record.get(name) is None or isinstance(record[name], bool):
+        return False
+    try:
+        float(record[name])
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _labels_share_inputs(records: list[Record]) -> bool:
+    """Whether an input is asked about with several labels, so that the label is a feature of it."""
+    first: dict[Any, Any] = {}
+    for _, record in records:
+        if isinstance(record, dict) and isinstance(record.get("label"), str):
+            key = record.get("_input_hash")
+            if first.setdefault(key, record["label"]) != record["label"]:
+                return True
+    return False
+
+
+def _item(record: dict[str, Any], item_field: str | None, where: str) -> Any:
+    if item_field is None:
+        found = next(
+            (record[k] for k in ("_input_hash", "_task_hash", "id") if record.get(k) is not None), None
+        )
+        expect(found is not None, where, "'_input_hash'", record)
+        return found
+    return value_at(record, item_field, where)

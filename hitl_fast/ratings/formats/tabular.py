@@ -1,0 +1,403 @@
+"""Tables of ratings: CSV, flat JSON records and Parquet, long (a row a rating) or wide (a column a rater)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .answers import APART, SUBMITTED, UNKNOWN, Answers, expect, reason_apart, seconds_of
+from .text import Record, read_text
+
+# What a column may be called, the first found of each role being it; case, blanks and dashes do not count.
+NAMES: dict[str, tuple[str, ...]] = {
+    "item": (
+        "item", "item_id", "sample", "sample_id", "task", "task_id", "image", "image_id", "example", "example_id",
+        "unit", "unit_id", "record_id", "document", "document_id", "doc_id", "instance", "instance_id", "object",
+        "object_id", "index", "idx", "position", "row", "row_id", "uid", "uuid", "key", "id", "filename", "file",
+    ),
+    "rater": (
+        "rater", "rater_id", "annotator", "annotator_id", "worker", "worker_id", "user", "user_id", "coder",
+        "coder_id", "judge", "judge_id", "labeler", "labeller", "labeler_id", "participant", "participant_id",
+        "reviewer", "person", "session", "session_id", "_session_id", "_annotator_id", "completed_by",
+        "respondent", "username", "email",
+    ),
+    "score": (
+        "score", "rating", "value", "importance", "label", "response", "answer", "grade", "stars", "judgement",
+        "judgment", "vote",
+    ),
+    "feature": (
+        "feature", "feature_id", "feature_name", "attribute", "aspect", "dimension", "criterion", "question",
+    ),
+    "seconds": (
+        "seconds", "lead_time", "duration", "duration_s", "time_spent", "seconds_spent", "elapsed",
+        "response_time", "time_s", "work_time", "worktimeinseconds",
+    ),
+    "milliseconds": ("milliseconds", "duration_ms", "time_ms", "rt", "rt_ms", "response_time_ms", "elapsed_ms"),
+    "status": ("status", "state", "response_status"),
+    "gold": ("ground_truth", "is_gold", "gold", "is_ground_truth", "gold_label", "truth"),
+    "prediction": ("prediction", "is_prediction", "predicted", "is_model", "model_prediction", "model_score"),
+}  # fmt: skip
+FLAGS = {
+    "was_cancelled": "cancelled", "cancelled": "cancelled", "canceled": "cancelled", "skipped": "skipped",
+    "is_skipped": "skipped", "skip": "skipped", "draft": "draft", "is_draft": "draft", "discarded": "discarded",
+    "rejected": "rejected",
+}  # fmt: skip
+# Columns that a tool adds and that never hold a rating.
+NEVER = {
+    "created_at", "updated_at", "timestamp", "time", "date", "submitted_at", "started_at", "text", "comment",
+    "comments", "notes", "note", "url", "path", "data",
+}  # fmt: skip
+INNER = (
+    "ratings",
+    "scores",
+    "annotations",
+    "judgments",
+    "judgements",
+    "votes",
+)  # a record's ratings inside it
+NOTHING = {"", "na", "n/a", "nan", "none", "null", "-", "--", "?", "missing"}
+DECLINED = {"skip", "skipped", "don't know", "dont know", "idk", "not sure", "unsure", "cancelled", "pass"}
+TRUE, FALSE = {"true", "1", "yes", "t", "y", "1.0"}, {"false", "0", "no", "f", "n", "", "0.0", "nan", "none"}
+
+
+@dataclass
+class Table:
+    """Columns of cells (text, numbers or None) and the line of each row."""
+
+    name: str
+    columns: dict[str, list[Any]]
+    lines: list[int] | range
+
+    def where(self, row: int) -> str:
+        return f"{self.name}, line {self.lines[row]}"
+
+
+def from_csv(path: Path) -> Table:
+    """Cells as text; the delimiter is that of the header (comma, semicolon, tab, bar)."""
+    text = read_text(path)
+    header = text.lstrip("\r\n").split("\n", 1)[0]
+    delimiter = max(",;\t|", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    names: list[str] = []
+    before = 0
+    try:
+        for row in reader:
+            line, before = before + 1, reader.line_num
+            if not row:
+                continue
+            if not names:
+                names = [cell.strip() for cell in row]
+            elif len(row) != len(names):
+                raise ValueError(
+                    f"{path.name}, line {line}: {len(row)} cells where the header has {len(names)}: the row is cut "
+                    "off or a quote is missing"
+                )
+            else:
+                rows.append(row)
+                lines.append(line)
+    except csv.Error as problem:
+        raise ValueError(f"{path.name}, line {before + 1}: {problem}") from None
+    _check_names(names, path.name)
+    if delimiter == ";":
+        rows = [[_decimal_comma(cell) for cell in row] for row in rows]
+    columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names]
+    return Table(path.name, dict(zip(names, columns, strict=True)), lines)
+
+
+def from_parquet(path: Path) -> Table:
+    from pyarrow import ArrowException, parquet
+
+    try:
+        table = parquet.read_table(path)
+    except ArrowException as problem:
+        raise ValueError(f"{path.name}: not a whole Parquet file: {problem}") from None
+    _check_names(table.column_names, path.name)
+    # An index that pandas wrote beside the columns is no answer.
+    names = [n for n in table.column_names if not n.startswith("__index_level_")]
+    return Table(path.name, {n: table.column(n).to_pylist() for n in names}, range(1, table.num_rows + 1))
+
+
+def from_records(records: list[Record], name: str) -> Table:
+    """Flat JSON objects; a key that a record lacks is an empty cell."""
+    columns: dict[str, list[Any]] = {}
+    lines: list[int] = []
+    for line, record in records:
+        expect(isinstance(record, dict), f"{name}, line {line}", "a JSON object", record)
+        for row in _flat(record):
+            for key, cell in row.items():
+                columns.setdefault(str(key), [None] * len(lines)).append(cell)
+            lines.append(line)
+            for column in columns.values():
+                if len(column) < len(lines):
+                    column.append(None)
+    return Table(name, columns, lines)
+
+
+def _flat(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a record: wide if its "ratings" map raters to scores, several if they are a list of objects."""
+    key = next((k for k in INNER if isinstance(record.get(k), dict | list)), None)
+    if key is None:
+        return [record]
+    outer, inner = {k: v for k, v in record.items() if not isinstance(v, dict | list)}, record[key]
+    if isinstance(inner, dict):
+        return [{**outer, **inner}]
+    return [{**outer, **row} for row in inner if isinstance(row, dict)] or [record]
+
+
+def _check_names(names: list[str], source: str) -> None:
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise ValueError(f"{source}, line 1: two columns are called {twice[0]!r}")
+
+
+def _decimal_comma(cell: str) -> str:
+    whole, comma, part = cell.partition(",")
+    return f"{whole}.{part}" if comma and (whole.lstrip("+-") + part).isdigit() else cell
+
+
+def read(table: Table, form: str | None, given: dict[str, str], question: list[str] | None) -> Answers:
+    """Answers of a table in the ``form`` "long" or "wide", or whichever it is.
+
+    Args:
+        table: the cells.
+        form: "long", "wide" or None.
+        given: role -> column name, before what names tell.
+        question: columns to read as questions of a long table.
+
+    Raises:
+        ValueError: it is neither; says which columns were looked for.
+    """
+    roles = _roles(table, given)
+    others = [n for n in table.columns if n not in roles.values() and _plain(n) not in NEVER | {*FLAGS}]
+    long = "rater" in roles or "score" in roles or question is not None or "feature" in roles
+    if form == "long" or (form is None and long):
+        questions = question or ([roles["score"]] if "score" in roles else _numeric(table, others))
+        if questions and ("item" in roles or "feature" in roles):
+            return _read_long(table, roles, questions, named=question is not None or len(questions) > 1)
+    elif "item" in roles or _first_is_index(table):
+        raters = others if "item" in roles else [n for n in others if n != next(iter(table.columns))]
+        if form is None:  # columns of text alone describe the items
+            raters = [n for n in raters if _numbers_in(table.columns[n])]
+        if raters:
+            return _read_wide(table, roles, raters)
+    raise ValueError(
+        f"{table.name}, line 1: no ratings found in the columns {', '.join(map(repr, table.columns)) or '(none)'}. "
+        f"Long form needs an item ({', '.join(NAMES['item'][:3])} ...), a rater ({', '.join(NAMES['rater'][:3])} "
+        f"...) and a score ({', '.join(NAMES['score'][:3])} ...), wide form an item and a column of numbers a rater; "
+        "columns={'item': ..., 'rater': ..., 'score': ...} names them"
+    )
+
+
+def _roles(table: Table, given: dict[str, str]) -> dict[str, str]:
+    for role, column in given.items():
+        if role not in NAMES:
+            raise ValueError(f"columns: no role {role!r}; there are {', '.join(NAMES)}")
+        if column not in table.columns:
+            raise ValueError(
+                f"{table.name}: no column {column!r}; there are {', '.join(map(repr, table.columns))}"
+            )
+    roles, plain = dict(given), {_plain(name): name for name in reversed(table.columns)}
+    for role, names in NAMES.items():
+        free = (plain[n] for n in names if n in plain and plain[n] not in roles.values())
+        found = next(free, None)
+        if role not in roles and found is not None:
+            roles[role] = found
+    return roles
+
+
+def _plain(name: str) -> str:
+    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _first_is_index(table: Table) -> bool:
+    first = next(iter(table.columns), None)
+    return first is not None and (first == "" or first.lower().startswith("unnamed"))
+
+
+def _numeric(table: Table, names: list[str]) -> list[str]:
+    """The columns in which every cell that holds something holds a number."""
+    return [n for n in names if _all_numbers(table.columns[n])]
+
+
+def _all_numbers(cells: list[Any]) -> bool:
+    some = False
+    for cell in cells:
+        value = _cell(cell)
+        if value is not None:
+            if isinstance(value, str) and value.strip().lower() in DECLINED:
+                continue
+            if not isinstance(value, float):
+                return False
+            some = True
+    return some
+
+
+def _numbers_in(cells: list[Any]) -> bool:
+    return any(isinstance(_cell(cell), float) for cell in cells)
+
+
+def _cell(cell: Any) -> Any:
+    """A float, other text, or None for nothing."""
+    if isinstance(cell, str):
+        text = cell.strip()
+        try:
+            number = float(text)
+        except ValueError:
+            return None if text.lower() in NOTHING else text
+        return None if math.isnan(number) else number
+    if cell is None or isinstance(cell, bool):
+        return cell if cell is None else float(cell)
+    if isinstance(cell, int | float):
+        return None if math.isnan(cell) else float(cell)
+    return cell
+
+
+def _read_long(table: Table, roles: dict[str, str], questions: list[str], named: bool) -> Answers:
+    answers = Answers(table.name, "long table")
+    missing = [q for q in questions if q not in table.columns]
+    if missing:
+        raise ValueError(
+            f"{table.name}: no column {missing[0]!r}; there are {', '.join(map(repr, table.columns))}"
+        )
+    rows = len(table.lines)
+    empty: list[Any] = [None] * rows
+    items, raters = table.columns.get(roles.get("item", ""), empty), table.columns.get(roles.get("rater", ""))
+    features = table.columns.get(roles.get("feature", ""), empty)
+    seconds = _seconds(table, roles)
+    aside = _Aside(table, roles)
+    answers.by_feature = "feature" in roles
+    for row in range(rows):
+        item, feature = _identity(items[row]), _identity(features[row])
+        if item is None and feature is None:
+            raise ValueError(f"{table.where(row)}: no item in column {roles.get('item', 'item')!r}")
+        if item is not None:
+            answers.seen[item] = None
+        rater = "rater" if raters is None else _identity(raters[row])
+        reason = aside.reason(row)
+        for question in questions:
+            value = _cell(table.columns[question][row])
+            name = "" if feature is None else str(feature)
+            if named and not answers.by_feature:
+                name = question
+            if reason == "gold" and value is not None:
+                answers.gold.append((item, name, value, table.lines[row]))
+            elif reason == "prediction" and value is not None:
+                model = "model" if rater is None else rater
+                answers.predictions.append((item, model, name, value, table.lines[row]))
+            elif (
+                reason is not None or value is None or (isinstance(value, str) and value.lower() in DECLINED)
+            ):
+                why = reason or ("empty" if value is None else "skipped")
+                answers.apart.append((item, UNKNOWN if rater is None else rater, why, seconds[row]))
+            elif rater is None:
+                raise ValueError(f"{table.where(row)}: no rater in column {roles['rater']!r}")
+            else:
+                answers.add(item, rater, name, value, seconds[row], table.lines[row])
+            aside.keep_values(answers, row, item, name)
+    return answers
+
+
+def _read_wide(table: Table, roles: dict[str, str], raters: list[str]) -> Answers:
+    answers = Answers(table.name, "wide table")
+    items = table.columns[roles.get("item", next(iter(table.columns)))]
+    aside = _Aside(table, roles)
+    for row in range(len(table.lines)):
+        item = _identity(items[row])
+        if item is None:
+            raise ValueError(f"{table.where(row)}: no item in column {roles.get('item', '')!r}")
+        answers.seen[item] = None
+        for rater in raters:
+            value = _cell(table.columns[rater][row])
+            if value is None:
+                continue  # not asked: a wide table has a cell for everybody
+            if isinstance(value, str) and value.lower() in DECLINED:
+                answers.apart.append((item, rater, "skipped", math.nan))
+            else:
+                answers.add(item, rater, "", value, math.nan, table.lines[row])
+        aside.keep_values(answers, row, item, "")
+    return answers
+
+
+class _Aside:
+    """Columns that say that a row is no rating, or that hold a truth or a prediction beside it."""
+
+    def __init__(self, table: Table, roles: dict[str, str]) -> None:
+        self.table = table
+        self.status = table.columns.get(roles.get("status", ""))
+        self.flags = {
+            reason: table.columns[name]
+            for name in table.columns
+            if (reason := FLAGS.get(_plain(name))) and name not in roles.values()
+        }
+        self.values: dict[str, list[Any]] = {}
+        for role in ("gold", "prediction"):
+            cells = table.columns.get(roles.get(role, ""))
+            if cells is None:
+                continue
+            if all(_text(c) in TRUE | FALSE for c in cells) and not _plain(roles[role]).endswith(
+                ("_label", "_score")
+            ):
+                self.flags[role] = cells
+            else:
+                self.values[role] = cells
+
+    def reason(self, row: int) -> str | None:
+        for reason, cells in self.flags.items():
+            text = _text(cells[row])
+            expect(text in TRUE | FALSE, self.table.where(row), f"true or false for {reason}", cells[row])
+            if text in TRUE:
+                return reason
+        if self.status is None:
+            return None
+        text = _text(self.status[row])
+        if text in ("gold", "ground_truth", "ground truth"):
+            return "gold"
+        if text in ("prediction", "predicted", "model"):
+            return "prediction"
+        try:
+            return reason_apart(text)
+        except KeyError:
+            known = sorted({*filter(None, SUBMITTED), *APART, "ground_truth", "prediction"})
+            expect(False, self.table.where(row), f"a status among {', '.join(known)}", self.status[row])
+            raise
+
+    def keep_values(self, answers: Answers, row: int, item: Any, question: str) -> None:
+        """A truth or a prediction in a column of its own, kept beside the ratings."""
+        line = self.table.lines[row]
+        for role, cells in self.values.items():
+            value = _cell(cells[row])
+            if value is None:
+                continue
+            if role == "gold":
+                answers.gold.append((item, question, value, line))
+            else:
+                answers.predictions.append((item, "model", question, value, line))
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(cell).strip().lower()
+
+
+def _seconds(table: Table, roles: dict[str, str]) -> list[float]:
+    for role, factor in (("seconds", 1.0), ("milliseconds", 1e-3)):
+        cells = table.columns.get(roles.get(role, ""))
+        if cells is not None:
+            return [seconds_of(_cell(cell)) * factor for cell in cells]
+    return [math.nan] * len(table.lines)
+
+
+def _identity(cell: Any) -> Any:
+    """Text or an integer; None where nothing is there."""
+    if isinstance(cell, str):
+        return cell.strip() or None
+    if isinstance(cell, float | np.floating):
+        return None if math.isnan(cell) else int(cell) if cell == int(cell) else str(cell)
+    return cell

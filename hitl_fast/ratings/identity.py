@@ -1,0 +1,113 @@
+"""Ids of items and raters: integers where all are, text otherwise; and the places of items in a data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas
+
+CANONICAL = re.compile(r"0|-?[1-9]\d{0,17}")  # text that an integer prints as: "007" stays text
+
+
+def pandas_module() -> Any:
+    """The module pandas, which only the extra ``ratings`` installs."""
+    try:
+        import pandas
+    except ImportError:
+        raise ImportError("ratings are pandas frames: pip install 'hitl-fast[ratings]'") from None
+    return pandas
+
+
+def ids(values: Any, name: str, *, from_text: bool = False, may_miss: bool = False) -> np.ndarray:
+    """One-dimensional ids as int64 if all of them are integers, else as text in an object array.
+
+    Args:
+        values: list, array, tensor or Series.
+        name: what they are, for errors.
+        from_text: text that is an integer counts as one, as in a file that has no other way to write it.
+        may_miss: allow None and NaN, which become None.
+    """
+    pd = pandas_module()
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    array = values if hasattr(values, "dtype") else _object_array(values)
+    if getattr(array, "ndim", 1) != 1:
+        raise ValueError(f"{name} must be one-dimensional, not of shape {tuple(array.shape)}")
+    if isinstance(array, np.ndarray) and array.dtype.kind in "iu":
+        return array.astype(np.int64)
+    codes, distinct = pd.factorize(array)
+    missing = codes < 0
+    if missing.any() and not may_miss:
+        raise ValueError(f"{name}[{int(missing.argmax())}] is missing: every rating needs one")
+    plain = [_plain(value, from_text) for value in distinct]
+    if not missing.any() and all(isinstance(value, int) for value in plain):
+        return np.array(plain, dtype=np.int64)[codes] if plain else np.empty(0, np.int64)
+    whole = all(isinstance(value, int) for value in plain)
+    table = np.empty(len(plain) + 1, dtype=object)
+    table[: len(plain)] = [value if whole else str(value) for value in plain]
+    return np.asarray(table[codes])  # the last entry, None, stands for -1
+
+
+def _object_array(values: Any) -> np.ndarray:
+    """One entry a value, whatever the values are."""
+    values = list(values)
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _plain(value: Any, from_text: bool) -> int | str:
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return int(value)
+    text = str(value)
+    return int(text) if from_text and CANONICAL.fullmatch(text) else text
+
+
+class Positions:
+    """Where each item of a data set is: from its ids in order, or from a mapping of ids to positions."""
+
+    def __init__(self, items: Mapping[Any, int] | Sequence[Any] | np.ndarray) -> None:
+        if isinstance(items, str | bytes):
+            raise TypeError(
+                "items must be the data set's item ids in order, or a mapping of ids to positions"
+            )
+        pairs = items.items() if isinstance(items, Mapping) else ((id_, i) for i, id_ in enumerate(items))
+        self.of: dict[str, int] = {}
+        for id_, position in pairs:
+            if isinstance(position, bool) or not isinstance(position, int | np.integer) or position < 0:
+                raise ValueError(f"items[{id_!r}] is {position!r}: a position is an integer from 0")
+            key = str(_plain(id_, from_text=False))
+            if self.of.setdefault(key, int(position)) != position:
+                raise ValueError(f"items names {id_!r} twice: at {self.of[key]} and at {position}")
+        if not self.of:
+            raise ValueError("items is empty: it must name the data set's items")
+        self.count = max(self.of.values()) + 1
+
+    def places(self, values: np.ndarray) -> np.ndarray:
+        """Position of each id; -1 where it is not known, and for None."""
+        pd = pandas_module()
+        codes, distinct = pd.factorize(values)
+        table = np.array([self.of.get(str(value), -1) for value in distinct] + [-1], dtype=np.int64)
+        return np.asarray(table[codes])
+
+
+def frame(columns: Mapping[str, Any]) -> pandas.DataFrame:
+    """A frame whose text stays Python text and whose None stays None."""
+    pd = pandas_module()
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, dtype=object)
+            if getattr(values, "dtype", None) == np.dtype(object)
+            else values
+            for name, values in columns.items()
+        }
+    )

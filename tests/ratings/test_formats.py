@@ -1,0 +1,510 @@
+"""Every score of every format in its place, and nothing among the scores that is none."""
+
+import csv
+import gzip
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hitl_fast.ratings import Ratings
+
+DATA = Path(__file__).parent.parent / "data" / "ratings"
+COUNTS = json.loads((DATA / "expected.json").read_text())
+EXPECTED = {"long.jsonl": "long_jsonl", "long.parquet": "long_parquet"}
+
+Row = tuple[Any, Any, Any, float, float]
+
+
+def rows_of(ratings: Ratings) -> list[Row]:
+    f = ratings.frame
+    return list(zip(f.item, f.rater, f.feature, f.score, f.seconds, strict=True))
+
+
+def expected_rows(name: str) -> list[tuple[str, ...]]:
+    path = DATA / f"{EXPECTED.get(name, Path(name).stem)}.expected.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        return [tuple(row) for row in csv.reader(file)][1:]
+
+
+def as_text(row: Row) -> tuple[str, ...]:
+    item, rater, feature, score, seconds = row
+    return (
+        "" if item is None else str(item),
+        str(rater),
+        feature or "",
+        f"{score:g}",
+        "" if math.isnan(seconds) else f"{seconds:g}",
+    )
+
+
+def plain(row: tuple[str, ...]) -> tuple[str, ...]:
+    return (*row[:3], f"{float(row[3]):g}", f"{float(row[4]):g}" if row[4] else "")
+
+
+@pytest.mark.parametrize("name", sorted(COUNTS))
+def test_an_export_is_read_whole(name: str) -> None:
+    ratings = Ratings.read(DATA / name)
+    assert sorted(map(as_text, rows_of(ratings))) == sorted(map(plain, expected_rows(name)))
+    found = ratings.skipped.reason.value_counts().to_dict()
+    found |= {"ground_truth": len(ratings.ground_truth), "predictions": len(ratings.predictions)}
+    found["unrated"] = len(ratings.unrated)
+    assert {k: v for k, v in found.items() if v} == {k: v for k, v in COUNTS[name].items() if v}
+    assert list(ratings.frame.columns) == ["item", "rater", "score", "seconds", "feature"]
+    assert ratings.frame.score.dtype == ratings.frame.seconds.dtype == "float64"
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(COUNTS) if not n.endswith(".parquet")])
+@pytest.mark.parametrize("where", [0.35, 0.8])
+def test_a_truncated_export_is_refused_with_its_line(name: str, where: float, tmp_path: Path) -> None:
+    data = (DATA / name).read_bytes()
+    cut = int(len(data) * where)
+    while (
+        data[cut - 1 : cut] in (b"\n", b"}", b"]", b",", b";")
+        or data[cut] & 0xC0 == 0x80
+        or data[cut] in b"\r\n"
+    ):
+        cut += 1
+    path = tmp_path / name
+    path.write_bytes(data[:cut])
+    line = data[:cut].count(b"\n") + 1
+    if name.endswith(".json"):  # a record is named by the line that it starts on
+        line = data[: data.rindex(b"\n {\n", 0, cut) + 1].count(b"\n") + 1
+    if name.endswith(".csv"):
+        # Cut inside the last cell, a table looks whole: cut at its row's last delimiter instead.
+        delimiter = b";" if name == "wide.csv" else b","
+        path.write_bytes(data[: data.rindex(delimiter, 0, cut)])
+        line = data[: data.rindex(delimiter, 0, cut)].count(b"\n") + 1
+    with pytest.raises(ValueError, match=rf"{name}, line \d+: ") as problem:
+        Ratings.read(path)
+    assert int(str(problem.value).split("line ")[1].split(":")[0]) == line
+
+
+def test_a_truncated_parquet_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "long.parquet"
+    path.write_bytes((DATA / "long.parquet").read_bytes()[:2000])
+    with pytest.raises(ValueError, match="not a whole Parquet file"):
+        Ratings.read(path)
+
+
+def write(tmp_path: Path, value: Any, name: str = "export.json") -> Path:
+    path = tmp_path / name
+    path.write_text(
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), encoding="utf-8"
+    )
+    return path
+
+
+def task(*results: dict[str, Any], id: int = 1, **more: Any) -> dict[str, Any]:
+    annotations = [
+        {"completed_by": 10 + i, "was_cancelled": False, "lead_time": 2.0, "result": [r]}
+        for i, r in enumerate(results)
+    ]
+    return {"id": id, "data": {"text": "x"}, "annotations": annotations, "predictions": [], **more}
+
+
+def answer(kind: str, value: Any, name: str = "q") -> dict[str, Any]:
+    return {"from_name": name, "to_name": "text", "type": kind, "value": {kind: value}}
+
+
+@pytest.mark.parametrize(
+    ("results", "scores"),
+    [
+        ([answer("rating", 4), answer("rating", 2)], [4, 2]),
+        ([answer("number", 0.25), answer("number", -3)], [0.25, -3]),
+        ([answer("choices", ["4"]), answer("choices", ["5"])], [4, 5]),
+        ([answer("choices", ["4 - good"]), answer("choices", ["1 - bad"])], [4, 1]),
+        ([answer("choices", ["2 stars"]), answer("choices", ["1 star"])], [2, 1]),
+        ([answer("choices", ["Thumbs up"]), answer("choices", ["thumbs down"])], [1, 0]),
+        ([answer("choices", ["yes"]), answer("choices", ["no"])], [1, 0]),
+        ([answer("taxonomy", [["3"]]), answer("taxonomy", [["1"]])], [3, 1]),
+    ],
+)
+def test_answers_that_are_numbers(results: list[dict[str, Any]], scores: list[float], tmp_path: Path) -> None:
+    ratings = Ratings.read(write(tmp_path, [task(*results)]))
+    assert ratings.frame.score.tolist() == scores
+    assert ratings.frame.rater.tolist() == [10, 11]
+    assert ratings.categories is None
+
+
+def test_a_choice_of_words_is_categories_until_they_are_worth_something(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, [task(answer("choices", ["low"]), answer("choices", ["high"]), answer("choices", ["low"]))]
+    )
+    ratings = Ratings.read(path)
+    assert ratings.categories == ("high", "low")
+    assert ratings.frame.score.tolist() == [1, 0, 1]
+    worth = Ratings.read(path, labels={"low": 0, "middle": 1, "high": 2})
+    assert worth.categories is None
+    assert worth.frame.score.tolist() == [0, 2, 0]
+    with pytest.raises(ValueError, match="labels does not say what 'low' is worth"):
+        Ratings.read(path, labels={"high": 2}).aggregate("mean", labels={"high": 2})
+
+
+def test_ticked_options_are_features(tmp_path: Path) -> None:
+    path = write(tmp_path, [task(answer("choices", ["ear", "tail"]), answer("choices", ["ear"]), id=3)])
+    ratings = Ratings.read(path)
+    assert rows_of(ratings)[:2] == [(3, 10, "ear", 1.0, 2.0), (3, 10, "tail", 1.0, 2.0)]
+    assert rows_of(ratings)[2:] == [(3, 11, "ear", 1.0, 2.0), (3, 11, "tail", 0.0, 2.0)]
+
+
+def test_several_questions_are_features(tmp_path: Path) -> None:
+    both = [answer("rating", 4, "clarity"), answer("number", 70, "use"), answer("choices", ["a"], "kind")]
+    annotation = {"completed_by": {"id": 5, "email": "ana@x.org"}, "result": both, "lead_time": None}
+    path = write(tmp_path, [{"id": 1, "data": {}, "annotations": [annotation]}])
+    ratings = Ratings.read(path)
+    assert [r[:4] for r in rows_of(ratings)] == [(1, "ana@x.org", "clarity", 4), (1, "ana@x.org", "use", 70)]
+    assert list(ratings.unread) == ["kind"]
+    assert [r[2:4] for r in rows_of(Ratings.read(path, question="use"))] == [(None, 70)]
+    assert Ratings.read(path, question="kind").categories == ("a",)
+    assert ratings.only("use").frame.score.tolist() == [70]
+    with pytest.raises(ValueError, match="no ratings of the feature 'x'; features: 'clarity', 'use'"):
+        ratings.only("x")
+    with pytest.raises(ValueError, match="no answers to the question 'quality'; questions: 'clarity'"):
+        Ratings.read(path, question="quality")
+
+
+def test_what_is_no_rating_is_named(tmp_path: Path) -> None:
+    box = {
+        "from_name": "box",
+        "type": "rectanglelabels",
+        "value": {"x": 1, "y": 2, "rectanglelabels": ["dog"]},
+    }
+    ranking = {"from_name": "order", "type": "ranker", "value": {"ranker": {"_": ["b", "a"]}}}
+    relation = {"type": "relation", "from_id": "a", "to_id": "b"}
+    annotation = {"completed_by": 1, "result": [box, ranking, relation, answer("textarea", ["hm"], "why")]}
+    path = write(tmp_path, [{"id": 1, "data": {}, "annotations": [annotation]}])
+    with pytest.raises(ValueError, match=r"no question is answered in numbers.*'order' .a ranking"):
+        Ratings.read(path)
+    with pytest.raises(ValueError, match="'order' cannot be read: a ranking of options"):
+        Ratings.read(path, question="order")
+    annotation["result"] += [
+        answer("rating", 1, "part"),
+        answer("rating", 5, "part"),
+        answer("rating", 3, "all"),
+    ]
+    ratings = Ratings.read(write(tmp_path, [{"id": 1, "data": {}, "annotations": [annotation]}]))
+    assert ratings.frame.score.tolist() == [3]
+    assert ratings.unread["part"] == "one answer for each region"
+    assert set(ratings.unread) == {"box", "order", "why", "part"}
+
+
+def test_a_second_annotation_replaces_the_first_by_time(tmp_path: Path) -> None:
+    first = {"completed_by": 1, "updated_at": "2025-01-02T00:00:00Z", "result": [answer("rating", 5)]}
+    second = {"completed_by": 1, "updated_at": "2025-01-01T00:00:00Z", "result": [answer("rating", 1)]}
+    path = write(tmp_path, [{"id": 1, "data": {}, "annotations": [first, second]}])
+    ratings = Ratings.read(path)
+    assert ratings.frame.score.tolist() == [5]
+    assert ratings.skipped.reason.tolist() == ["replaced"]
+    assert Ratings.read(path, repeats="keep").frame.score.tolist() == [5, 1]
+    nobody = {"result": [answer("rating", 2)]}
+    path = write(tmp_path, [{"id": 1, "data": {}, "annotations": [nobody, nobody]}])
+    assert Ratings.read(path).frame.rater.tolist() == ["unknown", "unknown"]
+    with pytest.raises(ValueError, match="repeats must be 'keep' or 'last', not 'first'"):
+        Ratings.read(path, repeats="first")
+
+
+def test_older_and_odder_label_studio(tmp_path: Path) -> None:
+    old = {
+        "id": 1,
+        "data": {"key": "α"},
+        "completions": [{"result": [answer("rating", 2)]}, {"skipped": True}],
+    }
+    ratings = Ratings.read(write(tmp_path, {"tasks": [{**old, "annotations": [17]}]}))
+    assert (ratings.frame.score.tolist(), ratings.skipped.reason.tolist()) == ([2], ["cancelled"])
+    assert Ratings.read(write(tmp_path, old), item="data.key").frame.item.tolist() == ["α"]
+    with pytest.raises(ValueError, match=r"export.json, line 1: expected an item id at 'data.image'"):
+        Ratings.read(write(tmp_path, old), item="data.image")
+    pair = {"from_name": "p", "type": "pairwise", "value": {"selected": "left"}}
+    assert Ratings.read(write(tmp_path, [task(pair)])).categories == ("left",)
+
+
+def test_label_studio_rows_as_csv(tmp_path: Path) -> None:
+    text = (
+        "image,id,quality,verdict,annotator,annotation_id,created_at,updated_at,lead_time\n"
+        'a.png,5,"[{""rating"": 4}]",Good,1,77,x,y,1.5\n'
+        'b.png,6,"{""rating"": 2}",Bad,1,78,x,y,\n'
+        "c.png,7,,,2,79,x,y,3\n"
+    )
+    path = write(tmp_path, text, "project-1.csv")
+    ratings = Ratings.read(path)
+    assert [r[:4] for r in rows_of(ratings)] == [(5, 1, None, 4.0), (6, 1, None, 2.0)]
+    assert ratings.frame.seconds.tolist()[0] == 1.5
+    assert ratings.skipped.reason.tolist() == ["empty"]
+    assert Ratings.read(path, question="verdict").frame.score.tolist() == [1.0, 0.0]
+    assert Ratings.read(path, item="image").frame.item.tolist() == ["a.png", "b.png"]
+
+
+def record(id: str = "a", **more: Any) -> dict[str, Any]:
+    return {"id": id, "fields": {"text": "x"}, "responses": {}, "suggestions": {}, **more}
+
+
+@pytest.mark.parametrize("shape", ["list", "columns", "index", "lines"])
+def test_argilla_turned_every_way(shape: str, tmp_path: Path) -> None:
+    records = [record(i, responses={"q": [{"value": k, "user_id": "u1"}]}) for k, i in enumerate("abc")]
+    value: Any = {
+        "list": records,
+        "columns": {k: [r[k] for r in records] for k in records[0]},
+        "index": {r["id"]: {k: v for k, v in r.items() if k != "id"} for r in records},
+        "lines": "\n\n".join(json.dumps(r, indent=2) for r in records),
+    }[shape]
+    ratings = Ratings.read(write(tmp_path, value))
+    assert [r[:4] for r in rows_of(ratings)] == [
+        ("a", "u1", None, 0),
+        ("b", "u1", None, 1),
+        ("c", "u1", None, 2),
+    ]
+
+
+def test_argilla_statuses_and_kinds(tmp_path: Path) -> None:
+    given = [
+        {"value": 3, "user_id": "a", "status": "submitted"},
+        {"value": 1, "user_id": "b", "status": "draft"},
+        {"value": 1, "user_id": "c", "status": "discarded"},
+    ]
+    other = {
+        "labels": [{"value": ["x", "y"], "user_id": "a"}],
+        "spans": [{"value": [{"start": 0, "end": 2, "label": "x"}], "user_id": "a"}],
+        "order": [{"value": [{"value": "x", "rank": 2}, {"value": "y", "rank": 1}], "user_id": "a"}],
+    }
+    suggestion = {"q": {"value": 5, "agent": "m", "score": 1.0}}
+    path = write(tmp_path, [record(responses={"q": given, **other}, suggestions=suggestion)])
+    ratings = Ratings.read(path)
+    assert ratings.frame.score.tolist() == [3]
+    assert ratings.skipped.reason.tolist() == ["draft", "discarded"]
+    assert ratings.predictions.score.tolist() == [5]
+    assert ratings.predictions.model.tolist() == ["m"]
+    assert ratings.unread["order"].startswith("a ranking")
+    assert Ratings.read(path, question="labels").features == ["x", "y"]
+    given[1]["status"] = "thinking"
+    with pytest.raises(ValueError, match=r"line 1: expected a status among .*submitted.*, not 'thinking'"):
+        Ratings.read(write(tmp_path, [record(responses={"q": given})]))
+    with pytest.raises(ValueError, match=r"line 1: expected responses to 'q' as a list, not 3"):
+        Ratings.read(write(tmp_path, [record(responses={"q": 3})]))
+
+
+def test_argilla_of_version_1_and_of_the_server(tmp_path: Path) -> None:
+    responses = [
+        {"user_id": "u", "status": "submitted", "values": {"q": {"value": 2}}},
+        {"user_id": "v", "status": "discarded", "values": None},
+    ]
+    old = {
+        "fields": {},
+        "external_id": "e",
+        "responses": responses,
+        "suggestions": [{"question_name": "q", "value": 1}],
+    }
+    ratings = Ratings.read(write(tmp_path, [old]))
+    assert rows_of(ratings)[0][:4] == ("e", "u", None, 2)
+    assert ratings.skipped.reason.tolist() == ["discarded"]
+    assert ratings.predictions.score.tolist() == [1]
+
+
+def test_argilla_flat_from_parquet_and_with_lists_that_do_not_fit(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table({
+        "id": ["a", "b"], "q.responses": [[1, 2], None], "q.responses.users": [["u", "v"], None],
+        "q.responses.status": [["submitted", "draft"], None], "q.suggestion": [3, 4], "q.suggestion.agent": ["m", None],
+    })  # fmt: skip
+    parquet.write_table(table, tmp_path / "f.parquet")
+    ratings = Ratings.read(tmp_path / "f.parquet")
+    assert rows_of(ratings)[0][:4] == ("a", "u", None, 1)
+    assert ratings.unrated == ["b"]
+    assert ratings.predictions.score.tolist() == [3, 4]
+    short = {"id": "a", "q.responses": [1, 2], "q.responses.users": ["u"]}
+    with pytest.raises(ValueError, match=r"line 1: expected as many users and statuses as 'q.responses'"):
+        Ratings.read(write(tmp_path, [short]))
+
+
+def prodigy(input_hash: int = 1, answer: str = "accept", **more: Any) -> dict[str, Any]:
+    return {"_input_hash": input_hash, "_task_hash": 9, "answer": answer, "_session_id": "s-ana", **more}
+
+
+def test_prodigy_ratings_in_a_field_of_their_own(tmp_path: Path) -> None:
+    records = [
+        prodigy(1, rating=4), prodigy(2, rating=2, duration=3.5), prodigy(3, "reject", rating=1),
+        prodigy(4, "ignore"), prodigy(5),
+    ]  # fmt: skip
+    ratings = Ratings.read(write(tmp_path, "\n".join(map(json.dumps, records)), "p.jsonl"))
+    assert ratings.frame.score.tolist() == [4, 2]
+    assert ratings.frame.seconds.tolist()[1] == 3.5
+    assert ratings.skipped.reason.tolist() == ["rejected", "skipped", "empty"]
+
+
+def test_prodigy_labels_of_one_input_are_features(tmp_path: Path) -> None:
+    records = [prodigy(1, label="ear"), prodigy(1, "reject", label="tail"), prodigy(2, label="ear")]
+    ratings = Ratings.read(write(tmp_path, "\n".join(map(json.dumps, records)), "p.jsonl"))
+    assert [r[:4] for r in rows_of(ratings)] == [
+        (1, "s-ana", "ear", 1),
+        (1, "s-ana", "tail", 0),
+        (2, "s-ana", "ear", 1),
+    ]
+
+
+def test_prodigy_choices_reviews_and_spans(tmp_path: Path) -> None:
+    options = [{"id": "low", "text": "Low"}, {"id": "mid", "text": "Mid"}, {"id": "high", "text": "High"}]
+    choice = [prodigy(1, options=options, accept=["high"]), prodigy(2, options=options, accept=["low"])]
+    ratings = Ratings.read(write(tmp_path, choice, "p.json"))
+    assert ratings.categories == ("low", "mid", "high")
+    assert ratings.frame.score.tolist() == [2, 0]
+    many = {"options": options, "config": {"choice_style": "multiple"}}
+    ticked = [prodigy(1, accept=["low", "mid"], **many), prodigy(2, accept=[], **many)]
+    ratings = Ratings.read(write(tmp_path, ticked, "p.json"))
+    assert ratings.features == ["high", "low", "mid"]
+    assert ratings.frame.score.tolist() == [1, 1, 0, 0, 0, 0]
+    review = prodigy(1, _view_id="review", versions=[])
+    ratings = Ratings.read(write(tmp_path, [prodigy(1), prodigy(1, "reject", gold=True), review], "p.json"))
+    assert ratings.ground_truth.score.tolist() == [0, 1]
+    spans = prodigy(1, _view_id="ner_manual", spans=[{"start": 0}])
+    with pytest.raises(ValueError, match=r"'answer' .spans."):
+        Ratings.read(write(tmp_path, [spans], "p.json"))
+    with pytest.raises(ValueError, match=r"line 2: expected 'answer' accept, reject or ignore, not 'maybe'"):
+        Ratings.read(
+            write(tmp_path, json.dumps(prodigy()) + "\n" + json.dumps(prodigy(answer="maybe")), "p.jsonl")
+        )
+    ratings = Ratings.read(write(tmp_path, [prodigy(3, meta={"id": "ä"})], "p.json"), item="meta.id")
+    assert ratings.frame.item.tolist() == ["ä"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("item,rater,score\n007,1,3\n", [("007", 1, None, 3)]),
+        ("item\trater\tscore\n7\tann\t3\n", [(7, "ann", None, 3)]),
+        ('item;rater;score\n7;ann;3,5\n8;ann;"1,5"\n', [(7, "ann", None, 3.5), (8, "ann", None, 1.5)]),
+        ("worker,stars,image\nann,2,a.png\n", [("a.png", "ann", None, 2)]),
+        ("item,score\n1,2\n", [(1, "rater", None, 2)]),
+        ("id,ann,ben\n1,2,\n2,,5\n", [(1, "ann", None, 2), (2, "ben", None, 5)]),
+        ("id,caption,ann\n1,a cat,2\n", [(1, "ann", None, 2)]),
+        ("item,rater,feature,score\n1,a,ear,2\n", [(1, "a", "ear", 2)]),
+        ("item,rater,feature,score\n1,a,,2\n1,a,ear,3\n", [(1, "a", None, 2), (1, "a", "ear", 3)]),
+        ("feature,rater,score\near,a,2\n", [(None, "a", "ear", 2)]),
+        ("item,rater,clarity,use\n1,a,2,3\n", [(1, "a", "clarity", 2), (1, "a", "use", 3)]),
+        ("item,rater,score\n1,a,true\n1,b,FALSE\n", [(1, "a", None, 1), (1, "b", None, 0)]),
+    ],
+)
+def test_tables(text: str, rows: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    ratings = Ratings.read(write(tmp_path, text, "t.csv"))
+    assert [r[:4] for r in rows_of(ratings)] == rows
+
+
+@pytest.mark.parametrize(
+    ("records", "rows"),
+    [
+        ([{"item": 1, "ratings": {"ann": 2, "ben": 3}}], [(1, "ann", None, 2), (1, "ben", None, 3)]),
+        ([{"item": 1, "ratings": [{"rater": "a", "score": 2}, {"rater": "b", "score": 1}]}],
+         [(1, "a", None, 2), (1, "b", None, 1)]),
+        ([{"item": "1", "rater": 1, "score": 2}, {"item": "x", "rater": 1, "score": 2.5, "extra": []}],
+         [("1", 1, None, 2), ("x", 1, None, 2.5)]),
+    ],
+)  # fmt: skip
+def test_json_tables(records: list[Any], rows: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    ratings = Ratings.read(write(tmp_path, "\n".join(map(json.dumps, records)), "t.jsonl"))
+    assert [r[:4] for r in rows_of(ratings)] == rows
+
+
+def test_tables_keep_truth_and_predictions_apart(tmp_path: Path) -> None:
+    text = "item,ann,ben,truth,model_score\n1,2,skip,3,1\n2,4,5,,2\n"
+    ratings = Ratings.read(write(tmp_path, text, "t.csv"))
+    assert ratings.frame.score.tolist() == [2, 4, 5]
+    assert (ratings.ground_truth.score.tolist(), ratings.predictions.score.tolist()) == ([3], [1, 2])
+    assert ratings.skipped.reason.tolist() == ["skipped"]
+    text = "item,rater,score,status,rt_ms\n1,m,2,prediction,\n1,a,3,gold,\n1,b,4,done,1500\n1,c,,done,\n1,d,skip,,\n"
+    ratings = Ratings.read(write(tmp_path, text, "t.csv"))
+    assert rows_of(ratings) == [(1, "b", None, 4, 1.5)]
+    assert ratings.predictions.model.tolist() == ["m"]
+    assert ratings.ground_truth.score.tolist() == [3]
+    assert ratings.skipped.reason.tolist() == ["empty", "skipped"]
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "a,b,c\nx,1,2\n", "t.csv")
+    ratings = Ratings.read(path, columns={"item": "a", "rater": "b", "score": "c"})
+    assert rows_of(ratings)[0][:4] == ("x", 1, None, 2)
+    with pytest.raises(ValueError, match="no column 'd'; there are 'a', 'b', 'c'"):
+        Ratings.read(path, columns={"item": "d"})
+    with pytest.raises(ValueError, match="columns: no role 'who'"):
+        Ratings.read(path, columns={"who": "d"})
+    with pytest.raises(ValueError, match="no column 'd'"):
+        Ratings.read(path, columns={"item": "a", "rater": "b"}, question=["d"])
+    assert Ratings.read(path, item="a", columns={"rater": "b"}, question="c").frame.score.tolist() == [2]
+    with pytest.raises(ValueError, match="format must be one of label_studio"):
+        Ratings.read(path, format="xml")
+
+
+def test_encodings_and_compression(tmp_path: Path) -> None:
+    text = "item,rater,score\nß,ünal,3\n"
+    for name, data in {
+        "bom.csv": text.encode("utf-8-sig"), "utf16.csv": text.encode("utf-16"),
+        "gz.csv.gz": gzip.compress(text.encode()),
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(data)
+        assert rows_of(Ratings.read(tmp_path / name))[0][:4] == ("ß", "ünal", None, 3)
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(text.encode() * 50)[:40])
+    with pytest.raises(ValueError, match="gzip file is cut off or damaged"):
+        Ratings.read(tmp_path / "cut.csv.gz")
+    (tmp_path / "latin.csv").write_bytes(b"item,rater,score\nok,a,1\n\xdf,a,3\n")
+    with pytest.raises(ValueError, match=r"latin.csv, line 3: not utf-8-sig text"):
+        Ratings.read(tmp_path / "latin.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the file is empty"),
+        ("[]", "line 1: no records in the file"),
+        (
+            '{"images": [], "categories": []}',
+            "line 1: not a file of ratings that is known. Looked for: Label Studio",
+        ),
+        ('[{"a": 1},\n 3]', "line 2: expected a JSON object, not 3"),
+        ('[{"item": 1, "rater": 1, "score": 2}\n {"item": 1}]', "line 2: a comma is missing between records"),
+        ('[{"item": 1, "rater": 1, "score": 2}]\n{}', "more text follows the end of the list"),
+        (
+            '{"item": 1, "rater": 1, "score": 2}\n{"item": 1,, }',
+            r"line 2: the record is not JSON: .* \(1 whole",
+        ),
+        ("[" * 100_000, "line 1: the record (is nested too deeply|is cut off)"),
+        ("name,colour\na,red\n", "line 1: no ratings found in the columns 'name', 'colour'"),
+        (
+            "item,rater,score\n1,a,3\n1,b,bad\n1,c,4\n",
+            "line 3: the answer is 'bad', where others are numbers",
+        ),
+        ("item,rater,score\n1,a,3\n1,b,inf\n", "line 3: the score is inf, not a finite number"),
+        ("item,rater,score\n1,a\n", "line 2: 2 cells where the header has 3"),
+        ('item,rater,score\n"a\nb",a,3\n1,"b,3\n', "line 4: "),
+        ("item,item,score\n1,1,3\n", "line 1: two columns are called 'item'"),
+        ("item,rater,score\n,a,3\n", "line 2: no item in column 'item'"),
+        ("item,rater,score\n1,,3\n", "line 2: no rater in column 'rater'"),
+        ("id,ann\n,3\n", "line 2: no item in column 'id'"),
+        (
+            "item,rater,score,skipped\n1,a,3,perhaps\n",
+            "line 2: expected true or false for skipped, not 'perhaps'",
+        ),
+        ("item,rater,score,status\n1,a,3,odd\n", "line 2: expected a status among"),
+        ("item,rater,score\n1,a,\n", "no ratings in it .long table: 1 items, 1 answers"),
+        ("item,ann,ben\n1,2,3\n2,x,4\n", "line 3: the answer is 'x', where others are numbers"),
+    ],
+)
+def test_a_damaged_or_foreign_file_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text, "file.txt")
+    with pytest.raises(ValueError, match=message) as problem:
+        Ratings.read(path)
+    assert "file.txt" in str(problem.value)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a folder"):
+        Ratings.read(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        Ratings.read(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="line 2: expected a task with 'data' and 'annotations', not"):
+        Ratings.read(write(tmp_path, f'[{json.dumps(task(answer("rating", 1)))},\n{{"id": 2}}]'))
+    with pytest.raises(ValueError, match="line 1: expected 'annotations' as a list"):
+        Ratings.read(write(tmp_path, [{"id": 1, "data": {}, "annotations": {}}]))
+    with pytest.raises(ValueError, match=r"t.csv, line 3: 9 is outside the scale 1 to 5"):
+        Ratings.read(write(tmp_path, "item,rater,score\n1,a,3\n1,b,9\n", "t.csv"), scale=(1, 5))
