@@ -11,24 +11,57 @@ __version__ = "0.1.0"
 
 # public name: the module that defines it
 _HOME: dict[str, str] = {
+    "FeatureImportancePenalty": "hitl_fast.losses",
+    "FeatureWeighting": "hitl_fast.losses",
     "PreIndexAccumulator": "hitl_fast.preindex",
     "PreIndexReport": "hitl_fast.preindex",
     "Priorities": "hitl_fast.ratings",
     "Ratings": "hitl_fast.ratings",
+    "WeightedBCEWithLogitsLoss": "hitl_fast.losses",
+    "WeightedCrossEntropyLoss": "hitl_fast.losses",
+    "WeightedLinearCrossEntropyLoss": "hitl_fast.losses",
+    "WeightedMSELoss": "hitl_fast.losses",
+    "feature_importance_penalty": "hitl_fast.losses",
     "preindex": "hitl_fast.preindex",
+    "weighted_bce_with_logits": "hitl_fast.losses",
+    "weighted_cross_entropy": "hitl_fast.losses",
+    "weighted_linear_cross_entropy": "hitl_fast.losses",
+    "weighted_mse": "hitl_fast.losses",
 }
 
 __all__ = [
+    "FeatureImportancePenalty",
+    "FeatureWeighting",
     "PreIndexAccumulator",
     "PreIndexReport",
     "Priorities",
     "Ratings",
+    "WeightedBCEWithLogitsLoss",
+    "WeightedCrossEntropyLoss",
+    "WeightedLinearCrossEntropyLoss",
+    "WeightedMSELoss",
     "__version__",
+    "feature_importance_penalty",
     "preindex",
+    "weighted_bce_with_logits",
+    "weighted_cross_entropy",
+    "weighted_linear_cross_entropy",
+    "weighted_mse",
 ]
 
 if TYPE_CHECKING:
     # The same names again, for type checkers.
+    from .losses import FeatureImportancePenalty as FeatureImportancePenalty
+    from .losses import FeatureWeighting as FeatureWeighting
+    from .losses import WeightedBCEWithLogitsLoss as WeightedBCEWithLogitsLoss
+    from .losses import WeightedCrossEntropyLoss as WeightedCrossEntropyLoss
+    from .losses import WeightedLinearCrossEntropyLoss as WeightedLinearCrossEntropyLoss
+    from .losses import WeightedMSELoss as WeightedMSELoss
+    from .losses import feature_importance_penalty as feature_importance_penalty
+    from .losses import weighted_bce_with_logits as weighted_bce_with_logits
+    from .losses import weighted_cross_entropy as weighted_cross_entropy
+    from .losses import weighted_linear_cross_entropy as weighted_linear_cross_entropy
+    from .losses import weighted_mse as weighted_mse
     from .preindex import PreIndexAccumulator as PreIndexAccumulator
     from .preindex import PreIndexReport as PreIndexReport
     from .preindex import preindex as preindex

@@ -7,6 +7,8 @@ import numba
 
 # Reassociation and contraction, so that sums vectorise; never `nnan` or `ninf`: they make isfinite lie.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+# Fused multiply-adds only: for code that splits a constant in two, which reassociation would join again.
+CONTRACT = {"contract"}
 
 
 def compiled(function: Callable[..., Any]) -> Any:

@@ -1,0 +1,234 @@
+"""Weighted cross entropy as a PyTorch operator: registered, traced, differentiated once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from hitl_kernels.weighted_cross_entropy import accumulator, backend, validate
+from hitl_kernels.weighted_cross_entropy import weighted_cross_entropy as kernel
+
+from .arguments import (
+    Array,
+    CrossEntropyModule,
+    Denominator,
+    denominator_tensor,
+    first_derivative,
+    no_gradient_of,
+    of_weight_and_denominator,
+    optional,
+    remember,
+    scaled,
+    tensor,
+)
+
+NAME = "weighted_cross_entropy"
+
+
+def weighted_cross_entropy(
+    logits: torch.Tensor,
+    target: Array,
+    weight: Array | None = None,
+    denominator: Denominator = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    *,
+    check: bool = False,
+) -> torch.Tensor:
+    """Cross entropy with a weight for every sample (or token), over the number of samples that count.
+
+    With p the smoothed truth of row i (one-hot or ``target[i]``, times 1 - s, plus s / classes)::
+
+        loss = sum_i weight[i] (- sum_c p[c] log softmax(logits[i])[c]) / denominator
+
+    Loss and gradient are made in one pass over the logits, without a second tensor of their size besides the
+    gradient itself; under ``torch.no_grad()`` not even that. Weights of 1 give ``F.cross_entropy``. Weight 0 is
+    the same as leaving the row out, in loss, gradient and default denominator, also where its loss is inf or NaN.
+
+    Args:
+        logits: (..., classes) float16, bfloat16, float32 or float64, of any strides. Classes are last.
+        target: (...) class indices, or (..., classes) probabilities.
+        weight: (...) finite, not negative; None for 1 everywhere. May require a gradient, which is the row's
+            loss over the denominator, and 0 for a row that is left out.
+        denominator: None for the number of rows that count (weight not 0, target not ``ignore_index``; at least
+            1, so that a batch where none counts has loss 0). A number or a tensor of one for everything else:
+            the whole count under gradient accumulation; under DistributedDataParallel, which averages over
+            ranks, the count of all ranks over the number of ranks; ``weight.sum()`` for a weighted mean.
+        ignore_index: the class index of rows to leave out; not looked at with probabilities.
+        label_smoothing: share of the truth that is spread evenly over the classes, in [0, 1].
+        check: look at the values on CUDA too, which waits for the device.
+
+    Returns:
+        () float32, or float64 for float64 logits. Half-precision logits are computed in float32, as under
+        autocast, and get a half-precision gradient.
+
+    Raises:
+        TypeError: an argument is of a kind or dtype that cannot be.
+        ValueError: shapes or devices that differ, ``label_smoothing`` outside [0, 1] (always, from what the
+            host knows); a class index outside 0 .. classes - 1, a weight or probability that is negative or not
+            finite, a denominator that is not > 0 (on the CPU always; on CUDA only with ``check=True`` or, for
+            the denominator, if it is a number). On CUDA without ``check`` such a value makes the loss NaN;
+            nothing is ever read outside the tensors.
+        RuntimeError: the gradient is differentiated again (``create_graph=True``).
+
+    Source: Bridle, Probabilistic interpretation of feedforward classification network outputs, 1990.
+
+    >>> logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    >>> loss = weighted_cross_entropy(logits, torch.tensor([0, 1]), torch.tensor([1.0, 3.0]))
+    >>> loss.backward()
+    >>> round(loss.item(), 4)  # (log(1 + e**-2) + 3 log 2) / 2
+    1.1032
+    >>> logits.grad
+    tensor([[-0.0596,  0.0596],
+            [ 0.7500, -0.7500]])
+    """
+    if not isinstance(logits, torch.Tensor):
+        raise TypeError(f"logits must be a torch.Tensor, not {type(logits).__name__}")
+    truth = tensor(target, "target")
+    no_gradient_of(truth)
+    # In float16 a gradient cannot wait for the loss scale of mixed precision: it would underflow. It is made in
+    # the backward pass instead, from the logits.
+    now = torch.is_grad_enabled() and logits.requires_grad and logits.dtype != torch.float16
+    loss: torch.Tensor = _operator(
+        logits,
+        truth,
+        optional(weight, "weight"),
+        denominator_tensor(denominator, logits.device),
+        ignore_index,
+        label_smoothing,
+        now,
+        check,
+    )[0]
+    return loss
+
+
+@torch.library.custom_op(
+    "hitl_fast::weighted_cross_entropy",
+    mutates_args=(),
+    schema="(Tensor logits, Tensor target, Tensor? weight, Tensor? denominator, int ignore_index,"
+    " float label_smoothing, bool gradient, bool check) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _operator(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None,
+    denominator: torch.Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+    gradient: bool,
+    check: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    loss, losses, slope, divisor = kernel(
+        logits,
+        target,
+        weight,
+        denominator,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        gradient=gradient,
+        check=check,
+    )
+    return loss, losses, logits.new_empty(0) if slope is None else slope, divisor
+
+
+@_operator.register_fake
+def _shapes(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None,
+    denominator: torch.Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+    gradient: bool,
+    check: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    validate(logits, target, weight, denominator, label_smoothing)
+    dtype = accumulator(logits.dtype)
+    return (
+        logits.new_empty((), dtype=dtype),
+        logits.new_empty(logits.shape[:-1], dtype=dtype),
+        logits.new_empty(logits.shape if gradient else 0),
+        logits.new_empty((), dtype=torch.float64),
+    )
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+    logits, target, weight, denominator, ctx.ignore_index, ctx.label_smoothing, ctx.ready, _ = inputs
+    loss, losses, slope, divisor = output
+    ctx.set_materialize_grads(False)  # a zero gradient for `slope` would be as large as the logits
+    ctx.mark_non_differentiable(losses, slope, divisor)
+    remember(ctx, weight, denominator)
+    # Only references: the logits are kept where their gradient is made later, else the gradient is.
+    later = (logits, target, weight) if not ctx.ready else (None, None, None)
+    ctx.save_for_backward(loss, losses, slope, divisor, *later)
+
+
+def _backward(ctx: Any, outer: torch.Tensor | None, *others: None) -> tuple[Any, ...]:
+    loss, losses, slope, divisor, logits, target, weight = ctx.saved_tensors
+    wanted = ctx.needs_input_grad
+    grads: list[torch.Tensor | None] = [None] * 8
+    if outer is None:
+        return tuple(grads)
+    if wanted[0]:
+        if ctx.ready:
+            grads[0] = scaled(slope, outer, backend(slope.device).scale_)
+        else:
+            grads[0] = _gradient(
+                logits, target, weight, divisor, outer, ctx.ignore_index, ctx.label_smoothing
+            )
+    grads[2], grads[3] = of_weight_and_denominator(ctx, outer, loss, losses, divisor, wanted[2:4])
+    return tuple(None if grad is None else first_derivative(grad, NAME) for grad in grads)
+
+
+_operator.register_autograd(_backward, setup_context=_setup)
+
+
+@torch.library.custom_op(
+    "hitl_fast::weighted_cross_entropy_gradient",
+    mutates_args=(),
+    schema="(Tensor logits, Tensor target, Tensor? weight, Tensor denominator, Tensor scale, int ignore_index,"
+    " float label_smoothing) -> Tensor",
+)
+def _gradient(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None,
+    denominator: torch.Tensor,
+    scale: torch.Tensor,
+    ignore_index: int,
+    label_smoothing: float,
+) -> torch.Tensor:
+    slope = kernel(
+        logits,
+        target,
+        weight,
+        denominator,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        scale=scale,
+    ).gradient
+    assert slope is not None
+    return slope
+
+
+@_gradient.register_fake
+def _gradient_shape(logits: torch.Tensor, *others: Any) -> torch.Tensor:
+    return logits.new_empty(logits.shape)
+
+
+class WeightedCrossEntropyLoss(CrossEntropyModule):
+    """`weighted_cross_entropy` as a module.
+
+    >>> criterion = WeightedCrossEntropyLoss(label_smoothing=0.1)
+    >>> loss = criterion(torch.zeros(2, 4), torch.tensor([0, 3]), torch.tensor([1.0, 0.5]))
+    """
+
+    def forward(
+        self,
+        logits: torch.Tensor,
+        target: Array,
+        weight: Array | None = None,
+        denominator: Denominator = None,
+    ) -> torch.Tensor:
+        options = (self.ignore_index, self.label_smoothing)
+        return weighted_cross_entropy(logits, target, weight, denominator, *options, check=self.check)

@@ -1,0 +1,216 @@
+"""weighted_linear_cross_entropy: the layer and the loss a few rows at a time are the layer and the loss."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from hitl_kernels.weighted_linear_cross_entropy import reference
+from hitl_kernels.weighted_linear_cross_entropy import weighted_linear_cross_entropy as core
+from torch import nn
+from torch.nn import functional as F
+
+from hitl_fast.losses import (
+    WeightedLinearCrossEntropyLoss,
+    weighted_cross_entropy,
+    weighted_linear_cross_entropy,
+)
+from hitl_fast.losses.linear import _operator
+
+# dtype: (relative, absolute) of results against the definition in float64.
+TOLERANCE = {
+    torch.float64: (1e-12, 1e-13),
+    torch.float32: (2e-5, 2e-6),
+    torch.bfloat16: (
+        2**-5,
+        2**-6,
+    ),  # logits and their gradient are rounded on the way, as in a layer of its own
+    torch.float16: (2**-8, 2**-9),
+}
+
+
+def problem(dtype: torch.dtype, rows: int = 7, features: int = 4, classes: int = 11) -> tuple[Any, ...]:
+    generator = torch.Generator().manual_seed(rows)
+    hidden = torch.randn(rows, features, generator=generator).to(dtype).requires_grad_()
+    table = torch.randn(classes, features, generator=generator).to(dtype).requires_grad_()
+    bias = torch.randn(classes, generator=generator).to(dtype).requires_grad_()
+    target = torch.randint(classes, (rows,), generator=generator)
+    target[1::4] = -100
+    weight = torch.rand(rows, generator=generator).to(torch.promote_types(dtype, torch.float32))
+    weight[::3] = 0
+    return hidden, table, bias, target, weight.requires_grad_()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("chunk", [1, 3, None])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_core_equals_the_definition(dtype: torch.dtype, chunk: int | None, smoothing: float) -> None:
+    hidden, table, bias, target, weight = problem(dtype)
+    for offset, divisor in itertools.product((bias, None), (None, 2.5)):
+        result = core(
+            hidden,
+            table,
+            target,
+            weight,
+            offset,
+            None if divisor is None else torch.tensor(divisor),
+            label_smoothing=smoothing,
+            chunk=chunk,
+        )
+        arrays = [value.detach().double().numpy() for value in (hidden, table, weight)]
+        right = reference.weighted_linear_cross_entropy(
+            *arrays[:2],
+            target.numpy(),
+            arrays[2],
+            None if offset is None else offset.detach().double().numpy(),
+            divisor,
+            label_smoothing=smoothing,
+        )
+        relative, absolute = TOLERANCE[dtype]
+        for ours, exact in zip(result, right, strict=False):
+            torch.testing.assert_close(
+                ours.double(), torch.as_tensor(exact, dtype=torch.float64), rtol=relative, atol=absolute
+            )
+            assert ours.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("outer", [1.0, 3.0])
+def test_gradients_equal_those_of_torch(dtype: torch.dtype, outer: float) -> None:
+    hidden, table, bias, target, weight = problem(dtype)
+    (outer * weighted_linear_cross_entropy(hidden, table, target, weight, bias, 3.0)).backward()
+    exact = [value.detach().double().requires_grad_() for value in (hidden, table, bias, weight)]
+    losses = F.cross_entropy(F.linear(*exact[:3]), target, reduction="none")
+    (outer * (losses * exact[3]).sum() / 3).backward()
+    relative, absolute = TOLERANCE[dtype]
+    counts = (weight != 0) & (target != -100)
+    torch.testing.assert_close(
+        weight.grad.double(),
+        torch.where(counts, exact[3].grad, 0),
+        rtol=relative,
+        atol=max(absolute, 4 * absolute * outer),
+    )
+    for value, right in zip((hidden, table, bias), exact, strict=False):
+        assert value.grad.dtype == dtype
+        torch.testing.assert_close(
+            value.grad.double(), right.grad, rtol=relative, atol=absolute * (1 + outer)
+        )
+
+
+def test_gradcheck() -> None:
+    hidden, table, bias, target, weight = problem(torch.float64)
+    denominator = torch.tensor(4.0, dtype=torch.float64, requires_grad=True)
+    with torch.no_grad():
+        weight.clamp_(min=0.1)  # at 0 the loss is not continuous in the weight
+
+    def loss(h: torch.Tensor, t: torch.Tensor, b: torch.Tensor, w: torch.Tensor, d: torch.Tensor) -> Any:
+        return weighted_linear_cross_entropy(h, t, target, w, b, d, label_smoothing=0.1)
+
+    assert torch.autograd.gradcheck(loss, (hidden, table, bias, weight, denominator))
+
+
+def test_makes_only_the_gradients_that_are_asked_for() -> None:
+    hidden, table, bias, target, weight = problem(torch.float32)
+    frozen = table.detach(), target, weight.detach(), bias.detach()
+    weighted_linear_cross_entropy(hidden, *frozen).backward()
+    ours, hidden.grad = hidden.grad, None
+    weighted_linear_cross_entropy(hidden, table, target, weight.detach(), bias).backward()
+    torch.testing.assert_close(ours, hidden.grad)
+    with torch.no_grad():
+        loss = weighted_linear_cross_entropy(hidden, table, target, weight, bias)
+    assert not loss.requires_grad
+    nothing = core(hidden, table, target, gradients=(False, False, False))
+    assert nothing[2:5] == (None, None, None)
+
+
+def test_sequences_and_no_rows() -> None:
+    head = nn.Linear(4, 6)
+    hidden, target, weight = torch.randn(2, 3, 4), torch.zeros(2, 3).long(), torch.rand(2, 3)
+    ours = weighted_linear_cross_entropy(hidden[:, :-1], head.weight, target[:, 1:], weight[:, 1:], head.bias)
+    theirs = weighted_cross_entropy(head(hidden[:, :-1]), target[:, 1:], weight[:, 1:])
+    torch.testing.assert_close(ours, theirs)
+    empty = weighted_linear_cross_entropy(torch.empty(0, 4), head.weight, torch.empty(0).long())
+    empty.backward()
+    assert empty == 0
+    assert head.weight.grad.count_nonzero() == 0
+
+
+def test_autocast_casts_as_a_layer_does() -> None:
+    head = nn.Linear(4, 6)
+    hidden, target = torch.randn(5, 4), torch.arange(5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = weighted_linear_cross_entropy(hidden, head.weight, target, None, head.bias)
+        theirs = F.cross_entropy(head(hidden), target)
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, theirs)
+    ours.backward()
+    grad, head.weight.grad = head.weight.grad, None
+    theirs.backward()
+    assert grad.dtype == torch.float32
+    torch.testing.assert_close(grad, head.weight.grad, rtol=2**-5, atol=2**-7)
+
+
+def test_a_second_backward_and_a_second_derivative() -> None:
+    hidden, table, bias, target, weight = problem(torch.float32)
+    loss = 2 * weighted_linear_cross_entropy(hidden, table, target, weight, bias)
+    first = torch.autograd.grad(loss, (hidden, table, bias), retain_graph=True)
+    second = torch.autograd.grad(loss, (hidden, table, bias), retain_graph=True)
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one, other)
+    (slope,) = torch.autograd.grad(loss, hidden, create_graph=True)
+    with pytest.raises(RuntimeError, match="weighted_linear_cross_entropy has no second derivative"):
+        slope.sum().backward()
+
+
+def test_opcheck_and_compile() -> None:
+    hidden, table, bias, target, weight = problem(torch.float32)
+    for given in ((weight, bias, torch.tensor(3.0)), (None, None, None)):
+        torch.library.opcheck(
+            _operator,
+            (hidden, table, target, *given, -100, 0.1, True, True, given[1] is not None, False),
+        )
+
+    def step(h: torch.Tensor, t: torch.Tensor, b: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return 2 * weighted_linear_cross_entropy(h, t, target, w, b)
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    layer = (hidden, table, bias)
+    expected = torch.autograd.grad(step(*layer, weight), (*layer, weight))
+    for ours, right in zip(
+        torch.autograd.grad(compiled(*layer, weight), (*layer, weight)), expected, strict=True
+    ):
+        torch.testing.assert_close(ours, right)
+
+
+def test_the_module_is_the_function() -> None:
+    hidden, table, bias, target, weight = problem(torch.float32)
+    module = WeightedLinearCrossEntropyLoss(ignore_index=3, label_smoothing=0.2)
+    target = target.clamp(min=0)
+    expected = weighted_linear_cross_entropy(hidden, table, target, weight, bias, 2, 3, 0.2)
+    assert torch.equal(module(hidden, table, target, weight, bias, 2), expected)
+    assert "ignore_index=3" in repr(module)
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "change"),
+    [
+        (TypeError, "hidden must be a torch.Tensor, not list", {"hidden": []}),
+        (TypeError, "linear_weight must be a torch.Tensor", {"linear_weight": None}),
+        (TypeError, "hidden must hold floating-point numbers", {"hidden": torch.zeros(7, 4).long()}),
+        (ValueError, r"hidden must have shape \(..., features\)", {"hidden": torch.zeros(())}),
+        (ValueError, r"linear_weight must have shape \(classes, 4\)", {"linear_weight": torch.zeros(11, 3)}),
+        (TypeError, "linear_weight is torch.float64", {"linear_weight": torch.zeros(11, 4).double()}),
+        (ValueError, "linear_weight is on meta", {"linear_weight": torch.zeros(11, 4, device="meta")}),
+        (ValueError, r"bias must have shape \(11,\), not \(4,\)", {"bias": torch.zeros(4)}),
+        (TypeError, "bias is torch.float16", {"bias": torch.zeros(11).half()}),
+        (TypeError, "target must hold class indices", {"target": torch.zeros(7, 11)}),
+        (ValueError, r"target\[0\] is 11", {"target": torch.full((7,), 11)}),
+        (ValueError, "target must have one class index a row", {"target": torch.zeros(6).long()}),
+        (ValueError, "denominator must be finite and > 0", {"denominator": -1}),
+    ],
+)
+def test_refuses_what_cannot_be(error: type[Exception], message: str, change: dict[str, Any]) -> None:
+    hidden, table, _, _, _ = problem(torch.float32)
+    arguments = {"hidden": hidden, "linear_weight": table, "target": torch.zeros(7).long(), **change}
+    with pytest.raises(error, match=message):
+        weighted_linear_cross_entropy(**arguments)
