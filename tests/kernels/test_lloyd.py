@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hitl_kernels.lloyd import KMeansResult, kmeans, kmeans_plusplus, lloyd, reference
+from hitl_kernels.lloyd import KMeansResult, cpu, kmeans, kmeans_plusplus, lloyd, reference
 from hitl_kernels.lloyd import rows as rows_module
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
@@ -100,6 +100,49 @@ def test_equals_sklearn(n: int, d: int, k: int, data: type) -> None:
 def test_equals_sklearn_on_wide_and_long_data(n: int, d: int, k: int) -> None:
     x, starts = blobs(n, d, k, spread=1.0)
     assert_equals_sklearn(lloyd(x, starts), fitted(x, starts))
+
+
+# Every width of the last panel, two panels, more than a group of them; one, two and three pieces of columns.
+TILES = [(k, 3) for k in (1, 8, 9, 24, 25, 40, 41, 48, 49, 485)] + [(17, 512), (50, 513), (5, 1100)]
+
+
+def assigned(k: int, d: int, n: int = 131) -> None:
+    """Rows beside known centroids find them."""
+    generator = np.random.default_rng(k)
+    centroids = generator.standard_normal((k, d)).astype(np.float32)
+    mean = generator.standard_normal(d).astype(np.float32)
+    own = generator.integers(k, size=n)
+    x = (mean + centroids[own] + 0.001 * generator.standard_normal((n, d))).astype(np.float32)
+    labels = np.full(n, -1, np.int32)
+    cpu._assign(x, mean, *cpu._panels(centroids), labels)
+    np.testing.assert_array_equal(labels, own)
+
+
+@pytest.mark.parametrize(("k", "d"), TILES)
+def test_every_tile_finds_the_nearest_centroid(k: int, d: int) -> None:
+    assigned(k, d)
+
+
+NARROW = """
+import llvmlite.binding
+features = llvmlite.binding.get_host_cpu_features()
+features["avx512f"] = False
+llvmlite.binding.get_host_cpu_features = lambda: features
+from hitl_kernels.lloyd import tile
+from test_lloyd import TILES, assigned
+assert (tile.LANES, tile.ROWS) == (8, 4)
+for k, d in TILES:
+    assigned(k, d)
+"""
+
+
+@pytest.mark.jit
+def test_tiles_for_narrow_registers_find_the_nearest_centroid(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+        "NUMBA_CACHE_DIR": str(tmp_path),  # the usual cache holds the tiles of this machine
+    }
+    subprocess.run([sys.executable, "-c", NARROW], check=True, env=environment)
 
 
 def test_empty_clusters_get_the_farthest_rows() -> None:
@@ -257,7 +300,7 @@ def peak():
 def rows(n):
     return np.memmap(sys.argv[1], np.float32, "r", shape=(n, 512))
 
-lloyd(rows(4096), np.array(rows(4096)[:4]), max_iter=2)
+lloyd(rows(8192), np.array(rows(8192)[:4]), max_iter=2)
 before = peak()
 result = kmeans(rows(100_000), 4, max_iter=3)
 print(len(set(result.labels)), peak() - before)

@@ -12,14 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..policy import compiled, compiled_fast, compiled_parallel_fast
-from .rows import TILE, Float32, Float64, Rows
+from .rows import Float32, Float64, Rows
+from .tile import LINE, NARROW, PANEL, ROWS, lowest_score, make_tile, prefetch
 
 Labels = NDArray[np.int32]
 
-BLOCK = 64  # rows a task of the E-step takes; their scores stay in the first-level cache
-COLUMNS = 128  # columns a task of the M-step takes
-PARTS = 32  # parts of a chunk that the M-step sums apart, while their sums fit into PARTIAL numbers
-PARTIAL = 1 << 22
+# The E-step takes 64 rows, 512 of their columns and 480 centroids at a time: 128 KiB, and as much of products.
+BLOCK, DEPTH, GROUP = 64, 512, 10 * PANEL
+TASK = 2 * BLOCK  # rows a task takes, so that its buffers are made once for them
+COLUMNS = 512  # columns a task of the M-step takes
+PARTS = 8  # at most so many tasks in the M-step, and parts of a chunk whose rows are summed apart
+PARTIAL = 1 << 22  # numbers that the sums of all parts may have together
+
+# Compiled code refers to functions by name, so each width of the last panel has one.
+TILE_8, TILE_16, TILE_24, TILE_32, TILE_40, TILE_48 = (make_tile(width) for width in range(8, 49, 8))
 
 
 @dataclass
@@ -48,8 +54,9 @@ def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float) -> Run:
             break
     else:
         _assign_all(rows, run, None)
-    run.inertia = float(
-        np.sum([_inertia(x[:n], run.centroids, run.labels[i : i + n]) for i, n, x in rows.chunks()])
+    run.inertia = sum(
+        _inertia(x, rows.mean, run.centroids, run.labels[start : start + len(x)])
+        for start, x in rows.chunks()
     )
     return run
 
@@ -58,31 +65,37 @@ class _Sums:
     """Sums and sizes of the clusters, kept up to date by what changes cluster."""
 
     def __init__(self, rows: Rows, clusters: int) -> None:
-        parts = max(1, min(PARTS, PARTIAL // (clusters * rows.width)))
+        bands = -(-rows.width // COLUMNS)
+        parts = max(1, min(PARTS // bands, PARTIAL // (clusters * rows.width)))
         self.of_parts = np.zeros((parts, clusters, rows.width))
         self.sizes = np.zeros(clusters, np.int64)
 
 
 def _assign_all(rows: Rows, run: Run, sums: _Sums | None) -> int:
     """The E-step, and the bookkeeping of the M-step if asked: how many rows changed cluster."""
-    clusters = len(run.centroids)
-    padded = np.zeros((-(-clusters // TILE) * TILE, rows.width), np.float32)
-    padded[:clusters] = run.centroids
-    norms = np.einsum("kd,kd->k", run.centroids, run.centroids)
+    panels, norms = _panels(run.centroids)
     changed = 0
-    for start, n, x in rows.chunks():
-        labels = run.labels[start : start + n]
-        nearest = np.empty(n, np.int32)
-        _assign(x, padded, norms, nearest)
-        if sums is not None:
-            moved = np.flatnonzero(nearest != labels)
-            changed += moved.size
-            _move(x, moved, labels, nearest, sums.of_parts)
-            sums.sizes += np.bincount(nearest[moved], minlength=clusters)
-            was = labels[moved]
-            sums.sizes -= np.bincount(was[was >= 0], minlength=clusters)
-        labels[:] = nearest
+    for start, x in rows.chunks():
+        labels = run.labels[start : start + len(x)]
+        if sums is None:
+            _assign(x, rows.mean, panels, norms, labels)
+        else:
+            changed += _assign_and_move(x, rows.mean, panels, norms, labels, sums.of_parts, sums.sizes)
     return changed
+
+
+def _panels(centroids: Float32) -> tuple[Float32, Float32]:
+    """Centroids as tiles want them, and their squared norms: infinite for those that fill the last panel."""
+    clusters, width = centroids.shape
+    filled = -(-clusters // NARROW) * NARROW
+    panels = np.zeros(filled * width, np.float32)
+    norms = np.full(-(-clusters // PANEL) * PANEL, np.inf, np.float32)
+    norms[:clusters] = np.einsum("kd,kd->k", centroids, centroids)
+    for first in range(0, clusters, PANEL):
+        part = centroids[first : first + PANEL]
+        size = min(PANEL, filled - first)
+        panels[first * width : (first + size) * width].reshape(width, size)[:, : len(part)] = part.T
+    return panels, norms
 
 
 def _average(rows: Rows, run: Run, kept: _Sums) -> Float32:
@@ -92,9 +105,9 @@ def _average(rows: Rows, run: Run, kept: _Sums) -> Float32:
     if empty.size:
         sizes = sizes.copy()
         distances = np.empty(rows.samples, np.float32)
-        for start, n, x in rows.chunks():
-            own = run.centroids[run.labels[start : start + n]]
-            distances[start : start + n] = ((x[:n] - own) ** 2).sum(1)
+        for start, x in rows.chunks():
+            own = run.centroids[run.labels[start : start + len(x)]]
+            distances[start : start + len(x)] = ((x - rows.mean - own) ** 2).sum(1)
         farthest = np.argpartition(distances, -empty.size)[: -empty.size - 1 : -1]
         if distances.max() > 0:
             for cluster, row, x_row in zip(empty, farthest, rows.take(farthest), strict=True):
@@ -102,86 +115,162 @@ def _average(rows: Rows, run: Run, kept: _Sums) -> Float32:
                 sizes[run.labels[row]] -= 1
                 sums[cluster] = x_row
                 sizes[cluster] = 1
+    sums -= sizes[:, None] * rows.mean
     largest = sizes.argmax()
     for k in np.flatnonzero(sizes == 0):
         sums[k] = sums[largest] if k < largest else sums[largest] / sizes[largest]
-    means: Float32 = (sums / np.maximum(sizes, 1)[:, None]).astype(np.float32)
-    return means
+    return np.asarray(sums / np.maximum(sizes, 1)[:, None], np.float32)
 
 
 @compiled_parallel_fast
-def _assign(x: Float32, centroids: Float32, norms: Float32, nearest: Labels) -> None:
+def _assign(x: Float32, mean: Float32, panels: Float32, norms: Float32, labels: Labels) -> None:
     """The E-step: argmin over k of ``|c_k|^2 - 2 x.c_k``, which is ``|x - c_k|^2`` less what all k share."""
-    for block in numba.prange((nearest.size + BLOCK - 1) // BLOCK):
-        start = block * BLOCK
-        stop = min(start + BLOCK, nearest.size)
-        products = np.empty((TILE, centroids.shape[0]), np.float32)
-        for i in range(start, stop, TILE):
-            for k in range(0, centroids.shape[0], TILE):
-                _products(x, i, centroids, k, products)
-            for row in range(min(TILE, stop - i)):
-                nearest[i + row] = _lowest(products[row], norms)
+    for task in numba.prange((labels.size + TASK - 1) // TASK):
+        start = task * TASK
+        _assign_part(x, start, min(start + TASK, labels.size), mean, panels, norms, labels)
+
+
+# No slices inside loops over rows: each would count references to x atomically, in all threads at once.
 
 
 @compiled_fast
-def _products(x: Float32, i: int, centroids: Float32, k: int, out: Float32) -> None:
-    """Four rows times four centroids: sixteen sums in registers, each number loaded serves four of them."""
-    zero = np.float32(0)
-    s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zero
-    s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = zero
-    for d in range(x.shape[1]):
-        x0, x1, x2, x3 = x[i, d], x[i + 1, d], x[i + 2, d], x[i + 3, d]
-        c0, c1, c2, c3 = centroids[k, d], centroids[k + 1, d], centroids[k + 2, d], centroids[k + 3, d]
-        s00, s01, s02, s03 = s00 + x0 * c0, s01 + x0 * c1, s02 + x0 * c2, s03 + x0 * c3
-        s10, s11, s12, s13 = s10 + x1 * c0, s11 + x1 * c1, s12 + x1 * c2, s13 + x1 * c3
-        s20, s21, s22, s23 = s20 + x2 * c0, s21 + x2 * c1, s22 + x2 * c2, s23 + x2 * c3
-        s30, s31, s32, s33 = s30 + x3 * c0, s31 + x3 * c1, s32 + x3 * c2, s33 + x3 * c3
-    out[0, k], out[0, k + 1], out[0, k + 2], out[0, k + 3] = s00, s01, s02, s03
-    out[1, k], out[1, k + 1], out[1, k + 2], out[1, k + 3] = s10, s11, s12, s13
-    out[2, k], out[2, k + 1], out[2, k + 2], out[2, k + 3] = s20, s21, s22, s23
-    out[3, k], out[3, k + 1], out[3, k + 2], out[3, k + 3] = s30, s31, s32, s33
+def _assign_part(
+    x: Float32, start: int, stop: int, mean: Float32, panels: Float32, norms: Float32, labels: Labels
+) -> None:
+    width = x.shape[1]
+    clusters = panels.size // width
+    centred = np.zeros((BLOCK, min(DEPTH, width)), np.float32)
+    products = np.zeros((BLOCK, min(GROUP, norms.size)), np.float32)
+    lowest = np.empty(BLOCK, np.float32)
+    for block in range(start, stop, BLOCK):
+        rows = min(BLOCK, stop - block)
+        ahead = min(block + BLOCK, x.shape[0] - 1) * width
+        for row in range(rows):
+            lowest[row] = np.inf
+            labels[block + row] = 0
+        for group in range(0, norms.size, GROUP):
+            end = min(group + GROUP, norms.size)
+            for column in range(0, width, DEPTH):
+                depth = min(DEPTH, width - column)
+                _centre(x, block, rows, column, depth, mean, centred)
+                for first in range(group, end, PANEL):
+                    size = min(PANEL, clusters - first)
+                    offset = first * width + column * size
+                    _tiles(
+                        size,
+                        centred,
+                        rows,
+                        depth,
+                        panels,
+                        offset,
+                        products,
+                        first - group,
+                        column > 0,
+                        x,
+                        ahead,
+                    )
+            for row in range(rows):
+                for first in range(group, end, PANEL):
+                    score, k = lowest_score(products, row, first - group, norms, first)
+                    if score < lowest[row]:
+                        lowest[row] = score
+                        labels[block + row] = first + k
 
 
 @compiled_fast
-def _lowest(products: Float32, norms: Float32) -> int:
-    label = 0
-    lowest = norms[0] - 2 * products[0]
-    for k in range(1, norms.size):
-        score = norms[k] - 2 * products[k]
-        if score < lowest:
-            lowest = score
-            label = k
-    return label
+def _centre(x: Float32, i: int, rows: int, column: int, depth: int, mean: Float32, centred: Float32) -> None:
+    for row in range(rows):
+        for offset in range(depth):
+            d = np.uint64(column + offset)  # unsigned, or a test for indices from the end stops vectorising
+            centred[row, offset] = x[i + row, d] - mean[d]
+
+
+@compiled_fast
+def _tiles(
+    size: int,
+    x: Float32,
+    rows: int,
+    depth: int,
+    panels: Float32,
+    offset: int,
+    out: Float32,
+    column: int,
+    add: bool,
+    source: Float32,
+    ahead: int,
+) -> None:
+    for row in range(0, rows, ROWS):
+        soon = ahead + row * depth
+        if size == 48:
+            TILE_48(x, row, depth, panels, offset, out, column, add, source, soon)
+        elif size == 40:
+            TILE_40(x, row, depth, panels, offset, out, column, add, source, soon)
+        elif size == 32:
+            TILE_32(x, row, depth, panels, offset, out, column, add, source, soon)
+        elif size == 24:
+            TILE_24(x, row, depth, panels, offset, out, column, add, source, soon)
+        elif size == 16:
+            TILE_16(x, row, depth, panels, offset, out, column, add, source, soon)
+        else:
+            TILE_8(x, row, depth, panels, offset, out, column, add, source, soon)
 
 
 @compiled_parallel_fast
-def _move(x: Float32, moved: NDArray[np.int64], labels: Labels, nearest: Labels, of_parts: Float64) -> None:
-    """Takes rows out of the sums of their old clusters, if any, and adds them to those of the new."""
+def _assign_and_move(
+    x: Float32,
+    mean: Float32,
+    panels: Float32,
+    norms: Float32,
+    labels: Labels,
+    of_parts: Float64,
+    sizes: NDArray[np.int64],
+) -> int:
+    """The E-step, and the sums of the M-step by what it changed; how many rows changed cluster."""
+    nearest = np.empty_like(labels)
+    _assign(x, mean, panels, norms, nearest)
+    moved = np.empty(labels.size, np.int64)
+    changed = 0
+    for i in range(labels.size):
+        if nearest[i] != labels[i]:
+            moved[changed] = i
+            changed += 1
+            sizes[nearest[i]] += 1
+            if labels[i] >= 0:
+                sizes[labels[i]] -= 1
     parts, bands = of_parts.shape[0], (x.shape[1] + COLUMNS - 1) // COLUMNS
     for task in numba.prange(parts * bands):
         part, first = task // bands, task % bands * COLUMNS
-        stop = min(first + COLUMNS, x.shape[1])
-        sums = of_parts[part]
-        for m in range(moved.size * part // parts, moved.size * (part + 1) // parts):
+        columns = min(COLUMNS, x.shape[1] - first)
+        for m in range(changed * part // parts, changed * (part + 1) // parts):
             i = moved[m]
+            if m + 1 < changed:
+                for offset in range(0, columns, LINE):
+                    prefetch(x, moved[m + 1], first + offset)
             if labels[i] >= 0:
-                _add(sums[labels[i], first:stop], x[i, first:stop], -1.0)
-            _add(sums[nearest[i], first:stop], x[i, first:stop], 1.0)
+                _add(of_parts, part, labels[i], x, i, first, columns, -1.0)
+            _add(of_parts, part, nearest[i], x, i, first, columns, 1.0)
+    labels[:] = nearest
+    return changed
 
 
 @compiled_fast
-def _add(total: Float64, row: Float32, sign: float) -> None:
-    for d in range(row.size):
-        total[d] += sign * row[d]
+def _add(
+    of_parts: Float64, part: int, cluster: int, x: Float32, i: int, first: int, columns: int, sign: float
+) -> None:
+    for offset in range(columns):
+        d = np.uint64(first + offset)  # as in _centre
+        of_parts[part, cluster, d] += sign * x[i, d]
 
 
 @compiled_parallel_fast
-def _inertia(x: Float32, centroids: Float32, labels: Labels) -> float:
+def _inertia(x: Float32, mean: Float32, centroids: Float32, labels: Labels) -> float:
     blocks = (labels.size + BLOCK - 1) // BLOCK
     of_blocks = np.zeros(blocks)
     for block in numba.prange(blocks):
+        of_block = 0.0
         for i in range(block * BLOCK, min((block + 1) * BLOCK, labels.size)):
-            of_blocks[block] += _squared_distance(x[i], centroids[labels[i]])
+            of_block += _squared_distance(x, i, mean, centroids, labels[i])
+        of_blocks[block] = of_block
     total = 0.0
     for block in range(blocks):
         total += of_blocks[block]
@@ -189,10 +278,11 @@ def _inertia(x: Float32, centroids: Float32, labels: Labels) -> float:
 
 
 @compiled_fast
-def _squared_distance(a: Float32, b: Float32) -> float:
+def _squared_distance(x: Float32, i: int, mean: Float32, centroids: Float32, k: int) -> float:
+    """To a centroid about the mean, where the row is rounded to float32 too."""
     total = 0.0
-    for d in range(a.size):
-        total += (float(a[d]) - float(b[d])) ** 2
+    for d in range(x.shape[1]):
+        total += (float(x[i, d] - mean[d]) - float(centroids[k, d])) ** 2
     return total
 
 
@@ -204,14 +294,14 @@ def kmeans_plusplus(rows: Rows, n_clusters: int, random_state: np.random.RandomS
     weights = np.full(rows.samples, np.float32(1) / np.float32(rows.samples))
     chosen = np.array([random_state.choice(rows.samples, p=weights)])
     centroids = np.empty((n_clusters, rows.width), np.float32)
-    centroids[0] = rows.take(chosen)[0]
+    centroids[0] = rows.take(chosen)[0] - rows.mean
     trials = 2 + int(np.log(n_clusters))
     closest = _distances(rows, centroids[:1], np.full(rows.samples, np.inf, np.float32))[0]
     potential = np.float32(closest.sum(dtype=np.float64))
     for k in range(1, n_clusters):
         drawn = random_state.uniform(size=trials) * potential
         candidates = np.searchsorted(np.cumsum(closest), drawn).clip(max=rows.samples - 1)
-        candidate_rows = rows.take(candidates)
+        candidate_rows = rows.take(candidates) - rows.mean
         distances = _distances(rows, candidate_rows, closest)
         potentials = distances.sum(1, dtype=np.float64).astype(np.float32)
         best = int(potentials.argmin())
@@ -223,17 +313,20 @@ def kmeans_plusplus(rows: Rows, n_clusters: int, random_state: np.random.RandomS
 def _distances(rows: Rows, candidates: Float32, closest: Float32) -> Float32:
     """[candidates, rows] squared distance of each row to its closest centroid, were the candidate added."""
     out = np.empty((len(candidates), rows.samples), np.float32)
-    for start, n, x in rows.chunks():
-        _candidate_distances(x, candidates, closest[start : start + n], out[:, start : start + n])
+    for start, x in rows.chunks():
+        part = slice(start, start + len(x))
+        _candidate_distances(x, rows.mean, candidates, closest[part], out[:, part])
     return out
 
 
 @compiled_parallel_fast
-def _candidate_distances(x: Float32, candidates: Float32, closest: Float32, out: Float32) -> None:
+def _candidate_distances(
+    x: Float32, mean: Float32, candidates: Float32, closest: Float32, out: Float32
+) -> None:
     for block in numba.prange((closest.size + BLOCK - 1) // BLOCK):
         for i in range(block * BLOCK, min((block + 1) * BLOCK, closest.size)):
             for t in range(candidates.shape[0]):
-                out[t, i] = min(closest[i], np.float32(_squared_distance(x[i], candidates[t])))
+                out[t, i] = min(closest[i], np.float32(_squared_distance(x, i, mean, candidates, t)))
 
 
 @compiled
