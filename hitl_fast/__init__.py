@@ -11,6 +11,8 @@ __version__ = "0.1.0"
 
 # public name: the module that defines it
 _HOME: dict[str, str] = {
+    "EnergyMeter": "hitl_fast.energy",
+    "EnergyReport": "hitl_fast.energy",
     "FeatureImportancePenalty": "hitl_fast.losses",
     "FeatureWeighting": "hitl_fast.losses",
     "PreIndexAccumulator": "hitl_fast.preindex",
@@ -21,6 +23,7 @@ _HOME: dict[str, str] = {
     "WeightedCrossEntropyLoss": "hitl_fast.losses",
     "WeightedLinearCrossEntropyLoss": "hitl_fast.losses",
     "WeightedMSELoss": "hitl_fast.losses",
+    "compare_energy": "hitl_fast.energy.comparison",
     "feature_importance_penalty": "hitl_fast.losses",
     "preindex": "hitl_fast.preindex",
     "weighted_bce_with_logits": "hitl_fast.losses",
@@ -30,6 +33,8 @@ _HOME: dict[str, str] = {
 }
 
 __all__ = [
+    "EnergyMeter",
+    "EnergyReport",
     "FeatureImportancePenalty",
     "FeatureWeighting",
     "PreIndexAccumulator",
@@ -41,6 +46,7 @@ __all__ = [
     "WeightedLinearCrossEntropyLoss",
     "WeightedMSELoss",
     "__version__",
+    "compare_energy",
     "feature_importance_penalty",
     "preindex",
     "weighted_bce_with_logits",
@@ -51,6 +57,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     # The same names again, for type checkers.
+    from .energy import EnergyMeter as EnergyMeter
+    from .energy import EnergyReport as EnergyReport
+    from .energy.comparison import compare_energy as compare_energy
     from .losses import FeatureImportancePenalty as FeatureImportancePenalty
     from .losses import FeatureWeighting as FeatureWeighting
     from .losses import WeightedBCEWithLogitsLoss as WeightedBCEWithLogitsLoss

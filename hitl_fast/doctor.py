@@ -92,10 +92,22 @@ def _gpus() -> Iterator[Finding]:
         yield Finding(f"gpu {number}", True, f"{device.name}, {size}")
 
 
+def _energy() -> Iterator[Finding]:
+    from .energy import sensors
+
+    for domain in sensors():
+        yield Finding("energy", domain.status == "measured", str(domain))
+        if domain.fix:
+            yield Finding(
+                "energy", False, f"to make {domain.name} readable until the next boot: {domain.fix}"
+            )
+
+
 LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "python": _python,
     "torch": _torch,
     "triton": _triton,
     "numba": _numba,
     "gpu": _gpus,
+    "energy": _energy,
 }

@@ -1,0 +1,95 @@
+"""Several ranks on one node: each socket and GPU is counted by the first that claims it.
+
+A claim is a lock on a file in the run's directory. The kernel gives it up when its process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+import threading
+from collections.abc import Mapping
+
+# Within a process meters share a claim: (descriptor, how many meters hold it) by path.
+_held: dict[str, tuple[int, int]] = {}
+_lock = threading.Lock()
+
+# What launchers tell their ranks: the number of processes, and a name that only the ranks of this run share.
+_LAUNCHERS = (
+    ("LOCAL_WORLD_SIZE", ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")),
+    ("OMPI_COMM_WORLD_LOCAL_SIZE", ("OMPI_MCA_ess_base_jobid", "PMIX_NAMESPACE")),
+    ("MPI_LOCALNRANKS", ("PMI_ID", "HYDI_CONTROL_FD")),
+    ("SLURM_NTASKS", ("SLURM_JOB_ID", "SLURM_STEP_ID")),
+)
+_RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+
+
+def run_directory(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Where the ranks of this run meet, from what their launcher set; None for a process on its own."""
+    import tempfile
+
+    for count, names in _LAUNCHERS:
+        if environment.get(count, "1") not in ("", "1"):
+            run = "-".join(environment[name] for name in names if environment.get(name))
+            folder = f"hitl-fast-energy-{os.getuid()}-{re.sub(r'[^A-Za-z0-9.]+', '-', run)}"
+            return os.path.join(tempfile.gettempdir(), folder)
+    return None
+
+
+class Claims:
+    """What this meter counts among the ranks of its run. Without a directory everything is its own."""
+
+    def __init__(self, directory: str | os.PathLike[str] | None) -> None:
+        self._directory = None if directory is None else os.fspath(directory)
+        self._mine: list[str] = []
+        if self._directory is not None:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+
+    def take(self, name: str) -> str:
+        """Claim a domain: "" if it is ours, else who counts it."""
+        if self._directory is None:
+            return ""
+        # A directory may be shared between nodes, a socket is not.
+        file = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{socket.gethostname()}-{name}") + ".lock"
+        path = os.path.join(self._directory, file)
+        with _lock:
+            descriptor, holders = _held.get(path, (-1, 0))
+            if not holders:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+                    os.close(descriptor)
+                    return holder or "another process"
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, _self().encode(), 0)
+            _held[path] = (descriptor, holders + 1)
+        self._mine.append(path)
+        return ""
+
+    def release(self) -> None:
+        with _lock:
+            for path in self._mine:
+                descriptor, holders = _held.pop(path)
+                if holders > 1:
+                    _held[path] = (descriptor, holders - 1)
+                else:
+                    os.close(descriptor)
+        self._mine = []
+
+
+def forget_all() -> None:
+    """In a forked child: close the descriptors without unlocking what the parent holds."""
+    global _lock
+    _lock = threading.Lock()
+    for descriptor, _ in _held.values():
+        os.close(descriptor)
+    _held.clear()
+
+
+def _self() -> str:
+    rank = next((os.environ[name] for name in _RANKS if os.environ.get(name)), None)
+    return f"process {os.getpid()}" if rank is None else f"rank {rank} (process {os.getpid()})"

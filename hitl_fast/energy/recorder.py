@@ -1,0 +1,92 @@
+"""All channels of a run, read together under one lock: the one place where energy adds up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from .channel import MILLISECOND, MOST_MILLIWATTS, PER_MICROJOULE, SECOND, Channel, State
+from .timeline import Timeline
+
+
+class Reading(NamedTuple):
+    """Every channel read once, between two stamps."""
+
+    start: int
+    end: int
+    states: list[State]
+
+
+class Recorder:
+    """Reads channels for windows and for the timeline.
+
+    Any thread may call `read`; each reading is complete before the next begins, and every channel's sum is the
+    energy since the recorder began.
+
+    Args:
+        interval: nanoseconds between two samples of the timeline.
+    """
+
+    def __init__(
+        self, channels: Sequence[Channel], *, interval: int, clock: Callable[[], int] = time.perf_counter_ns
+    ) -> None:
+        self.channels = tuple(channels)
+        self.clock = clock
+        self.lock = threading.Lock()
+        self.timeline = Timeline(len(self.channels))
+        self.reads = 0
+        self.busy = 0  # nanoseconds spent reading
+        self.longest_gap = 0  # between two samples
+        self._interval = interval
+        self._sampled: int | None = None
+        self._marks = [(channel.moved, channel.total) for channel in self.channels]
+
+    def read(self) -> Reading:
+        """Read every channel now."""
+        states = []
+        with self.lock:
+            start = stamp = self.clock()
+            for channel in self.channels:
+                state = channel.poll(stamp)
+                states.append(state)
+                stamp = state[0]
+            end = self.clock()
+            self.reads += 1
+            self.busy += end - start
+        return Reading(start, end, states)
+
+    def sample(self) -> Reading:
+        """Read for the timeline, and remember peaks and the longest time without a sample."""
+        reading = self.read()
+        if self._sampled is not None:
+            self.longest_gap = max(self.longest_gap, reading.end - self._sampled)
+        self._sampled = reading.end
+        with self.lock:
+            powers = [self._power(i) for i in range(len(self.channels))]
+            self.timeline.append(reading.end, [state[1] for state in reading.states], powers)
+        return reading
+
+    def _power(self, i: int) -> int:
+        """Mean milliwatts since the last mark, over at least a few refreshes: a counter that jumps has no less."""
+        channel = self.channels[i]
+        since, total = self._marks[i]
+        elapsed = channel.moved - since
+        if elapsed < max(self._interval // 2, 4 * channel.refresh, 1):
+            return 0
+        self._marks[i] = (channel.moved, channel.total)
+        power = (channel.total - total) * PER_MICROJOULE // elapsed
+        channel.peak = max(channel.peak, power)
+        return power
+
+    def close(self) -> None:
+        with self.lock:
+            for channel in self.channels:
+                channel.close()
+
+
+def heartbeat(channels: Sequence[Channel]) -> int:
+    """Longest pause, in nanoseconds, between readings that still sees every turn of every counter: 30 s or less."""
+    turns = [channel.turn * PER_MICROJOULE // MOST_MILLIWATTS for channel in channels if channel.turn]
+    return max(min([30 * SECOND, *(turn // 2 for turn in turns)]), 10 * MILLISECOND)

@@ -1,0 +1,308 @@
+"""One run of a meter: its channels, its windows and its sampling thread."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from array import array
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from . import claims
+from .channel import MILLISECOND, SECOND, Channel
+from .cuda import EventClock, synchronize
+from .domain import Domain
+from .recorder import Recorder, heartbeat
+from .results import Window
+from .windows import Record, anchors, numbers, window
+
+_live: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+class Session:
+    """Windows over the channels of a run.
+
+    Args:
+        channels: what is counted.
+        domains: everything else, with its reason.
+        interval: nanoseconds between two samples.
+        wait: whether edges wait for the GPUs; otherwise they are marked in their streams.
+        release: called once when the session ends.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        domains: Sequence[Domain],
+        *,
+        interval: int,
+        wait: bool = True,
+        release: Callable[[], None] = lambda: None,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.recorder = Recorder(channels, interval=interval, clock=clock)
+        self.domains = tuple(domains)
+        self.records: list[Record] = []
+        self.clock = clock
+        self.forked = False
+        self.thread_time = 0
+        self.stopped: int | None = None
+        self._interval = min(interval, heartbeat(channels))
+        self._wait = wait
+        self._events = None if wait else EventClock(clock)
+        self._release = release
+        self._lock = threading.Lock()  # for records; never held while reading
+        self._waking = threading.Lock()  # released to wake the sampler
+        self._thread: threading.Thread | None = None
+        self._pending: list[Record] = []  # windows whose numbers are not settled
+        self._slow: list[Channel] = []
+        self._chasing = False
+        self._edge = 0
+        self.started = clock()
+        self._due = self.started
+        self._settle_at = self.started
+        self.whole = Record("total", threading.current_thread().name)
+        self.whole.opened(self.recorder.read(), None)
+        _live.add(self)
+
+    def begin(self) -> None:
+        """Start sampling."""
+        self._chase(self.clock())
+        if self.recorder.channels:
+            self._waking.acquire()
+            self._thread = threading.Thread(target=self._run, name="hitl-fast-energy", daemon=True)
+            self._thread.start()
+
+    def open(self, name: str) -> Record:
+        """The opening edge of a window."""
+        record = Record(name, threading.current_thread().name)
+        mark = None
+        if self._wait:
+            synchronize()
+        elif self._events is not None:
+            mark = self._events.mark()
+        record.opened(self.recorder.read(), mark)
+        with self._lock:
+            self.records.append(record)
+            self._pending.append(record)
+        if self._slow:
+            self._chase(record.start)
+        return record
+
+    def close(self, record: Record, error: str | None = None) -> None:
+        """The closing edge."""
+        mark = None
+        if self._wait:
+            synchronize()
+        elif self._events is not None and record.marks is not None:
+            mark = self._events.mark()
+        reading = self.recorder.read()
+        record.closed(reading, mark, error)
+        if self._slow:
+            self._chase(reading.end)
+
+    def _chase(self, edge: int) -> None:
+        """Have the next new values of slow counters watched closely: they tell what an edge fell between."""
+        self._edge = edge
+        if not self._chasing:
+            self._chasing = True
+            if self._thread is not None:
+                self._wake()
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # it is awake already
+            self._waking.release()
+
+    def _run(self) -> None:
+        delay = 0
+        while self.stopped is None:
+            self._waking.acquire(timeout=delay / SECOND)
+            if self.stopped is not None:
+                return
+            try:
+                delay = self.tick()
+            except Exception:  # a fault of ours must not end up in somebody's training
+                delay = self._interval
+
+    def tick(self) -> int:
+        """One turn of the sampler; returns nanoseconds until the next."""
+        now = self.clock()
+        if now >= self._due:
+            self.recorder.sample()
+            # On a fixed grid; what was missed is not made up for.
+            self._due += ((now - self._due) // self._interval + 1) * self._interval
+        else:
+            self.recorder.read()
+        for channel in self.recorder.channels:
+            channel.observe()
+        self._slow = [channel for channel in self.recorder.channels if channel.watched]
+        if now >= self._settle_at:
+            self._settle_at = now + 2 * SECOND
+            self.settle(now)
+        self.thread_time = time.thread_time_ns()
+        return self._delay(self.clock())
+
+    def _delay(self, now: int) -> int:
+        delay = self._due - now
+        if self._slow:
+            # Twice a refresh and a half: then a value's time is known to well under a refresh.
+            delay = min(delay, *(channel.refresh * 2 // 5 for channel in self._slow))
+        if self._chasing:
+            waits = [_until_next(channel, self._edge, now) for channel in self._slow]
+            watched = [wait for wait in waits if wait is not None]
+            if watched:
+                delay = min(delay, *watched)
+            else:
+                self._chasing = False
+        return max(delay, MILLISECOND // 2)
+
+    def settle(self, now: int, *, final: bool = False) -> None:
+        """Give the edges that lie back far enough their energies, and closed windows their numbers."""
+        patience = max([3 * channel.refresh for channel in self._slow], default=0)
+        changes = self.changes()
+        with self._lock:
+            pending, self._pending = self._pending, []
+        left = []
+        for record in (self.whole, *pending):
+            placed = self._place(record)
+            if record.anchors is None and placed and record.start + patience < now:
+                record.anchors = anchors(record, self.recorder, changes)
+            if record.closing is not None and (final or (placed and record.end + patience < now)):
+                record.numbers = numbers(record, self.recorder, changes)
+                record.opening = record.closing = None
+            elif record is not self.whole:
+                left.append(record)
+        with self._lock:
+            self._pending = left + self._pending
+
+    def changes(self) -> list[list[tuple[int, int, int]]]:
+        with self.recorder.lock:
+            return [list(channel.changes) for channel in self.recorder.channels]
+
+    def _place(self, record: Record) -> bool:
+        """Move a marked window's edges to when the GPUs reached them; False while they have not."""
+        if record.marks is None or self._events is None:
+            return True
+        start, end = (None if mark is None else self._events.resolve(mark) for mark in record.marks)
+        if start is None:
+            return False
+        record.start = record.since = start
+        if record.closing is None:
+            return True
+        if end is not None:
+            record.end = record.until = max(start, end)
+        return end is not None
+
+    def windows(self) -> tuple[Window, ...]:
+        """All closed windows, the latest of them as well as they can be known by now."""
+        with self._lock:
+            records = [r for r in self.records if r.numbers is not None or r.closing is not None]
+        changes = self.changes()
+        return tuple(self._window(record, changes) for record in records)
+
+    def _window(self, record: Record, changes: list[list[tuple[int, int, int]]]) -> Window:
+        values = record.numbers
+        opening, closing = record.opening, record.closing
+        if values is None and opening is not None and closing is not None:
+            self._place(record)
+            values = numbers(record, self.recorder, changes)
+        return window(record, values if values is not None else array("q"), self.recorder, self.started)
+
+    def one(self, record: Record) -> Window:
+        return self._window(record, self.changes())
+
+    def total(self) -> Window:
+        """From the start to the stop, or to now."""
+        if self.stopped is None and not self.forked:
+            now = Record("total", self.whole.thread)
+            now.opening, now.start, now.anchors = self.whole.opening, self.whole.start, self.whole.anchors
+            now.closed(self.recorder.read(), None, None)
+            return self.one(now)
+        return self.one(self.whole)
+
+    def end(self) -> None:
+        """Stop sampling and give everything back; the results stay."""
+        if self.forked or self.stopped is not None:
+            return
+        self._linger()
+        with self._lock:
+            if self.stopped is not None:
+                return
+            self.stopped = self.clock()
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            self._wake()
+            thread.join(5)  # longer only if a driver hangs; the thread is a daemon
+        self.whole.closed(self.recorder.sample(), None, None)
+        self.settle(self.stopped, final=True)
+        self.recorder.close()
+        self._release()
+        _live.discard(self)
+
+    def _linger(self) -> None:
+        """Wait for the value that follows the end of a short window: a refresh, a quarter of a second at most."""
+        slow = [channel for channel in self._slow if len(channel.changes) > 1]
+        refresh = max([channel.refresh for channel in slow], default=0)
+        with self._lock:
+            ends = [r.end for r in self._pending if r.closing is not None and r.end - r.start < 50 * refresh]
+        last = max(ends, default=0)
+        until = last + min(refresh * 5 // 4, SECOND // 4)
+        while self._thread is not None and self.clock() < until and any(c.moved <= last for c in slow):
+            time.sleep(0.002)
+
+    def orphan(self) -> None:
+        """In a forked child: the parent measures; here nothing is read, and windows have only their seconds."""
+        self.forked = True
+        self._thread = None
+        self._lock, self._waking = threading.Lock(), threading.Lock()
+        reason = f"process {os.getppid()} measures it; this one was forked from it"
+        gone = [
+            replace(c.domain, status="unavailable", method="", reason=reason) for c in self.recorder.channels
+        ]
+        for channel in self.recorder.channels:
+            channel.sensor.close()
+        self.domains = (*gone, *self.domains)
+        self.recorder = Recorder((), interval=self._interval, clock=self.clock)
+        self.records, self._pending, self._slow, self._events = [], [], [], None
+        self.whole = Record("total", threading.current_thread().name)
+        self.whole.opened(self.recorder.read(), None)
+
+
+def _until_next(channel: Channel, edge: int, now: int) -> int | None:
+    """Nanoseconds until a slow channel should be looked at; None once two values after the edge have been seen."""
+    if (
+        channel.lost
+        or not channel.domain.in_total
+        or now - edge > min(max(3 * channel.refresh, SECOND // 20), SECOND * 3 // 10)
+    ):
+        return None
+    changes = channel.changes
+    if len(changes) > 1 and changes[-2][1] > edge:
+        return None
+    fine = max(channel.refresh // 50, MILLISECOND)
+    if len(changes) > 1 and changes[-1][1] - changes[-1][0] <= 2 * fine:
+        period = changes[-1][1] - changes[-2][1]
+        # Where the last two values were both watched, look again just before the next one is due.
+        if changes[-2][1] - changes[-2][0] <= 2 * fine and changes[-1][1] + period - 2 * fine > now:
+            return changes[-1][1] + period - 2 * fine - now
+    return fine
+
+
+def _stop_all() -> None:
+    for session in list(_live):
+        session.end()
+
+
+def _forked() -> None:
+    for session in list(_live):
+        session.orphan()
+    _live.clear()
+    claims.forget_all()
+
+
+atexit.register(_stop_all)
+os.register_at_fork(after_in_child=_forked)
