@@ -44,7 +44,7 @@ def test_lloyd(n: int, d: int, k: int, iterations: int, kind: str) -> None:
         "lloyd",
         {"hitl": ours, "sklearn": peer},
         shape=f"N={n} D={d} K={k} {kind}, an iteration of {result.iterations}",
-        work=result.iterations,
+        work=dict.fromkeys(("hitl", "sklearn"), result.iterations),
         inner={"hitl": 10, "sklearn": 10} if n < 5_000 else None,
     )
 
