@@ -39,7 +39,7 @@ class Embedding:
         source = self.rows.numpy() if isinstance(self.rows, Tensor) else self.rows
         # Streamed from memory too: these scores read twice or thrice, a centred copy would double the embeddings.
         rows = Rows(source, stream=True)
-        chunks = ((slice(i, i + n), torch.from_numpy(x[:n])) for i, n, x in rows.chunks())
+        chunks = ((slice(i, i + len(x)), torch.from_numpy(x - rows.mean)) for i, x in rows.chunks())
         return torch.from_numpy(rows.mean), chunks
 
     def sample(self, most: int) -> tuple[Tensor, np.ndarray]:
