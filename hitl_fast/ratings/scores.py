@@ -88,7 +88,7 @@ def read_scores(
         if labels is None and entry.kind == "number":
             _refuse_stray(answers, entry, by_name[entry.name])
     several = len(chosen) > 1
-    found = Scores(unread={q.name: q.kind for q in questions.values() if not q.is_read})
+    found = Scores(unread=answers.unread | {q.name: q.kind for q in questions.values() if not q.is_read})
     found.unread |= {
         q.name: f"{q.kind}; ask for it with question={q.name!r}"
         for q in questions.values()

@@ -38,7 +38,7 @@ def _lines(ratings: Ratings) -> Iterator[tuple[str, str]]:
     each = frame.groupby(["item", "feature"], dropna=False).size()
     once = int((each == 1).sum())
     alone = f"; {once:,} rated once" if once else ""
-    yield "per item", f"{each.median():g} ratings in the middle, {each.min()} to {each.max()}{alone}"
+    yield "per item", f"{each.min()} to {each.max()} ratings, median {each.median():g}{alone}"
     if ratings.unrated:
         yield "missing", f"{_n(len(ratings.unrated), 'item')} without a rating: {_names(ratings.unrated)}"
     if ratings.unknown:
@@ -57,7 +57,7 @@ def _lines(ratings: Ratings) -> Iterator[tuple[str, str]]:
         )
     yield "agreement", _agreement(ratings)
     seconds = frame.seconds.dropna()
-    yield "seconds", f"{seconds.median():.1f} an answer in the middle" if len(seconds) else "not recorded"
+    yield "seconds", f"median {seconds.median():.1f} an answer" if len(seconds) else "not recorded"
 
 
 def _agreement(ratings: Ratings) -> str:

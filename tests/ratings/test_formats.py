@@ -221,6 +221,23 @@ def test_older_and_odder_label_studio(tmp_path: Path) -> None:
     assert Ratings.read(write(tmp_path, [task(pair)])).categories == ("left",)
 
 
+def test_postponed_and_rejected_annotations_are_no_ratings(tmp_path: Path) -> None:
+    annotations = [
+        {"completed_by": 1, "was_postponed": True, "result": [answer("rating", 1)]},
+        {
+            "completed_by": 2,
+            "reviews": [{"accepted": True}, {"accepted": False}],
+            "result": [answer("rating", 2)],
+        },
+        {"completed_by": 3, "reviews": [{"accepted": True}], "result": [answer("rating", 3)]},
+        {"completed_by": 4, "result": [answer("rating", None), answer("rating", 4, "other")]},
+    ]
+    ratings = Ratings.read(write(tmp_path, [{"id": 1, "data": {}, "annotations": annotations}]), question="q")
+    assert ratings.frame.score.tolist() == [3]
+    assert ratings.skipped.reason.tolist() == ["draft", "rejected"]
+    assert "other" in ratings.unread
+
+
 def test_label_studio_rows_as_csv(tmp_path: Path) -> None:
     text = (
         "image,id,quality,verdict,annotator,annotation_id,created_at,updated_at,lead_time\n"
@@ -383,6 +400,9 @@ def test_prodigy_choices_reviews_and_spans(tmp_path: Path) -> None:
         ("item,rater,feature,score\n1,a,ear,2\n", [(1, "a", "ear", 2)]),
         ("item,rater,feature,score\n1,a,,2\n1,a,ear,3\n", [(1, "a", None, 2), (1, "a", "ear", 3)]),
         ("feature,rater,score\near,a,2\n", [(None, "a", "ear", 2)]),
+        (",id,ann\n0,7,3\n1,8,2\n", [(7, "ann", None, 3), (8, "ann", None, 2)]),
+        (",ann\n7,3\n8,2\n", [(7, "ann", None, 3), (8, "ann", None, 2)]),
+        ("Item ID,Annotator Name,Score (1-5)\n7,ann,3\n", [(7, "ann", None, 3)]),
         ("item,rater,clarity,use\n1,a,2,3\n", [(1, "a", "clarity", 2), (1, "a", "use", 3)]),
         ("item,rater,score\n1,a,true\n1,b,FALSE\n", [(1, "a", None, 1), (1, "b", None, 0)]),
     ],
@@ -419,6 +439,24 @@ def test_tables_keep_truth_and_predictions_apart(tmp_path: Path) -> None:
     assert ratings.predictions.model.tolist() == ["m"]
     assert ratings.ground_truth.score.tolist() == [3]
     assert ratings.skipped.reason.tolist() == ["empty", "skipped"]
+
+
+def test_an_index_of_pandas_is_the_item_or_nothing(tmp_path: Path) -> None:
+    import pandas as pd
+
+    wide = pd.DataFrame({"ann": [1, None], "ben": [2, 5]}, index=["ä", "b"])
+    wide.to_parquet(tmp_path / "w.parquet")
+    ratings = Ratings.read(tmp_path / "w.parquet")
+    assert [r[:4] for r in rows_of(ratings)] == [
+        ("ä", "ann", None, 1),
+        ("ä", "ben", None, 2),
+        ("b", "ben", None, 5),
+    ]
+    long = pd.DataFrame({"item": [4, 5], "rater": ["a", "a"], "score": [1, 2], "sure": [9, 9]}, index=[7, 9])
+    long.to_parquet(tmp_path / "l.parquet")
+    ratings = Ratings.read(tmp_path / "l.parquet")
+    assert [r[:4] for r in rows_of(ratings)] == [(4, "a", None, 1), (5, "a", None, 2)]
+    assert ratings.unread == {"sure": "another column of numbers"}
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:

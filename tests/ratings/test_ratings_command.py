@@ -19,7 +19,7 @@ def test_summary_answers_on_one_screen(capsys: pytest.CaptureFixture[str]) -> No
     assert len(text.splitlines()) <= 24
     for piece in (
         "155 of 60 items by 4 raters; scores 1 to 5", "1 item without a rating: 5060", "11 cancelled", "17 draft",
-        "8 ground truth", "26 predictions", "'comment': text", "alpha 0.8", "reliability", "an answer in the middle",
+        "8 ground truth", "26 predictions", "'comment': text", "alpha 0.8", "reliability", "an answer",
     ):  # fmt: skip
         assert piece in text
 

@@ -53,6 +53,7 @@ class Answers:
     predictions: list[tuple[Any, Any, str, Any, int]] = field(default_factory=list)  # with the model second
     seen: dict[Any, None] = field(default_factory=dict)  # every item of the file, rated or not
     options: dict[str, list[str]] = field(default_factory=dict)  # labels that a question offered
+    unread: dict[str, str] = field(default_factory=dict)  # what else there is, and why it is not an answer
     untyped: bool = False  # ids are text because the file has nothing else
     by_feature: bool = False  # questions are features, and "" is the item itself
 

@@ -69,6 +69,10 @@ def _annotation(answers: Answers, item: Any, annotation: Any, line: int) -> None
     results = _results(annotation.get("result"), where)
     if annotation.get("was_cancelled") or annotation.get("skipped"):
         answers.apart.append((item, rater, "cancelled", seconds))
+    elif annotation.get("was_postponed"):
+        answers.apart.append((item, rater, "draft", seconds))
+    elif _is_rejected(annotation):
+        answers.apart.append((item, rater, "rejected", seconds))
     elif annotation.get("ground_truth") or annotation.get("honeypot"):
         answers.gold += [(item, question, value, line) for question, value in results]
     elif not results:
@@ -76,6 +80,12 @@ def _annotation(answers: Answers, item: Any, annotation: Any, line: int) -> None
     else:
         for question, value in results:
             answers.add(item, rater, question, value, seconds, line, time)
+
+
+def _is_rejected(annotation: dict[str, Any]) -> bool:
+    """Whether the last review of it says no."""
+    reviews = [r for r in annotation.get("reviews") or [] if isinstance(r, dict) and "accepted" in r]
+    return bool(reviews) and reviews[-1]["accepted"] is False
 
 
 def _item(task: dict[str, Any], number: int, item_field: str | None, where: str) -> Any:

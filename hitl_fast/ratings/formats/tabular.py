@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,16 @@ from .text import Record, read_text
 NAMES: dict[str, tuple[str, ...]] = {
     "item": (
         "item", "item_id", "sample", "sample_id", "task", "task_id", "image", "image_id", "example", "example_id",
-        "unit", "unit_id", "record_id", "document", "document_id", "doc_id", "instance", "instance_id", "object",
-        "object_id", "index", "idx", "position", "row", "row_id", "uid", "uuid", "key", "id", "filename", "file",
+        "unit", "unit_id", "stimulus", "stimulus_id", "case", "case_id", "question_id", "text_id", "prompt_id",
+        "video", "video_id", "audio", "clip", "item_name", "hitid", "record_id", "document", "document_id", "doc_id",
+        "instance", "instance_id", "object", "object_id", "index", "idx", "position",
+        "row", "row_id", "uid", "uuid", "key", "id", "filename", "file",
     ),
     "rater": (
         "rater", "rater_id", "annotator", "annotator_id", "worker", "worker_id", "user", "user_id", "coder",
         "coder_id", "judge", "judge_id", "labeler", "labeller", "labeler_id", "participant", "participant_id",
         "reviewer", "person", "session", "session_id", "_session_id", "_annotator_id", "completed_by",
-        "respondent", "username", "email",
+        "respondent", "username", "email", "annotator_name", "rater_name", "worker_name", "user_name", "workerid",
     ),
     "score": (
         "score", "rating", "value", "importance", "label", "response", "answer", "grade", "stars", "judgement",
@@ -120,8 +123,7 @@ def from_parquet(path: Path) -> Table:
     except ArrowException as problem:
         raise ValueError(f"{path.name}: not a whole Parquet file: {problem}") from None
     _check_names(table.column_names, path.name)
-    # An index that pandas wrote beside the columns is no answer.
-    names = [n for n in table.column_names if not n.startswith("__index_level_")]
+    names = sorted(table.column_names, key=lambda n: not _is_index(n))  # pandas writes an index last
     return Table(path.name, {n: table.column(n).to_pylist() for n in names}, range(1, table.num_rows + 1))
 
 
@@ -176,14 +178,17 @@ def read(table: Table, form: str | None, given: dict[str, str], question: list[s
         ValueError: it is neither; says which columns were looked for.
     """
     roles = _roles(table, given)
-    others = [n for n in table.columns if n not in roles.values() and _plain(n) not in NEVER | {*FLAGS}]
+    others = [n for n in table.columns if n not in roles.values() and not _is_plumbing(n)]
     long = "rater" in roles or "score" in roles or question is not None or "feature" in roles
     if form == "long" or (form is None and long):
         questions = question or ([roles["score"]] if "score" in roles else _numeric(table, others))
         if questions and ("item" in roles or "feature" in roles):
-            return _read_long(table, roles, questions, named=question is not None or len(questions) > 1)
+            answers = _read_long(table, roles, questions, named=question is not None or len(questions) > 1)
+            spare = [n for n in _numeric(table, others) if n not in questions]
+            answers.unread |= dict.fromkeys(spare, "another column of numbers")
+            return answers
     elif "item" in roles or _first_is_index(table):
-        raters = others if "item" in roles else [n for n in others if n != next(iter(table.columns))]
+        raters = others
         if form is None:  # columns of text alone describe the items
             raters = [n for n in raters if _numbers_in(table.columns[n])]
         if raters:
@@ -214,12 +219,23 @@ def _roles(table: Table, given: dict[str, str]) -> dict[str, str]:
 
 
 def _plain(name: str) -> str:
-    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+    """As `NAMES` has it: "Score (1-5)" is score."""
+    bare = re.sub(r"\(.*?\)|\[.*?\]", "", str(name))
+    return re.sub(r"[\s-]+", "_", bare.strip().lower())
+
+
+def _is_plumbing(name: str) -> bool:
+    """Columns of a tool or of pandas' index, which hold no ratings."""
+    return _plain(name) in NEVER or _plain(name) in FLAGS or _is_index(name)
+
+
+def _is_index(name: str) -> bool:
+    return name == "" or name.lower().startswith(("unnamed:", "__index_level_"))
 
 
 def _first_is_index(table: Table) -> bool:
     first = next(iter(table.columns), None)
-    return first is not None and (first == "" or first.lower().startswith("unnamed"))
+    return first is not None and _is_index(first)
 
 
 def _numeric(table: Table, names: list[str]) -> list[str]:
@@ -269,8 +285,8 @@ def _read_long(table: Table, roles: dict[str, str], questions: list[str], named:
         )
     rows = len(table.lines)
     empty: list[Any] = [None] * rows
-    items, raters = table.columns.get(roles.get("item", ""), empty), table.columns.get(roles.get("rater", ""))
-    features = table.columns.get(roles.get("feature", ""), empty)
+    items, raters = _column(table, roles, "item") or empty, _column(table, roles, "rater")
+    features = _column(table, roles, "feature") or empty
     seconds = _seconds(table, roles)
     aside = _Aside(table, roles)
     answers.by_feature = "feature" in roles
@@ -331,7 +347,7 @@ class _Aside:
 
     def __init__(self, table: Table, roles: dict[str, str]) -> None:
         self.table = table
-        self.status = table.columns.get(roles.get("status", ""))
+        self.status = _column(table, roles, "status")
         self.flags = {
             reason: table.columns[name]
             for name in table.columns
@@ -339,7 +355,7 @@ class _Aside:
         }
         self.values: dict[str, list[Any]] = {}
         for role in ("gold", "prediction"):
-            cells = table.columns.get(roles.get(role, ""))
+            cells = _column(table, roles, role)
             if cells is None:
                 continue
             if all(_text(c) in TRUE | FALSE for c in cells) and not _plain(roles[role]).endswith(
@@ -382,13 +398,17 @@ class _Aside:
                 answers.predictions.append((item, "model", question, value, line))
 
 
+def _column(table: Table, roles: dict[str, str], role: str) -> list[Any] | None:
+    return table.columns[roles[role]] if role in roles else None
+
+
 def _text(cell: Any) -> str:
     return "" if cell is None else str(cell).strip().lower()
 
 
 def _seconds(table: Table, roles: dict[str, str]) -> list[float]:
     for role, factor in (("seconds", 1.0), ("milliseconds", 1e-3)):
-        cells = table.columns.get(roles.get(role, ""))
+        cells = _column(table, roles, role)
         if cells is not None:
             return [seconds_of(_cell(cell)) * factor for cell in cells]
     return [math.nan] * len(table.lines)
