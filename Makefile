@@ -19,12 +19,12 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/hitl-fast demo
 
-# Three passes, one meaning: compiled; as plain Python, where line coverage can see inside the CPU kernels;
-# and the Triton kernels through Triton's interpreter.
+# Three passes, one meaning: compiled; as plain Python, where line coverage can see inside the CPU kernels; and the
+# Triton kernels through Triton's interpreter, which adds what the GPU twins cover.
 test: $(READY)
 	$(BIN)/python -m pytest -q
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m 'not jit' --cov --cov-report=term --cov-fail-under=95
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -m interpreter
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m 'not jit' --cov --cov-report=
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -m interpreter --cov --cov-append --cov-report=term --cov-fail-under=95
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hitl_fast import cli
-from hitl_fast.demo import command, shifts
+from hitl_fast.demo import command, rated, shifts
 from hitl_fast.demo.stage import Stage
 from hitl_fast.experiment import digits
 
@@ -28,6 +28,17 @@ def test_shifts(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     held = json.loads((stage.folder / "shifts.json").read_text())
     assert [f"{report['index']:.3f}" for report in held.values()] == [line[16:24].strip() for line in table]
     assert (stage.folder / "shifts.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_rated(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    rated.tell(stage)
+    out = capsys.readouterr().out
+    assert "simulated raters" in out
+    errors = {
+        line.split()[0]: float(line.split()[3]) for line in out.splitlines() if "from the truth" in line
+    }
+    assert errors["calibrated"] < errors["mean"]
+    assert (stage.folder / "weights.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_command_runs_every_chapter(

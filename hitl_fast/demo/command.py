@@ -34,6 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def chapters() -> tuple[ModuleType, ...]:
     """Modules with a TITLE and ``tell(stage)``, in the order of the story."""
-    from . import shifts
+    from . import rated, shifts
 
-    return (shifts,)
+    return shifts, rated

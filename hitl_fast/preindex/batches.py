@@ -149,8 +149,8 @@ def squared_changes(clean: Inputs, shifted: Inputs, n: int) -> np.ndarray | None
             and a.shape == b.shape
             and a.ndim
         ):
-            change = (b.double() - a.double()).reshape(n, -1)
-            total += change.square().sum(1).cpu().numpy()
+            change = (b - a if a.element_size() > 2 else b.float() - a.float()).reshape(n, -1)
+            total += change.square().sum(1, dtype=torch.float64).cpu().numpy()
             size += change.shape[1]
     return total / size if size else None
 

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from .batches import Inputs
 
+# Rows of at most so many values may be kept after the hook that found them; longer ones are to be used up in it.
+SHORT = 4096
+
 RowPairs = Callable[[str, Tensor, Tensor], None]
 
 
@@ -106,6 +109,7 @@ class Watch:
         self.output_layer: str | None = None
         self.embedding_name: str | None = None
         self.seconds = 0.0  # spent in hooks
+        self.largest_output = 0  # bytes of the largest layer output seen
         self._ran: set[str] = set()
         self._embeddings: Tensor | None = None
         self._last_linear: tuple[str, Tensor] | None = None
@@ -194,6 +198,7 @@ class Watch:
         if self.embedding is None and isinstance(module, nn.Linear):
             self._last_linear = (name, args[0] if args else kwargs["input"])
         self._calls.append((name, weakref.ref(output), tuple(output.shape)))
+        self.largest_output = max(self.largest_output, output.nbytes)
         if not output.is_floating_point():
             self.skipped[name] = f"its output holds {output.dtype}, not floating point numbers"
             return
@@ -206,17 +211,20 @@ class Watch:
         if name == self.output_layer and self.corrected:
             return
         rows = self._as_rows(module, samples)
+        if rows.ndim > 2:
+            rows = pooled_rows(rows, arithmetic="corrected" if self.corrected else "reference")
+        elif self._role == "clean" or rows.shape[1] <= SHORT:
+            rows = rows.clone()  # it outlives this hook, and the next module may work in place
         if self._role == "both":
             self.found(name, rows[: self._n], rows[self._n :])
         elif self._role == "same":
             self.found(name, rows, rows)
         elif self._role == "clean":
-            # They wait pooled, not as maps, and safe from modules that work in place.
-            self._waiting.setdefault(name, []).append(self._alone(rows))
+            self._waiting.setdefault(name, []).append(rows)
         elif not self._waiting.get(name):
             raise ValueError(f"layer {name!r} ran more often on shifted than on clean data")
         else:
-            self.found(name, self._waiting[name].pop(0), self._alone(rows))
+            self.found(name, self._waiting[name].pop(0), rows)
 
     @property
     def _batch(self) -> int:
@@ -242,11 +250,6 @@ class Watch:
         if not self.corrected:
             return samples if samples.ndim == 4 else samples.flatten(1)
         return samples.movedim(_unit_axis(module, samples.ndim), 1)
-
-    def _alone(self, rows: Tensor) -> Tensor:
-        if rows.ndim <= 2:
-            return rows.clone()
-        return pooled_rows(rows, arithmetic="corrected" if self.corrected else "reference")
 
     def _as_embedding(self, name: str, module: nn.Module | None, values: Tensor) -> Tensor:
         """(n, D) float32, pooled over positions like the rows, or every value of a sample."""

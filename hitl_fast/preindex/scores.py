@@ -36,11 +36,9 @@ class Embedding:
             step = max(1, 2**22 // self.shape[1])
             places = (slice(i, i + step) for i in range(0, self.shape[0], step))
             return mean, ((place, self.rows[place] - mean) for place in places)
-        source = self.rows.numpy() if isinstance(self.rows, Tensor) else self.rows
-        # Streamed from memory too: these scores read twice or thrice, a centred copy would double the embeddings.
-        rows = Rows(source, stream=True)
-        chunks = ((slice(i, i + len(x)), torch.from_numpy(x - rows.mean)) for i, x in rows.chunks())
-        return torch.from_numpy(rows.mean), chunks
+        rows = Rows(self.rows.numpy() if isinstance(self.rows, Tensor) else self.rows, stream=True)
+        mean = torch.from_numpy(rows.mean)
+        return mean, ((slice(i, i + len(x)), torch.from_numpy(x - rows.mean)) for i, x in rows.chunks())
 
     def sample(self, most: int) -> tuple[Tensor, np.ndarray]:
         """At most so many rows, centred on their mean, and which: always the same ones."""

@@ -268,12 +268,11 @@ class TwoInputs(nn.Module):
 
 @pytest.mark.parametrize("kind", ["tuple", "list", "mapping", "named label", "label first", "not a tensor"])
 def test_every_kind_of_batch(kind: str) -> None:
-    clean, y = samples(6), classes()
+    clean = samples(6)
     shifted = shift(clean)
-    expected = hf.preindex(TwoInputs(), [(clean, y)], [(shifted, y)])
-    labels: Any = None
+    expected = hf.preindex(TwoInputs(), batches(clean), batches(shifted))
 
-    def batch(x: Tensor) -> Any:
+    def dressed(x: Tensor, y: Tensor) -> Any:
         return {
             "tuple": (x, torch.zeros_like(x), y),
             "list": [x, torch.zeros_like(x), y.numpy()],
@@ -283,13 +282,11 @@ def test_every_kind_of_batch(kind: str) -> None:
             "not a tensor": {"first": x, "second": torch.zeros_like(x), "scale": 2.0, "y": y.to(torch.uint8)},
         }[kind]
 
-    if kind == "named label":
-        labels = "kind"
-    if kind == "label first":
-        labels = 0
-    report = hf.preindex(TwoInputs(), [batch(clean)], [batch(shifted)], labels=labels)
+    labels = {"named label": "kind", "label first": 0}.get(kind)
+    ours, theirs = ([dressed(x, y) for x, y in batches(z)] for z in (clean, shifted))
+    report = hf.preindex(TwoInputs(), ours, theirs, labels=labels)
     assert report.distances[32] == pytest.approx(expected.distances[32], rel=1e-3)
-    assert ("in turn" in report.mode) == (kind == "not a tensor")
+    assert ("one batch" in report.mode) == (kind != "not a tensor")
 
 
 def test_named_embedding_and_its_pooling() -> None:

@@ -156,7 +156,7 @@ def dawid_skene(
     """True categories of items from the answers of raters who confuse them, each in their own way.
 
     Expectation-maximisation from the shares of the answers; each cell of a rater's confusion matrix starts
-    from 0.1 answers, so that nothing is impossible.
+    from 0.01 of an answer, so that nothing is impossible.
 
     Args:
         items: (n,) integers, 0 .. num_items - 1.

@@ -10,7 +10,7 @@ PRIOR_RATINGS = 4.0
 PRIOR_SLOPE = 0.7
 PRIOR_NOISE = 0.5
 # Dawid-Skene: what is added to every cell of a confusion matrix, so that no answer is impossible.
-PSEUDO_COUNT = 0.1
+PSEUDO_COUNT = 0.01
 
 
 def graded_start(n_raters: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

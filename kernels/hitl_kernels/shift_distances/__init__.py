@@ -83,7 +83,7 @@ def shift_distances(
     >>> result = shift_distances(rows, rows[::-1].copy(), bins=(2,))
     >>> dict(zip(MEASURES, result.distances[0].round(3).tolist()))["wasserstein_bins"]
     0.25
-    >>> shift_distances(rows, 5 * rows + 1).distances.max()  # neither scale nor offset of a row counts
+    >>> float(shift_distances(rows, 5 * rows + 1).distances.max())  # neither scale nor offset of a row counts
     0.0
     """
     rising = checked_bins(bins)
