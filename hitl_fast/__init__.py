@@ -18,6 +18,9 @@ _HOME: dict[str, str] = {
     "PreIndexAccumulator": "hitl_fast.preindex",
     "PreIndexReport": "hitl_fast.preindex",
     "Priorities": "hitl_fast.ratings",
+    "PriorityBatchSampler": "hitl_fast.sampling",
+    "PrioritySampler": "hitl_fast.sampling",
+    "PriorityTree": "hitl_fast.sampling",
     "Ratings": "hitl_fast.ratings",
     "WeightedBCEWithLogitsLoss": "hitl_fast.losses",
     "WeightedCrossEntropyLoss": "hitl_fast.losses",
@@ -40,6 +43,9 @@ __all__ = [
     "PreIndexAccumulator",
     "PreIndexReport",
     "Priorities",
+    "PriorityBatchSampler",
+    "PrioritySampler",
+    "PriorityTree",
     "Ratings",
     "WeightedBCEWithLogitsLoss",
     "WeightedCrossEntropyLoss",
@@ -76,6 +82,9 @@ if TYPE_CHECKING:
     from .preindex import preindex as preindex
     from .ratings import Priorities as Priorities
     from .ratings import Ratings as Ratings
+    from .sampling import PriorityBatchSampler as PriorityBatchSampler
+    from .sampling import PrioritySampler as PrioritySampler
+    from .sampling import PriorityTree as PriorityTree
 
 
 def __getattr__(name: str) -> object:
