@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import cpu
-from .rows import Rows, Sliceable
+from . import cpu, plusplus
+from .rows import Rows, Run, Sliceable
 
 __all__ = ["KMeansResult", "kmeans", "kmeans_plusplus", "lloyd"]
 
@@ -52,7 +52,7 @@ def lloyd(
 
     Args:
         x: (N, D) floats; computed in float32. A ``numpy.memmap``, or anything else with a shape and a dtype
-            whose rows can be sliced, is read in chunks and never held whole.
+            whose rows can be sliced, is read in chunks and never held whole. A tensor is clustered where it is.
         centroids: (K, D) floats, 1 <= K <= N.
         max_iter: at least 1.
         tol: stop when the squared movement of all centroids together is at most ``tol`` times the mean over
@@ -76,8 +76,8 @@ def lloyd(
     max_iter, tol = _limits(max_iter, tol)
     _check_rows(x)
     starts = _starts(centroids, x)
-    rows = _rows(x)
-    return _result(cpu.lloyd(rows, starts - rows.mean, max_iter, tol), rows, x)
+    backend, rows = _placed(x)
+    return _result(backend.lloyd(rows, starts - rows.mean, max_iter, tol), rows, x)
 
 
 def kmeans_plusplus(x: Source, n_clusters: int, random_state: int | np.random.RandomState) -> Any:
@@ -106,8 +106,9 @@ def kmeans_plusplus(x: Source, n_clusters: int, random_state: int | np.random.Ra
     """
     _check_rows(x)
     n_clusters = _clusters(n_clusters, x)
-    rows = _rows(x)
-    return _like(cpu.kmeans_plusplus(rows, n_clusters, _state(random_state)) + rows.mean, x)
+    backend, rows = _placed(x)
+    centroids = plusplus.kmeans_plusplus(backend, rows, n_clusters, _state(random_state))
+    return _like(centroids + rows.mean, x)
 
 
 def kmeans(
@@ -143,8 +144,9 @@ def kmeans(
     n_clusters = _clusters(n_clusters, x)
     if operator.index(n_init) < 1:
         raise ValueError(f"n_init must be at least 1, not {n_init}")
-    rows = _rows(x)
-    return _result(cpu.kmeans(rows, n_clusters, n_init, _state(random_state), max_iter, tol), rows, x)
+    backend, rows = _placed(x)
+    run = plusplus.kmeans(backend, rows, n_clusters, n_init, _state(random_state), max_iter, tol)
+    return _result(run, rows, x)
 
 
 def _limits(max_iter: int, tol: float) -> tuple[int, float]:
@@ -201,10 +203,14 @@ def _state(random_state: int | np.random.RandomState) -> np.random.RandomState:
     return np.random.RandomState(operator.index(random_state))
 
 
-def _rows(x: Source) -> Rows:
-    if isinstance(x, torch.Tensor):
-        return Rows(_array(x), stream=False)
-    return Rows(x, stream=isinstance(x, np.memmap) or not isinstance(x, np.ndarray))
+def _placed(x: Source) -> tuple[plusplus.Backend, plusplus.Data]:
+    if not isinstance(x, torch.Tensor):
+        return cpu, Rows(x, stream=isinstance(x, np.memmap) or not isinstance(x, np.ndarray))
+    if x.is_cuda:
+        from . import gpu
+
+        return gpu, gpu.Rows(x)
+    return cpu, Rows(_array(x), stream=False)
 
 
 def _array(values: NDArray[np.floating] | torch.Tensor) -> NDArray[np.floating]:
@@ -214,12 +220,12 @@ def _array(values: NDArray[np.floating] | torch.Tensor) -> NDArray[np.floating]:
     return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
-def _result(run: cpu.Run, rows: Rows, x: Source) -> KMeansResult[Any]:
+def _result(run: Run, rows: plusplus.Data, x: Source) -> KMeansResult[Any]:
     labels, centroids = _like(run.labels, x), _like(run.centroids + rows.mean, x)
     if isinstance(labels, torch.Tensor):
         labels = labels.long()  # what torch indexes with
     return KMeansResult(labels, centroids, run.iterations, run.inertia)
 
 
-def _like(values: NDArray[Any], x: Source) -> Any:
-    return torch.from_numpy(values).to(x.device) if isinstance(x, torch.Tensor) else values
+def _like(values: Any, x: Source) -> Any:
+    return torch.as_tensor(values, device=x.device) if isinstance(x, torch.Tensor) else values

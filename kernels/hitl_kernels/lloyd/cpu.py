@@ -1,18 +1,16 @@
-"""Lloyd's k-means and the k-means++ start in Numba.
+"""Lloyd's k-means in Numba.
 
 Sums over rows are float64, in fixed order over parts of the rows that do not depend on the threads.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..policy import compiled, compiled_fast, compiled_parallel_fast
-from .rows import Float32, Float64, Rows
+from ..policy import compiled_fast, compiled_parallel_fast
+from .rows import Float32, Float64, Rows, Run
 from .tile import LINE, NARROW, PANEL, ROWS, lowest_score, make_tile, prefetch
 
 Labels = NDArray[np.int32]
@@ -26,16 +24,6 @@ PARTIAL = 1 << 22  # numbers that the sums of all parts may have together
 
 # Compiled code refers to functions by name, so each width of the last panel has one.
 TILE_8, TILE_16, TILE_24, TILE_32, TILE_40, TILE_48 = (make_tile(width) for width in range(8, 49, 8))
-
-
-@dataclass
-class Run:
-    """Where a clustering stands: centroids about the mean of the rows, and what the last E-step said."""
-
-    centroids: Float32  # [clusters, width]
-    labels: Labels  # [samples]
-    iterations: int = 0
-    inertia: float = 0.0
 
 
 def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float) -> Run:
@@ -286,31 +274,7 @@ def _squared_distance(x: Float32, i: int, mean: Float32, centroids: Float32, k: 
     return total
 
 
-def kmeans_plusplus(rows: Rows, n_clusters: int, random_state: np.random.RandomState) -> Float32:
-    """Centroids about the mean of the rows, drawn as scikit-learn draws them from the same state.
-
-    That is: float64 distances kept as float32, running sums in float32, greedy among 2 + log k candidates.
-    """
-    weights = np.full(rows.samples, np.float32(1) / np.float32(rows.samples))
-    chosen = np.array([random_state.choice(rows.samples, p=weights)])
-    centroids = np.empty((n_clusters, rows.width), np.float32)
-    centroids[0] = rows.take(chosen)[0] - rows.mean
-    trials = 2 + int(np.log(n_clusters))
-    closest = _distances(rows, centroids[:1], np.full(rows.samples, np.inf, np.float32))[0]
-    potential = np.float32(closest.sum(dtype=np.float64))
-    for k in range(1, n_clusters):
-        drawn = random_state.uniform(size=trials) * potential
-        candidates = np.searchsorted(np.cumsum(closest), drawn).clip(max=rows.samples - 1)
-        candidate_rows = rows.take(candidates) - rows.mean
-        distances = _distances(rows, candidate_rows, closest)
-        potentials = distances.sum(1, dtype=np.float64).astype(np.float32)
-        best = int(potentials.argmin())
-        closest, potential = distances[best], potentials[best]
-        centroids[k] = candidate_rows[best]
-    return centroids
-
-
-def _distances(rows: Rows, candidates: Float32, closest: Float32) -> Float32:
+def distances(rows: Rows, candidates: Float32, closest: Float32) -> Float32:
     """[candidates, rows] squared distance of each row to its closest centroid, were the candidate added."""
     out = np.empty((len(candidates), rows.samples), np.float32)
     for start, x in rows.chunks():
@@ -327,31 +291,3 @@ def _candidate_distances(
         for i in range(block * BLOCK, min((block + 1) * BLOCK, closest.size)):
             for t in range(candidates.shape[0]):
                 out[t, i] = min(closest[i], np.float32(_squared_distance(x, i, mean, candidates, t)))
-
-
-@compiled
-def same_partition(a: Labels, b: Labels, clusters: int) -> bool:
-    """Whether renaming the clusters of a gives b."""
-    name = np.full(clusters, -1, np.int32)
-    for i in range(a.size):
-        if name[a[i]] == -1:
-            name[a[i]] = b[i]
-        elif name[a[i]] != b[i]:
-            return False
-    return True
-
-
-def kmeans(
-    rows: Rows, n_clusters: int, n_init: int, random_state: np.random.RandomState, max_iter: int, tol: float
-) -> Run:
-    """The best of n_init runs from k-means++ starts."""
-    best: Run | None = None
-    for _ in range(n_init):
-        run = lloyd(rows, kmeans_plusplus(rows, n_clusters, random_state), max_iter, tol)
-        # The second condition as in scikit-learn: of one partition found twice, the first keeps its names.
-        if best is None or (
-            run.inertia < best.inertia and not same_partition(run.labels, best.labels, n_clusters)
-        ):
-            best = run
-    assert best is not None
-    return best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numba
@@ -18,6 +19,16 @@ Float64 = NDArray[np.float64]
 
 CHUNK = 1 << 22  # elements: 16 MiB of float32 are at hand at a time
 SEGMENT = 256  # rows whose squares are one term of the sum over rows
+
+
+@dataclass
+class Run:
+    """Where a clustering stands: centroids about the mean of the rows, and what the last E-step said."""
+
+    centroids: Float32  # [clusters, width]
+    labels: Any  # [samples] int32, where the rows are
+    iterations: int = 0
+    inertia: float = 0.0
 
 
 class Sliceable(Protocol):
@@ -53,10 +64,7 @@ class Rows:
         self.per_chunk = max(CHUNK // self.width // SEGMENT, 1) * SEGMENT
         self.mean = self._mean()
         squares = sum(_squares(x, self.mean) for _, x in self.chunks())
-        if not squares < np.finfo(np.float32).max:
-            raise ValueError(
-                f"x spreads too far for float32: squared distances to its mean sum to {squares:.3g}"
-            )
+        check_spread(squares)
         self.variance = squares / self.samples / self.width
 
     def chunks(self) -> Iterator[tuple[int, Float32]]:
@@ -84,6 +92,12 @@ class Rows:
                     f"x must be finite in float32, but x[{start + row}, {column}] is {rows[row, column]}"
                 )
         return np.asarray(np.divide(total, self.samples, dtype=total.dtype), np.float32)
+
+
+def check_spread(squares: float) -> None:
+    """Refuses rows whose squared distances to their mean, summed, leave float32."""
+    if not squares < float(np.finfo(np.float32).max):
+        raise ValueError(f"x spreads too far for float32: squared distances to its mean sum to {squares:.3g}")
 
 
 def _float32(part: Any) -> Float32:

@@ -27,6 +27,7 @@ def rand_index(
     Args:
         labels: (n,) integers or booleans, the class of each sample; any values, hashes included.
         clusters: (n,) integers or booleans, the cluster of each sample; any values.
+            Two tensors are counted where labels are, other pairs on the CPU.
 
     Returns:
         1 for the same partition, near 0 for a random one, negative for worse. 1 if both put all
@@ -46,7 +47,12 @@ def rand_index(
     sizes = [_checked(labels, "labels"), _checked(clusters, "clusters")]
     if sizes[0] != sizes[1]:
         raise ValueError(f"{sizes[0]} labels but {sizes[1]} clusters: one of each per sample")
-    counted = cpu.pair_counts(_array(labels), _array(clusters))
+    if isinstance(labels, torch.Tensor) and isinstance(clusters, torch.Tensor) and labels.is_cuda:
+        from . import gpu
+
+        counted = gpu.pair_counts(labels, clusters.to(labels.device))
+    else:
+        counted = cpu.pair_counts(_array(labels), _array(clusters))
     return _adjusted(*counted, everything=sizes[0] * (sizes[0] - 1) // 2)
 
 
