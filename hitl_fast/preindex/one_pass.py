@@ -1,0 +1,219 @@
+"""One forward pass over all pairs, and what is kept of it: sums, embeddings, predictions, labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .accumulator import LayerReport, PreIndexAccumulator
+from .batches import Inputs, Pair, expected_samples, joined, pairs, same, squared_changes
+from .embeddings import EmbeddingStore
+from .forward import SHORT, Watch, logits_of
+from .options import Options
+
+WAITING_BYTES = 16 * 2**20
+# On a CPU one batch of both is faster while its largest activation stays in a cache (measured: SmallResNet 1.13 times,
+# 1 MiB), and slower where it does not (ResNet-18, 32 MiB: 0.85 times).
+CACHE_BYTES = 8 * 2**20
+
+RowPair = tuple[str, Tensor, Tensor]
+
+
+class Pass:
+    """One forward pass over all pairs: what it keeps is counts, embeddings, predictions and labels."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        embedding: str | None,
+        output: str | int | Callable[[Any], Any] | None,
+        options: Options,
+        store: EmbeddingStore,
+        place: torch.device,
+    ) -> None:
+        self.output, self.options, self.store, self.place = output, options, store, place
+        self.accumulator = PreIndexAccumulator(options.bins, options.arithmetic)
+        self.watch = Watch(module, embedding, options.corrected, options.pooled, self._found)
+        self.seconds: dict[str, float] = {}
+        # Whether clean and shifted samples go through the model as one batch; None: to be seen from the first.
+        on_sight = options.corrected and options.pooled and place.type == "cpu"
+        self._together = None if on_sight else options.corrected
+        self._ways: dict[str, None] = {}  # how batches went through the model, in order of appearance
+        self._staged: list[RowPair] = []  # short rows of this batch
+        self._waiting: dict[str, list[RowPair]] = {}  # short rows of the batches before
+        self._labels: list[np.ndarray] = []
+        self._changes: list[np.ndarray] = []
+        self._predicted: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._finite: list[Tensor] = []
+
+    def over(
+        self, clean: Iterable[Any], shifted: Iterable[Any], labels: str | int | None, progress: bool
+    ) -> None:
+        """Read both loaders to their end."""
+        start = time.perf_counter()
+        total = expected_samples(clean)
+        with self.watch, tqdm(total=total, unit=" samples", disable=None if progress else True) as bar:
+            for pair in pairs(clean, shifted, labels):
+                self._see(pair)
+                bar.update(len(pair.labels))
+            self._compare()
+        passed = time.perf_counter() - start
+        self.seconds = {"forward": passed - self.watch.seconds, "statistics": self.watch.seconds}
+
+    def layers(self) -> tuple[dict[str, LayerReport], dict[str, str]]:
+        """The layers that count, and why each of the others does not.
+
+        Raises:
+            ValueError: none counts.
+        """
+        why = dict(self.watch.skipped)
+        for name in self.watch.never_ran():
+            inside = name.endswith("out_proj")  # nn.MultiheadAttention
+            why[name] = (
+                "attention uses its weights without calling it" if inside else "never ran in a forward pass"
+            )
+        if self.options.corrected and self.watch.output_layer is not None:
+            why[self.watch.output_layer] = "made the logits"
+        for name in why:
+            self.accumulator.discard(name)
+        found = self.accumulator.result()
+        if not self.options.corrected:
+            classes = len(np.unique(self.classes))
+            for name in [name for name, layer in found.items() if layer.units <= classes]:
+                units = found.pop(name).units
+                why[name] = f"rows of {units} values, not more than the {classes} classes"
+        if not found:
+            raise ValueError(
+                "no layer counts: " + "; ".join(f"{name}: {reason}" for name, reason in why.items())
+            )
+        return found, why
+
+    @property
+    def classes(self) -> np.ndarray:
+        """(samples,) int64."""
+        return np.concatenate(self._labels)
+
+    @property
+    def finite(self) -> np.ndarray:
+        """(samples,) bool: both embeddings hold finite values only."""
+        return torch.cat(self._finite).cpu().numpy()
+
+    @property
+    def mode(self) -> str:
+        return ", ".join(self._ways)
+
+    def accuracy(self) -> dict[str, float] | None:
+        """Share of samples whose largest logit is their label; None if the logits are not (samples, classes)."""
+        found = {}
+        for name, predicted in zip(("clean", "shifted"), self._predicted, strict=True):
+            if len(predicted) < len(self._labels):
+                return None
+            found[name] = float((torch.cat(predicted).cpu().numpy() == self.classes).mean())
+        return found
+
+    def input_rms(self) -> float | None:
+        """Root mean square change of the floating point inputs, over samples where it is finite."""
+        changes = np.concatenate(self._changes) if self._changes else np.empty(0)
+        changes = changes[np.isfinite(changes)]
+        return float(np.sqrt(np.mean(changes))) if changes.size else None
+
+    def _see(self, pair: Pair) -> None:
+        """Send one batch of pairs through the model and keep what counts."""
+        n = len(pair.labels)
+        clean, shifted = pair.clean.to(self.place), pair.shifted.to(self.place)
+        change = squared_changes(clean, shifted, n)
+        if change is not None:
+            self._changes.append(change)
+        outputs, embeddings = self._forward(clean, shifted, n)
+        self._keep_predictions(outputs, n)
+        finite = torch.isfinite(embeddings[0]).all(1) & torch.isfinite(embeddings[1]).all(1)
+        if self.place.type == "cuda" or not bool(finite.all()):
+            embeddings = (embeddings[0][finite], embeddings[1][finite])
+        self._finite.append(finite)
+        for row_pair in self._staged:
+            self._waiting.setdefault(row_pair[0], []).append(row_pair)
+        self._staged.clear()
+        if (
+            sum(2 * ours.nbytes for row_pairs in self._waiting.values() for _, ours, _ in row_pairs)
+            > WAITING_BYTES
+        ):
+            self._compare()
+        self._labels.append(pair.labels)
+        self.store.append(*embeddings)
+
+    def _compare(self) -> None:
+        """Add up the row pairs that wait.
+
+        Many at a time: the kernel's threads and the model's then take turns seldom, where on few cores each turn
+        costs both of them time.
+        """
+        start = time.perf_counter()
+        for name, row_pairs in self._waiting.items():
+            if len({ours.shape[1] for _, ours, _ in row_pairs}) > 1:
+                for _, ours, theirs in row_pairs:
+                    self.accumulator.update(name, ours, theirs)  # refuses the one that does not fit
+            ours = torch.cat([row_pair[1] for row_pair in row_pairs])
+            theirs = torch.cat([row_pair[2] for row_pair in row_pairs])
+            self.accumulator.update(name, ours, theirs)
+        self._waiting.clear()
+        self.watch.seconds += time.perf_counter() - start
+
+    def _found(self, name: str, ours: Tensor, theirs: Tensor) -> None:
+        if ours.shape[1] <= SHORT:
+            self._staged.append((name, ours, theirs))
+        else:
+            self.accumulator.update(name, ours, theirs)
+
+    def _forward(
+        self, clean: Inputs, shifted: Inputs, n: int
+    ) -> tuple[tuple[Any, Any], tuple[Tensor, Tensor]]:
+        """Outputs and embeddings of both sides."""
+        if same(clean, shifted):
+            self._ways["equal batches once"] = None
+            output, rows = self._run(clean, n, "same")
+            return (output, output), (rows, rows)
+        both = joined(clean, shifted, n) if self._together else None
+        if both is not None:
+            before = self.accumulator.snapshot()
+            try:
+                output, rows = self._run(both, n, "both")
+            except (torch.OutOfMemoryError, RuntimeError) as problem:
+                if not _out_of_memory(problem):
+                    raise
+                self.accumulator.restore(before)
+                self._staged.clear()
+                self._together = False
+                del both
+                if self.place.type == "cuda":
+                    torch.cuda.empty_cache()
+            else:
+                self._ways["clean and shifted as one batch"] = None
+                return (output[:n], output[n:]), (rows[:n], rows[n:])
+        self._ways["clean and shifted in turn"] = None
+        clean_output, clean_rows = self._run(clean, n, "clean")
+        shifted_output, shifted_rows = self._run(shifted, n, "shifted")
+        if self._together is None:
+            self._together = 2 * self.watch.largest_output <= CACHE_BYTES
+        return (clean_output, shifted_output), (clean_rows, shifted_rows)
+
+    def _run(self, inputs: Inputs, n: int, role: str) -> tuple[Tensor, Tensor]:
+        output, rows = self.watch.run(inputs, n, role)
+        logits = logits_of(output, self.output)
+        if self.watch.output_layer is None:
+            self.watch.find_output_layer(logits)
+        return logits, rows
+
+    def _keep_predictions(self, outputs: tuple[Tensor, Tensor], n: int) -> None:
+        for logits, predicted in zip(outputs, self._predicted, strict=True):
+            if logits.shape[:1] == (n,) and logits.ndim == 2 and logits.shape[1] > 1:
+                predicted.append(logits.argmax(1))
+
+
+def _out_of_memory(problem: BaseException) -> bool:
+    return isinstance(problem, torch.OutOfMemoryError) or "can't allocate memory" in str(problem)
