@@ -19,7 +19,7 @@ class LayerReport:
 
     Attributes:
         distances: ``distances[bins][measure]``, mean over the row pairs that count.
-        units: row length after pooling.
+        units: row length after pooling; of the first rows, where calls of a layer differ.
         rows: row pairs that count: samples times calls a forward pass.
         left_out: row pairs left out for NaN or infinite values.
         histogram: mean share of a row's values in each of the finest bins over its own range: clean, shifted.
@@ -49,18 +49,12 @@ class _Sums:
             self.units,
         )
 
-    def check_width(self, name: str, other: _Sums) -> None:
-        if self.units != other.units:
-            raise ValueError(
-                f"layer {name!r} had rows of {self.units} values before and has {other.units} now"
-            )
-
 
 class PreIndexAccumulator:
     """Adds up the distances of row pairs, layer by layer, for loops of your own.
 
     Sums are float64 and taken in the order of the rows, so that cutting the same rows into other batches changes
-    nothing; merging accumulators adds their sums, equal to one accumulator's within a relative 1e-15 per merge.
+    nothing. Merging adds two such sums: as one accumulator's, but for the rounding of float64 sums in another order.
 
     Args:
         bins: numbers of bins, each >= 2, rising.
@@ -90,12 +84,12 @@ class PreIndexAccumulator:
 
         Args:
             name: the layer; a new name begins a new sum.
-            clean_rows: (R, C) floating point, or (N, C, ...) to be pooled to (N, C).
+            clean_rows: (R, C) floating point, or (N, C, ...) to be pooled to (N, C). Calls may differ in C: each row
+                pair counts once.
             shifted_rows: same shape, dtype and device, in the same order.
 
         Raises:
-            TypeError, ValueError: as ``hitl_kernels.shift_distances.shift_distances``, or C is not as it was before;
-                nothing is added then.
+            TypeError, ValueError: as ``hitl_kernels.shift_distances.shift_distances``; nothing is added then.
         """
         found = shift_distances(clean_rows, shifted_rows, self.bins, arithmetic=self.arithmetic, per_row=True)
         part = _Sums(found.distances, found.counts, found.left_out, len(clean_rows), clean_rows.shape[1])
@@ -104,22 +98,18 @@ class PreIndexAccumulator:
             total = add_in_order(found.distances[:0].sum(0), found.distances)
             self._sums[name] = replace(part, distances=total)
             return
-        sums.check_width(name, part)
         self._sums[name] = sums.plus(part, add_in_order(sums.distances, found.distances))
 
     def merge(self, other: PreIndexAccumulator) -> None:
         """Add what another accumulator has seen, of a part of the data or on another rank.
 
         Raises:
-            ValueError: it has other bins, another arithmetic, or a layer of another width; nothing is added then.
+            ValueError: it has other bins or another arithmetic; nothing is added then.
         """
         if (self.bins, self.arithmetic) != (other.bins, other.arithmetic):
             raise ValueError(
                 f"cannot merge bins {other.bins}, {other.arithmetic!r} into bins {self.bins}, {self.arithmetic!r}"
             )
-        for name, theirs in other._sums.items():
-            if name in self._sums:
-                self._sums[name].check_width(name, theirs)
         for name, theirs in other._sums.items():
             ours = self._sums.get(name)
             self._sums[name] = (
@@ -149,6 +139,8 @@ class PreIndexAccumulator:
     def _layer(self, name: str, sums: _Sums) -> LayerReport:
         left_out = int(sums.left_out)
         rows = sums.rows - left_out
+        if sums.rows == 0:
+            raise ValueError(f"layer {name!r} was given no row pairs")
         if rows == 0:
             raise ValueError(f"layer {name!r}: all {sums.rows} row pairs hold NaN or infinite values")
         values = (
@@ -156,7 +148,7 @@ class PreIndexAccumulator:
             / rows
         )
         counts = np.asarray(sums.counts.cpu() if isinstance(sums.counts, torch.Tensor) else sums.counts)
-        shares = counts / (rows * sums.units)
+        shares = counts / counts.sum(1, keepdims=True)
         return LayerReport(
             distances=named(self.bins, values),
             units=sums.units,

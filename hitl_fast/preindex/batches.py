@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
     DistributedSampler,
+    IterableDataset,
     RandomSampler,
     SubsetRandomSampler,
     WeightedRandomSampler,
@@ -33,6 +35,14 @@ class Inputs:
 
     def values(self) -> list[Any]:
         return [*self.args, *self.kwargs.values()]
+
+    def wanted(self, names: frozenset[str] | None) -> Inputs:
+        """Without what a batch carries beside its tensors (paths, ids) and the model does not ask for by name."""
+        if names is None:
+            return self
+        return Inputs(
+            self.args, {k: v for k, v in self.kwargs.items() if k in names or isinstance(v, Tensor)}
+        )
 
     def to(self, device: torch.device) -> Inputs:
         return self.map(lambda v: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v)
@@ -73,9 +83,13 @@ def check_loaders(clean: object, shifted: object) -> None:
 
 
 def expected_samples(loader: object) -> int | None:
-    """Samples of a DataLoader over a sized data set, before any is read."""
-    dataset = getattr(loader, "dataset", None)
-    return len(dataset) if isinstance(dataset, Sized) else None
+    """Samples that a DataLoader will give, before any is read; None if it cannot tell."""
+    if not isinstance(loader, DataLoader) or type(loader.batch_sampler) is not BatchSampler:
+        return None
+    if isinstance(loader.dataset, IterableDataset) or not isinstance(loader.sampler, Sized):
+        return None
+    samples, size = len(loader.sampler), loader.batch_sampler.batch_size
+    return samples - samples % size if loader.drop_last else samples
 
 
 def pairs(clean: Iterable[Any], shifted: Iterable[Any], labels: str | int | None) -> Iterator[Pair]:
@@ -108,8 +122,8 @@ def pairs(clean: Iterable[Any], shifted: Iterable[Any], labels: str | int | None
                 f"labels differ at sample {position + first}: {classes[first]} in clean, {shifted_classes[first]} in "
                 f"shifted ({differ.size} of {classes.size} differ in this batch): both must hold the same samples"
             )
+        yield Pair(clean_inputs, _in_order(shifted_inputs, clean_inputs, position), classes)
         position += classes.size
-        yield Pair(clean_inputs, shifted_inputs, classes)
     if next(theirs, ends) is not ends:
         raise ValueError(
             f"clean ends after {position} samples, shifted does not: they must hold the same samples"
@@ -153,6 +167,14 @@ def squared_changes(clean: Inputs, shifted: Inputs, n: int) -> np.ndarray | None
             total += change.square().sum(1, dtype=torch.float64).cpu().numpy()
             size += change.shape[1]
     return total / size if size else None
+
+
+def _in_order(shifted: Inputs, clean: Inputs, position: int) -> Inputs:
+    """The shifted inputs in the order of the clean ones."""
+    if len(shifted.args) != len(clean.args) or shifted.kwargs.keys() != clean.kwargs.keys():
+        ours, theirs = (sorted(side.kwargs) or f"{len(side.args)} inputs" for side in (clean, shifted))
+        raise ValueError(f"after {position} samples, a batch of clean has {ours} but one of shifted {theirs}")
+    return Inputs(shifted.args, {key: shifted.kwargs[key] for key in clean.kwargs})
 
 
 def _split(batch: Any, labels: str | int | None, name: str) -> tuple[Inputs, np.ndarray]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+PICTURES = (".png", ".svg", ".pdf")
+
 EPILOG = """\
 files:
   .npz          arrays x (samples first) and y (integer classes); --inputs and --labels give other names
@@ -92,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, not {arguments.batch_size}")
+    if arguments.plot is not None and arguments.plot.suffix not in PICTURES:
+        raise ValueError(f"--plot must end in {', '.join(PICTURES)}, not {arguments.plot.name!r}")
     for path in (arguments.json, arguments.plot):
         if path is not None and not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"{path}: no such folder")
@@ -112,22 +116,28 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_model(arguments.model, arguments.weights)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     output: Any = arguments.output
-    report = preindex(
-        model,
-        batches(clean, labels, arguments.batch_size, str(arguments.clean)),
-        batches(shifted, shifted_labels, arguments.batch_size, str(arguments.shifted)),
-        embedding=arguments.embedding,
-        bins=arguments.bins,
-        arithmetic=arguments.arithmetic,
-        pooling=arguments.pooling,
-        measure=arguments.measure,
-        measure_bins=arguments.measure_bins,
-        scale=arguments.scale,
-        offset=arguments.offset,
-        output=int(output) if output is not None and output.lstrip("-").isdigit() else output,
-        device=device,
-        progress=not arguments.quiet,
-    )
+    try:
+        report = preindex(
+            model,
+            batches(clean, labels, arguments.batch_size, str(arguments.clean)),
+            batches(shifted, shifted_labels, arguments.batch_size, str(arguments.shifted)),
+            embedding=arguments.embedding,
+            bins=arguments.bins,
+            arithmetic=arguments.arithmetic,
+            pooling=arguments.pooling,
+            measure=arguments.measure,
+            measure_bins=arguments.measure_bins,
+            scale=arguments.scale,
+            offset=arguments.offset,
+            output=int(output) if output is not None and output.lstrip("-").isdigit() else output,
+            device=device,
+            progress=not arguments.quiet,
+        )
+    except RuntimeError as problem:
+        reason = str(problem).strip().splitlines()[0]
+        raise ValueError(
+            f"the model failed on {clean.dtype} samples of shape {clean.shape[1:]}: {reason}"
+        ) from problem
     print(report)
     if arguments.json is not None:
         report.to_json(arguments.json)

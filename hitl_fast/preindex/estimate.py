@@ -61,8 +61,9 @@ def preindex(
 
     Args:
         model: any module. It is evaluated (eval mode, no gradient) under the ambient autocast, and left as it was.
-        clean: batches ``(inputs, ..., labels)`` or mappings with labels; labels are (n,) integer classes. A
-            DataLoader that does not shuffle, or any iterable of batches.
+        clean: batches ``(inputs, ..., labels)``, called as ``model(inputs, ...)``, or mappings with labels, called as
+            ``model(**rest)``, where what is no tensor and no argument of the model (paths, ids) is left out. Labels
+            are (n,) integer classes. A DataLoader that does not shuffle, or any iterable of batches.
         shifted: the same samples after the shift, in the same order, with the same labels and batch sizes.
         embedding: name of the module whose output is clustered; default: the input of the last nn.Linear to run.
         bins: numbers of histogram bins, each >= 2, rising.
@@ -169,10 +170,18 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 
 def _device(module: nn.Module, wanted: torch.device | str | None) -> torch.device:
-    if wanted is not None:
-        return torch.device(wanted)
-    first = next((tensor for tensor in (*module.parameters(), *module.buffers())), None)
-    return torch.device("cpu") if first is None else first.device
+    tensors = (*module.parameters(), *module.buffers())
+    if any(tensor.is_meta for tensor in tensors):
+        raise ValueError("the model is on the meta device, so it has no values: load its weights first")
+    if wanted is None:
+        return tensors[0].device if tensors else torch.device("cpu")
+    try:
+        place = torch.device(wanted)
+    except RuntimeError as problem:
+        raise ValueError(f"device must be such as 'cpu' or 'cuda:0', not {wanted!r}: {problem}") from None
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {wanted!r} is not there: hitl-fast doctor says why")
+    return place
 
 
 def _warn(layers: Mapping[str, LayerReport], left_out: int, samples: int) -> None:

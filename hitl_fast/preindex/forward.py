@@ -94,6 +94,8 @@ class Watch:
         self, model: nn.Module, embedding: str | None, corrected: bool, pooled: bool, found: RowPairs
     ) -> None:
         self.model, self.corrected, self.pooled, self.found = model, corrected, pooled, found
+        if isinstance(model, torch.jit.ScriptModule):
+            raise TypeError("a scripted model cannot be watched: give the nn.Module that it was made of")
         self.layers = {name: module for name, module in model.named_modules() if _is_layer(module) and name}
         if not self.layers and not _is_layer(model):
             raise ValueError(
@@ -104,7 +106,6 @@ class Watch:
         self.embedding = embedding
         if embedding is not None:
             self.embedding_module = _module(model, embedding)
-        self.time_major = _time_major(model)
         self.skipped: dict[str, str] = {}
         self.output_layer: str | None = None
         self.embedding_name: str | None = None
@@ -115,7 +116,12 @@ class Watch:
         self._last_linear: tuple[str, Tensor] | None = None
         self._calls: list[tuple[str, Callable[[], Tensor | None], tuple[int, ...]]] = []
         self._waiting: dict[str, list[Tensor]] = {}
+        self._probed: dict[str, tuple[int, ...]] = {}
         self._role, self._n = "", 0
+        self._axis: dict[str, int] = {}  # where samples stand in a layer's output: 0, or 1 behind time
+        self.unsure: dict[
+            str, tuple[int, ...]
+        ] = {}  # outputs, by shape, in which either could be the samples
         self._handles: list[Any] = []
 
     def __enter__(self) -> Watch:
@@ -140,7 +146,7 @@ class Watch:
         """One forward pass of ``n`` samples (per side): the model's output and the embeddings of all rows.
 
         ``role`` is "both" for a joined batch (clean first), "same" for one that serves as both sides, "clean" and
-        then "shifted" for two passes.
+        then "shifted" for two passes, "probe" to see shapes alone.
         """
         self._role, self._n = role, n
         self._embeddings = self._last_linear = None
@@ -164,6 +170,22 @@ class Watch:
             )
         return output, self._embeddings
 
+    def learn_axes(self, inputs: Inputs, n: int) -> None:
+        """Find out where samples stand in outputs that leave it open: in two samples' pass that dimension is 2.
+
+        Only where a batch has as many samples as time steps, say, so that most models never pay for it.
+        """
+        few = 2 if n > 2 else 1
+        cut = inputs.map(lambda v: v[:few].clone() if isinstance(v, Tensor) and v.ndim and len(v) == n else v)
+        unsure, self.unsure = self.unsure, {}
+        self._role, self._n = "probe", few
+        self._probed.clear()
+        if n > 1:
+            self.model(*cut.args, **cut.kwargs)
+        for name, shape in unsure.items():
+            seen = self._probed.get(name, shape)
+            self._axis[name] = 1 if seen[1] != shape[1] and seen[0] == shape[0] else 0
+
     def find_output_layer(self, logits: Tensor) -> None:
         """Remember which layer made the logits: the one whose output they are (or view), else the last of that size."""
         made = ((name, output()) for name, output, _ in reversed(self._calls))
@@ -172,7 +194,10 @@ class Watch:
             None,
         )
         alike = (name for name, _, shape in reversed(self._calls) if shape == tuple(logits.shape))
-        self.output_layer = itself if itself is not None else next(alike, None)
+        # A layer whose maps are averaged into the logits has as many channels, and nothing runs after it.
+        last = self._calls[-1][0]
+        averaged = last if logits.ndim == 2 and _units(self.layers[last]) == logits.shape[1] else None
+        self.output_layer = itself if itself is not None else next(alike, averaged)
         if self.corrected and self.output_layer is not None:
             self._waiting.pop(self.output_layer, None)
 
@@ -192,6 +217,10 @@ class Watch:
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
     ) -> None:
         self._ran.add(name)
+        if self._role == "probe":
+            if isinstance(output, Tensor):
+                self._probed[name] = tuple(output.shape)
+            return
         if not isinstance(output, Tensor):
             self.skipped[name] = f"its output is a {type(output).__name__}, not a tensor"
             return
@@ -233,15 +262,24 @@ class Watch:
     def _by_sample(self, name: str, output: Tensor) -> Tensor | None:
         """The output with samples first: (n, ...) or, where positions were folded into the batch, (n, k, ...)."""
         n = self._batch
-        if output.ndim == 0:
-            return None
-        if output.ndim > 2 and output.shape[1] == n and (name in self.time_major or len(output) != n):
+        axis = self._axis.get(name)
+        if axis is None:
+            axis = self._axis_seen(name, output)
+        if axis == 1 and output.ndim > 1 and output.shape[1] == n:
             return output.transpose(0, 1)
-        if len(output) == n:
-            return output
-        if len(output) % n == 0 and len(output):
-            return output.reshape(n, -1, *output.shape[1:])
-        return None
+        if output.ndim == 0 or len(output) == 0 or len(output) % n:
+            return None
+        return output if len(output) == n else output.reshape(n, -1, *output.shape[1:])
+
+    def _axis_seen(self, name: str, output: Tensor) -> int:
+        """Where samples stand as far as this output tells; what it leaves open is noted in ``unsure``."""
+        first = output.ndim > 0 and len(output) % self._batch == 0
+        second = output.ndim > 2 and output.shape[1] == self._batch
+        if first and second and not hasattr(self.layers.get(name), "out_channels"):
+            self.unsure[name] = tuple(output.shape)
+            return 0
+        self._axis[name] = axis = 1 if second and not first else 0
+        return axis
 
     def _as_rows(self, module: nn.Module, samples: Tensor) -> Tensor:
         """(n, units) or (n, units, positions ...) to be pooled, by the arithmetic's rule."""
@@ -260,11 +298,14 @@ class Watch:
             )
         if self.pooled and self.corrected and samples.ndim > 2:
             samples = samples.movedim(_unit_axis(module, samples.ndim), 1).flatten(2).float().mean(2)
-        found = samples.flatten(1).float().contiguous()
-        # A module after a named one may work in place; what feeds the last Linear is left alone.
-        return found.clone() if module is not None and found.data_ptr() == values.data_ptr() else found
+        # A copy: a view would keep the whole activation, and a module after this one may work in place.
+        return samples.flatten(1).to(torch.float32, copy=True).contiguous()
 
     def _embedding_hook(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if self._role == "probe":
+            if isinstance(output, Tensor):
+                self._probed[self.embedding or ""] = tuple(output.shape)
+            return
         start = time.perf_counter()
         if not isinstance(output, Tensor) or not output.is_floating_point():
             kind = output.dtype if isinstance(output, Tensor) else type(output).__name__
@@ -318,18 +359,8 @@ def _module(model: nn.Module, name: str) -> nn.Module:
     return module
 
 
-def _time_major(model: nn.Module) -> set[str]:
-    """Layers inside attention blocks made with batch_first=False: their outputs are (time, sample, feature)."""
-    parents = [
-        name.rpartition(".")[0]
-        for name, module in model.named_modules()
-        if isinstance(module, nn.MultiheadAttention) and not module.batch_first
-    ]
-    return {
-        name
-        for name, _ in model.named_modules()
-        if any(name == parent or not parent or name.startswith(f"{parent}.") for parent in parents)
-    }
+def _units(module: nn.Module) -> object:
+    return getattr(module, "out_features", getattr(module, "out_channels", None))
 
 
 def _unit_axis(module: nn.Module | None, ndim: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
 from .accumulator import LayerReport, PreIndexAccumulator
@@ -42,15 +45,18 @@ class Pass:
         self.watch = Watch(module, embedding, options.corrected, options.pooled, self._found)
         self.seconds: dict[str, float] = {}
         # Whether clean and shifted samples go through the model as one batch; None: to be seen from the first.
+        mixing = any(isinstance(m, _BatchNorm) and m.running_mean is None for m in module.modules())
         on_sight = options.corrected and options.pooled and place.type == "cpu"
-        self._together = None if on_sight else options.corrected
+        self._together = False if mixing or not options.corrected else None if on_sight else True
         self._ways: dict[str, None] = {}  # how batches went through the model, in order of appearance
         self._staged: list[RowPair] = []  # short rows of this batch
         self._waiting: dict[str, list[RowPair]] = {}  # short rows of the batches before
         self._labels: list[np.ndarray] = []
         self._changes: list[np.ndarray] = []
         self._predicted: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._logits: int | None = None  # how many there are of each sample
         self._finite: list[Tensor] = []
+        self._parameters = _parameters(module)
 
     def over(
         self, clean: Iterable[Any], shifted: Iterable[Any], labels: str | int | None, progress: bool
@@ -109,7 +115,9 @@ class Pass:
         return ", ".join(self._ways)
 
     def accuracy(self) -> dict[str, float] | None:
-        """Share of samples whose largest logit is their label; None if the logits are not (samples, classes)."""
+        """Share of samples whose largest logit is their label; None if the labels do not number the logits."""
+        if self._logits is None or self.classes.min() < 0 or self.classes.max() >= self._logits:
+            return None
         found = {}
         for name, predicted in zip(("clean", "shifted"), self._predicted, strict=True):
             if len(predicted) < len(self._labels):
@@ -126,7 +134,7 @@ class Pass:
     def _see(self, pair: Pair) -> None:
         """Send one batch of pairs through the model and keep what counts."""
         n = len(pair.labels)
-        clean, shifted = pair.clean.to(self.place), pair.shifted.to(self.place)
+        clean, shifted = (side.wanted(self._parameters).to(self.place) for side in (pair.clean, pair.shifted))
         change = squared_changes(clean, shifted, n)
         if change is not None:
             self._changes.append(change)
@@ -155,12 +163,10 @@ class Pass:
         """
         start = time.perf_counter()
         for name, row_pairs in self._waiting.items():
-            if len({ours.shape[1] for _, ours, _ in row_pairs}) > 1:
-                for _, ours, theirs in row_pairs:
-                    self.accumulator.update(name, ours, theirs)  # refuses the one that does not fit
-            ours = torch.cat([row_pair[1] for row_pair in row_pairs])
-            theirs = torch.cat([row_pair[2] for row_pair in row_pairs])
-            self.accumulator.update(name, ours, theirs)
+            # A layer called on two resolutions has rows of two widths, in turn.
+            for _, alike in itertools.groupby(row_pairs, key=lambda row_pair: row_pair[1].shape[1]):
+                _, ours, theirs = zip(*alike, strict=True)
+                self.accumulator.update(name, torch.cat(ours), torch.cat(theirs))
         self._waiting.clear()
         self.watch.seconds += time.perf_counter() - start
 
@@ -173,10 +179,26 @@ class Pass:
     def _forward(
         self, clean: Inputs, shifted: Inputs, n: int
     ) -> tuple[tuple[Any, Any], tuple[Tensor, Tensor]]:
-        """Outputs and embeddings of both sides."""
+        """Outputs and embeddings of both sides, by whatever way the batch may go."""
+        before = self.accumulator.snapshot()
+        found = self._through(clean, shifted, n)
+        if self.watch.unsure:
+            self._forget(before)
+            self.watch.learn_axes(clean, n)
+            found = self._through(clean, shifted, n)
+        return found
+
+    def _forget(self, before: dict[str, Any]) -> None:
+        """Take back what this batch has added so far."""
+        self.accumulator.restore(before)
+        self._staged.clear()
+
+    def _through(
+        self, clean: Inputs, shifted: Inputs, n: int
+    ) -> tuple[tuple[Any, Any], tuple[Tensor, Tensor]]:
         if same(clean, shifted):
             self._ways["equal batches once"] = None
-            output, rows = self._run(clean, n, "same")
+            output, rows = self._run(_copied(clean), n, "same")
             return (output, output), (rows, rows)
         both = joined(clean, shifted, n) if self._together else None
         if both is not None:
@@ -186,8 +208,7 @@ class Pass:
             except (torch.OutOfMemoryError, RuntimeError) as problem:
                 if not _out_of_memory(problem):
                     raise
-                self.accumulator.restore(before)
-                self._staged.clear()
+                self._forget(before)
                 self._together = False
                 del both
                 if self.place.type == "cuda":
@@ -196,8 +217,8 @@ class Pass:
                 self._ways["clean and shifted as one batch"] = None
                 return (output[:n], output[n:]), (rows[:n], rows[n:])
         self._ways["clean and shifted in turn"] = None
-        clean_output, clean_rows = self._run(clean, n, "clean")
-        shifted_output, shifted_rows = self._run(shifted, n, "shifted")
+        clean_output, clean_rows = self._run(_copied(clean), n, "clean")
+        shifted_output, shifted_rows = self._run(_copied(shifted), n, "shifted")
         if self._together is None:
             self._together = 2 * self.watch.largest_output <= CACHE_BYTES
         return (clean_output, shifted_output), (clean_rows, shifted_rows)
@@ -213,6 +234,20 @@ class Pass:
         for logits, predicted in zip(outputs, self._predicted, strict=True):
             if logits.shape[:1] == (n,) and logits.ndim == 2 and logits.shape[1] > 1:
                 predicted.append(logits.argmax(1))
+                self._logits = int(logits.shape[1])
+
+
+def _parameters(module: nn.Module) -> frozenset[str] | None:
+    """What the model's forward can be called with by name; None: anything."""
+    found = inspect.signature(module.forward).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in found.values()):
+        return None
+    return frozenset(found)
+
+
+def _copied(inputs: Inputs) -> Inputs:
+    """Tensors of the model's own, since a module that works in place must not reach the caller's."""
+    return inputs.map(lambda v: v.clone() if isinstance(v, Tensor) else v)
 
 
 def _out_of_memory(problem: BaseException) -> bool:

@@ -31,7 +31,8 @@ class PreIndexReport:
         skipped: by name, why a layer does not count.
         clusters: "clean", "shifted", "shifted_from_clean", "clean_kmeans++", "shifted_kmeans++".
         embedding: where the embeddings were taken.
-        accuracy: share of samples whose largest logit is their label, "clean" and "shifted"; None without logits.
+        accuracy: share of samples whose largest logit is their label, "clean" and "shifted"; None unless the
+            labels number the logits.
         input_rms: root mean square change of the floating point inputs; None if there are none.
         resque_angle: mean angle between summed class embeddings, in units of pi; None if none has a direction.
         cka: linear CKA of clean and shifted embeddings, 1 for equal; None if one is constant.

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from hitl_kernels.lloyd.rows import Rows
+from hitl_kernels.lloyd.rows import read_chunks
 from torch import Tensor
 
 # Square matrices of this size at most: wider embeddings are compared through their samples, this many of them.
 WIDEST = 4096
+CHUNK = 1 << 21  # values read at a time
 # Ridge penalty, as a share of the mean diagonal of X'X.
 RIDGE = 0.01
 
@@ -30,15 +31,26 @@ class Embedding:
         return int(self.rows.shape[0]), int(self.rows.shape[1])
 
     def centred(self) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
-        """The mean (D,), and the rows less their mean, chunk by chunk, float32."""
-        if isinstance(self.rows, Tensor) and self.rows.is_cuda:
-            mean = self.rows.double().mean(0).float()
-            step = max(1, 2**22 // self.shape[1])
-            places = (slice(i, i + step) for i in range(0, self.shape[0], step))
-            return mean, ((place, self.rows[place] - mean) for place in places)
-        rows = Rows(self.rows.numpy() if isinstance(self.rows, Tensor) else self.rows, stream=True)
-        mean = torch.from_numpy(rows.mean)
-        return mean, ((slice(i, i + len(x)), torch.from_numpy(x - rows.mean)) for i, x in rows.chunks())
+        """The mean (D,) float32 of float64 sums, and the rows less it, chunk by chunk, float32."""
+        total = torch.zeros(self.shape[1], dtype=torch.float64)
+        for _, rows in self._chunks():
+            total += rows.sum(0, dtype=torch.float64).cpu()
+        mean = (total / self.shape[0]).float()
+        return mean, ((place, rows - mean.to(rows.device)) for place, rows in self._chunks())
+
+    def _chunks(self) -> Iterator[tuple[slice, Tensor]]:
+        step = max(1, CHUNK // self.shape[1])
+        if isinstance(self.rows, Tensor):
+            for start in range(0, self.shape[0], step):
+                yield slice(start, start + step), self.rows[start : start + step]
+            return
+        for start, rows in read_chunks(self.rows, step):
+            yield slice(start, start + len(rows)), torch.from_numpy(rows.copy())
+
+    def rounding(self) -> float:
+        """The sum of squares that float32's rounding alone gives to rows that are all their mean."""
+        mean = self.centred()[0].double()
+        return float(self.shape[0] * (mean * float(np.finfo(np.float32).eps)).square().sum())
 
     def sample(self, most: int) -> tuple[Tensor, np.ndarray]:
         """At most so many rows, centred on their mean, and which: always the same ones."""
@@ -83,7 +95,9 @@ def resque_angle(clean_sums: np.ndarray, shifted_sums: np.ndarray) -> float | No
 def linear_cka(clean: Embedding, shifted: Embedding) -> float | None:
     """Linear centred kernel alignment: |A'B|^2 / (|A'A| |B'B|) in the Frobenius norm, 1 for equal embeddings.
 
-    None where one of them is constant. More than 4,096 values a sample: measured on at most 2,048 samples.
+    None where one of them is constant to float32's rounding. Sums over samples are float64 of float32 products: their
+    order, and so the number of threads, moves the value by some 1e-7. More than 4,096 values a sample: measured on at
+    most 2,048 samples.
 
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited, 2019, eq. 3.
     """
@@ -92,17 +106,19 @@ def linear_cka(clean: Embedding, shifted: Embedding) -> float | None:
         B, _ = shifted.sample(WIDEST // 2)
         K, L = (A @ A.T).double(), (B @ B.T).double()
         cross, left, right = (float((a * b).sum()) for a, b in ((K, L), (K, K), (L, L)))
+        spreads = [float(K.trace()), float(L.trace())]
     else:
         width = clean.shape[1]
         products = [torch.zeros((width, width), dtype=torch.float64) for _ in range(3)]
-        _, ours = clean.centred()
-        _, theirs = shifted.centred()
+        (_, ours), (_, theirs) = clean.centred(), shifted.centred()
         for (_, A), (_, B) in zip(ours, theirs, strict=True):
             for total, (left_rows, right_rows) in zip(products, ((A, B), (A, A), (B, B)), strict=True):
                 total += (left_rows.T @ right_rows).cpu()
         cross, left, right = (float(product.square().sum()) for product in products)
-    scale = float(np.sqrt(left) * np.sqrt(right))
-    return cross / scale if scale > 0 else None
+        spreads = [float(products[1].trace()), float(products[2].trace())]
+    if any(spread <= e.rounding() for spread, e in zip(spreads, (clean, shifted), strict=True)):
+        return None
+    return min(cross / float(np.sqrt(left) * np.sqrt(right)), 1.0)
 
 
 def probe_error(shifted: Embedding) -> float:
@@ -110,12 +126,15 @@ def probe_error(shifted: Embedding) -> float:
 
     One-hot targets Y, centred embeddings X, an intercept, penalty 0.01 times the mean diagonal of X'X. With the hat
     matrix H of that fit, sample i's prediction without it is y_i - (y_i - yhat_i) / (1 - H_ii), so no fit is repeated.
+    At most the error of always guessing the most frequent class: leaving a sample out makes its own class rarer, so
+    that embeddings which tell nothing would otherwise do worse than that guess.
     More than 4,096 values a sample, or more values than samples: through the samples' Gram matrix, of at most 2,048.
     """
     n, width = shifted.shape
     if width > min(n, WIDEST):
         X, which = shifted.sample(WIDEST // 2)
-        return _probe_by_samples(X.double(), shifted.classes[which], shifted.n_classes)
+        error = _probe_by_samples(X.double(), shifted.classes[which], shifted.n_classes)
+        return min(error, _guess_error(shifted.classes[which]))
     gram = torch.zeros((width, width), dtype=torch.float64)
     classes = torch.from_numpy(shifted.classes)
     targets = torch.nn.functional.one_hot(classes, shifted.n_classes).double()
@@ -133,7 +152,11 @@ def probe_error(shifted: Embedding) -> float:
         X = rows.double().cpu()
         leverage = torch.einsum("nd,nd->n", X @ inverse, X) + 1 / n
         wrong += _wrong(X @ weights + share, targets[place], leverage, classes[place])
-    return wrong / n
+    return min(wrong / n, _guess_error(shifted.classes))
+
+
+def _guess_error(classes: np.ndarray) -> float:
+    return 1 - float(np.bincount(classes).max()) / classes.size
 
 
 def _probe_by_samples(X: Tensor, classes: np.ndarray, n_classes: int) -> float:

@@ -657,3 +657,201 @@ def test_is_callable_however_it_was_imported() -> None:
     import inspect
 
     assert list(inspect.signature(hf.preindex).parameters)[:4] == ["model", "clean", "shifted", "embedding"]
+
+
+class Attending(nn.Module):
+    """Channels as tokens, attention on its own with its default layout, a head."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, channels, 3, padding=1)
+        self.emb = nn.Linear(8, 12)
+        self.attn = nn.MultiheadAttention(12, 2)
+        self.head = nn.Linear(12, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:  # x: [samples, 1, 8]
+        tokens = self.emb(self.conv(x).transpose(0, 1))  # [channels, samples, 12]
+        return self.head(self.attn(tokens, tokens, tokens)[0].mean(0))
+
+
+@pytest.mark.parametrize("size", [5, 10, 15, 30])
+@pytest.mark.parametrize("channels", [10, 20, 30])
+def test_as_many_samples_as_steps_or_channels_are_told_apart(channels: int, size: int) -> None:
+    clean = samples(1, 8)
+    whole = hf.preindex(seeded(lambda: Attending(channels)), batches(clean, 29), batches(shift(clean), 29))
+    report = hf.preindex(
+        seeded(lambda: Attending(channels)), batches(clean, size), batches(shift(clean), size)
+    )
+    assert list(report.layers) == ["conv", "emb"]
+    for name, layer in report.layers.items():
+        assert layer.distances[32] == pytest.approx(whole.layers[name].distances[32], rel=1e-3)
+        assert layer.rows == N
+
+
+def test_mappings_are_paired_by_key() -> None:
+    clean, other = samples(6), samples(6, seed=5)
+    expected = hf.preindex(
+        TwoInputs(), [{"first": clean, "second": other, "y": classes()}],
+        [{"first": shift(clean), "second": other, "y": classes()}],
+    )  # fmt: skip
+    report = hf.preindex(
+        TwoInputs(), [{"first": clean, "second": other, "y": classes()}],
+        [{"second": other, "y": classes(), "first": shift(clean)}],
+    )  # fmt: skip
+    assert report.distances == expected.distances
+    with pytest.raises(
+        ValueError, match=r"a batch of clean has \['first', 'second'\] but one of shifted \['first'\]"
+    ):
+        hf.preindex(
+            TwoInputs(),
+            [{"first": clean, "second": other, "y": classes()}],
+            [{"first": clean, "y": classes()}],
+        )
+
+
+def test_what_a_batch_carries_beside_is_left_out() -> None:
+    clean = samples(6)
+    paths = [f"{i}.png" for i in range(N)]
+    report = hf.preindex(
+        TwoInputs(), [{"first": clean, "path": paths, "y": classes()}],
+        [{"first": shift(clean), "path": paths, "y": classes()}],
+    )  # fmt: skip
+    assert report.samples == N
+
+
+def test_samples_that_share_statistics_are_not_joined() -> None:
+    def make() -> nn.Module:
+        return seeded(
+            lambda: nn.Sequential(
+                nn.Linear(6, 8),
+                nn.BatchNorm1d(8, track_running_stats=False),
+                nn.ReLU(),
+                nn.Linear(8, CLASSES),
+            )
+        )
+
+    clean = samples(6)
+    shifted = 3 * clean + 2
+    report = hf.preindex(make(), batches(clean), batches(shifted))
+    assert "one batch" not in report.mode
+    model = make().eval()
+    with torch.no_grad():
+        right = [float((model(x).argmax(1) == y).float().sum()) for x, y in batches(shifted)]
+    assert report.accuracy is not None
+    assert report.accuracy["shifted"] == pytest.approx(sum(right) / N)
+
+
+@pytest.mark.parametrize("move", [1, -1, 2**61])
+def test_no_accuracy_where_labels_do_not_number_the_logits(move: int) -> None:
+    clean = samples(6)
+    report = hf.preindex(mlp(), [(clean, classes() + move)], [(shift(clean), classes() + move)])
+    assert report.accuracy is None
+    assert report.accuracy_drop is None
+    assert "accuracy" not in str(report)
+
+
+@pytest.mark.parametrize("embedding", [None, "0"])
+def test_embeddings_do_not_keep_whole_activations(
+    embedding: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hitl_fast.preindex.embeddings import EmbeddingStore
+
+    kept: list[Tensor] = []
+    append = EmbeddingStore.append
+
+    def watched(self: EmbeddingStore, clean: Tensor, shifted: Tensor) -> None:
+        kept.extend((clean, shifted))
+        append(self, clean, shifted)
+
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(6, 8, batch_first=True), nn.Linear(8, CLASSES)
+            self.body = nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.lstm(self.body(x))[0][:, -1])
+
+    monkeypatch.setattr(EmbeddingStore, "append", watched)
+    clean = samples(50, 6)
+    name = None if embedding is None else "body"
+    hf.preindex(seeded(Last), batches(clean), batches(shift(clean)), embedding=name)
+    both = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in kept}
+    assert sum(both.values()) == sum(tensor.nbytes for tensor in kept)
+
+
+@pytest.mark.parametrize("arithmetic", ["corrected", "reference"])
+def test_the_callers_tensors_are_not_changed(arithmetic: str) -> None:
+    clean = samples(6)
+    shifted = shift(clean)
+    before = clean.clone(), shifted.clone()
+    model = seeded(lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 8), nn.Linear(8, CLASSES)))
+    hf.preindex(model, batches(clean), batches(shifted), arithmetic=arithmetic)
+    hf.preindex(model, batches(clean), batches(clean), arithmetic=arithmetic)
+    assert torch.equal(clean, before[0])
+    assert torch.equal(shifted, before[1])
+
+
+def test_a_layer_on_two_resolutions_counts_both_calls_when_flattened() -> None:
+    class Pyramid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.turn, self.head = nn.Conv2d(1, 1, 3, padding=1), nn.Linear(16, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.turn(nn.functional.avg_pool2d(self.turn(x), 2)).flatten(1))
+
+    clean = samples(1, 8, 8)
+    for arithmetic in ("corrected", "reference"):
+        report = hf.preindex(
+            seeded(Pyramid), batches(clean), batches(shift(clean)), pooling="flatten", arithmetic=arithmetic
+        )
+        assert report.layers["turn"].rows == 2 * N
+        assert report.layers["turn"].units == 64
+
+
+def test_maps_averaged_into_logits_are_the_output_layer() -> None:
+    model = seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 8, 3),
+            nn.ReLU(),
+            nn.Conv2d(8, CLASSES, 1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+    )
+    clean = samples(1, 9, 9)
+    report = hf.preindex(model, batches(clean), batches(shift(clean)), embedding="0")
+    assert list(report.layers) == ["0"]
+    assert report.skipped == {"2": "made the logits"}
+
+
+def test_samplers_and_drop_last_say_how_many_samples() -> None:
+    clean = samples(6)
+    longer = TensorDataset(torch.cat([clean, clean]), torch.cat([classes(), classes()]))
+    exact = TensorDataset(shift(clean), classes())
+    report = hf.preindex(mlp(), DataLoader(longer, 10, sampler=range(N)), DataLoader(exact, 10))
+    assert report.samples == N
+    report = hf.preindex(mlp(), *(DataLoader(exact, 7, drop_last=True) for _ in range(2)))
+    assert report.samples == 28
+
+
+def test_equal_halves_of_a_joined_batch_are_at_no_distance() -> None:
+    """Without the shortcut for equal batches: one sample moves, all others must stay where they are."""
+    clean = samples(1, 9, 9)
+    shifted = clean.clone()
+    shifted[13] += 1  # in the second batch, which goes joined
+    for arithmetic in ("corrected", "reference"):
+        report = hf.preindex(cnn(), batches(clean), batches(shifted), arithmetic=arithmetic)
+        moved = hf.preindex(cnn(), batches(clean[13:14]), batches(shifted[13:14]), arithmetic=arithmetic)
+        for name in ("0", "2"):
+            expected = moved.layers[name].distances[32]["jensen_shannon"] / N
+            assert report.layers[name].distances[32]["jensen_shannon"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_refuses_models_without_values_or_python() -> None:
+    with pytest.raises(ValueError, match="the model is on the meta device"):
+        hf.preindex(mlp().to("meta"), GOOD, GOOD)
+    with pytest.raises(ValueError, match="device must be such as 'cpu' or 'cuda:0', not 'gpu7'"):
+        hf.preindex(mlp(), GOOD, GOOD, device="gpu7")

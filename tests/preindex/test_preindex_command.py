@@ -125,6 +125,13 @@ class Harmful:
         (("--bins", "64", "32"), {}, "bins must rise"),
         (("--batch-size", "0"), {}, "--batch-size must be at least 1"),
         (("--json", "none/report.json"), {}, "no such folder"),
+        (("--plot", "report.bmp"), {}, "--plot must end in .png, .svg, .pdf, not 'report.bmp'"),
+        (("--device", "nonsense"), {}, "device must be such as 'cpu'"),
+        (
+            (),
+            {"clean": "wide.npz", "shifted": "wide.npz"},
+            "the model failed on float32 samples of shape (7,): ",
+        ),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -140,6 +147,7 @@ def test_wrong_input_is_one_line(
     Path("broken.npz").write_bytes(Path("clean.npz").read_bytes()[:200])
     Path("broken.safetensors").write_bytes(b"not one")
     np.savez("short.npz", x=x[:20], y=y[:20])
+    np.savez("wide.npz", x=np.zeros((40, 7), np.float32), y=y)
     np.savez("flat.npz", x=x[:, 0], y=y)
     np.savez("uneven.npz", x=x, y=y[:39])
     np.savez("real.npz", x=x, y=y.astype(float))

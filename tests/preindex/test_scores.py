@@ -1,7 +1,6 @@
 """CKA, RESQUE angle, probe error and class sums against plain definitions, in memory and from a file."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -57,8 +56,9 @@ def test_cka_of_wide_embeddings_goes_through_some_samples(
 
 
 def test_constant_embeddings_have_no_cka_and_zero_sums_no_angle() -> None:
-    constant = Embedding(torch.ones(6, 3), np.zeros(6, np.int64), 1)
+    constant = Embedding(torch.full((1000, 3), 0.1), np.zeros(1000, np.int64), 1)
     assert linear_cka(constant, constant) is None
+    assert linear_cka(constant, embedding(1000, 3)) is None
     assert resque_angle(np.zeros((2, 3)), np.ones((2, 3))) is None
     assert probe_error(constant) == 0
 
@@ -114,7 +114,24 @@ def test_probe_error_knows_signal_from_noise() -> None:
 
 
 def test_probe_error_of_wide_embeddings_takes_some_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    values: Any = embedding(300, 50)
-    whole = probe_error(values)
+    values = embedding(60, 50)
+    noise = 3 * torch.randn(60, 50, generator=torch.Generator().manual_seed(1))
+    values = Embedding(values.rows + noise, values.classes, 4)
     monkeypatch.setattr(scores, "WIDEST", 40)
-    assert probe_error(values) == pytest.approx(whole, abs=0.35)
+    rows, which = values.sample(20)
+    expected = refitted_error(Embedding(rows, values.classes[which], 4))
+    assert 0 < expected < 0.75
+    assert probe_error(values) == expected
+
+
+def test_embeddings_that_tell_nothing_do_as_well_as_a_guess() -> None:
+    classes = np.arange(100) % 4
+    collapsed = Embedding(torch.ones(100, 3), classes, 4)
+    assert probe_error(collapsed) == 0.75  # leave-one-out alone would say 1: a left out class is the rarest
+
+
+def test_rows_far_from_zero_are_centred_in_float64() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second = (0.1 + 1e-3 * torch.randn(200_000, 4, generator=generator) for _ in range(2))
+    classes = np.zeros(200_000, np.int64)
+    assert linear_cka(Embedding(first, classes, 1), Embedding(second, classes, 1)) < 1e-3

@@ -69,10 +69,7 @@ class Rows:
 
     def chunks(self) -> Iterator[tuple[int, Float32]]:
         """The number of its first row and the rows, chunk by chunk."""
-        for start in range(0, self.samples, self.per_chunk):
-            part = self.source[start : start + self.per_chunk]
-            yield start, _float32(part)
-            _release(part)
+        return read_chunks(self.source, self.per_chunk)
 
     def take(self, indices: NDArray[np.integer]) -> Float32:
         return np.concatenate([_float32(self.source[i : i + 1]) for i in indices])
@@ -92,6 +89,14 @@ class Rows:
                     f"x must be finite in float32, but x[{start + row}, {column}] is {rows[row, column]}"
                 )
         return np.asarray(np.divide(total, self.samples, dtype=total.dtype), np.float32)
+
+
+def read_chunks(source: Sliceable, per_chunk: int) -> Iterator[tuple[int, Float32]]:
+    """The number of its first row and the rows in float32, chunk by chunk; a file's pages are given back after."""
+    for start in range(0, source.shape[0], per_chunk):
+        part = source[start : start + per_chunk]
+        yield start, _float32(part)
+        _release(part)
 
 
 def check_spread(squares: float) -> None:

@@ -69,7 +69,8 @@ def shift_distances(
         per_row: distances of each row, NaN where left out, in place of the sum over rows.
 
     Returns:
-        Sums are taken in the order of the rows: accumulating batches does not depend on the batch size.
+        Sums are taken in the order of the rows. For sums over batches that do not depend on how rows were cut into
+        them, take ``per_row`` distances and ``add_in_order``.
 
     Raises:
         TypeError: not floating point, or not both tensors or both arrays, or of different dtype.
