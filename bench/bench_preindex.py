@@ -130,7 +130,8 @@ def streamed(n: int, seed: int):  # type: ignore[no-untyped-def]
 
 def test_peak_memory_does_not_grow_with_samples() -> None:
     paths = [str(ROOT / "bench"), str(ROOT), str(ROOT / "kernels")]
-    peaks = {}
+    over = {}
+    shape = "D=512 embeddings in a file"
     for n in (10_000, 100_000):
         run = subprocess.run(
             [sys.executable, "-c", PEAK.format(paths=paths, n=n)], capture_output=True, text=True, check=True
@@ -138,24 +139,18 @@ def test_peak_memory_does_not_grow_with_samples() -> None:
         found = json.loads(run.stdout)
         assert found["samples"] == n
         assert "embeddings in a file" in found["mode"]
-        peaks[n] = found["after"] / 1024
-        record("preindex", f"peak, N={n}", "memory", peaks[n], unit="MiB", shape="D=512 embeddings in a file")
-        over = (found["after"] - found["before"]) / 1024
-        record(
-            "preindex",
-            f"peak over bare, N={n}",
-            "memory",
-            over,
-            unit="MiB",
-            shape="D=512 embeddings in a file",
-        )
+        record("preindex", f"peak, N={n}", "memory", found["after"] / 1024, unit="MiB", shape=shape)
+        over[n] = (found["after"] - found["before"]) / 1024
+        record("preindex", f"peak over bare, N={n}", "memory", over[n], unit="MiB", shape=shape)
+    # A few MiB over the bare model are noise of the allocator: the growth is told beside the ratio of whole peaks.
+    grown = over[100_000] - over[10_000]
     record(
         "preindex",
-        "peak N=100,000 / N=10,000",
-        "ratio",
-        peaks[100_000] / peaks[10_000],
-        unit="x",
-        shape="D=512",
+        "growth of peak over bare, N=100,000 over 10,000",
+        "memory",
+        grown,
+        unit="MiB",
+        shape=shape,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -18,21 +19,33 @@ def default_budget(device: torch.device) -> int:
     return _free_memory() // 4
 
 
-def _free_memory() -> int:
+def _free_memory(root: Path = Path("/")) -> int:
+    """Bytes that this process may still take: the host's, or what its control group leaves where that is less."""
     try:
-        with open("/proc/meminfo") as file:
-            kib = {line.split(":")[0]: line.split()[1] for line in file}
-        return int(kib["MemAvailable"]) * 1024
-    except (OSError, KeyError):
-        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        kib = dict(line.split(":", 1) for line in lines)
+        free = int(kib["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        free = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+    for limit, used in (
+        ("memory.max", "memory.current"),  # control groups, version 2
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),  # version 1
+    ):
+        try:
+            group = root / "sys/fs/cgroup"
+            free = min(free, max(0, int((group / limit).read_text()) - int((group / used).read_text())))
+        except (OSError, ValueError):  # no such group, or "max": no limit
+            continue
+    return free
 
 
 class EmbeddingStore:
     """Rows (n, D) float32 of the clean and of the shifted data, appended batch by batch.
 
     Args:
-        max_memory: bytes that both may take together; beyond it they move to temporary files without a name, which
-            the operating system frees when they are closed, however the process ends.
+        max_memory: bytes that both may take together, and a half more while blocks are put together; beyond it they
+            move to temporary files without a name, which the operating system frees when they are closed, however
+            the process ends.
     """
 
     def __init__(self, max_memory: int) -> None:
