@@ -11,7 +11,7 @@ NEVER = np.int64(2**63 - 1)
 CHUNK = 1024  # items; their numbers stay in the first-level cache
 PARALLEL_FROM = 16 * CHUNK
 PARTS = 8  # slices of the items that are counted and spread on their own; not the number of threads
-BUCKET_BITS = 14
+BUCKET_BITS = 12
 BUCKETS = 1 << BUCKET_BITS
 GROUP = 64  # buckets that one turn of the parallel loop sorts
 SORT_FROM = 4096  # below, NumPy's sort costs less than counting into buckets
@@ -49,9 +49,9 @@ def smallest(keys: np.ndarray, k: int) -> np.ndarray:
     (_spread_parallel if several else _spread)(
         keys, base, shift, edges.size - 1, starts, spread[0], spread[1]
     )
-    ordered = np.empty((2, size), np.int64)
-    (_sort_parallel if several else _sort)(spread[0], spread[1], base, shift, edges, ordered[0], ordered[1])
-    return ordered[1, :k]
+    ordered = np.empty(size, np.int64)
+    (_sort_parallel if several else _sort)(spread[0], spread[1], base, shift, edges, ordered)
+    return ordered[:k]
 
 
 def _key_chunks(weights: np.ndarray, words: philox.Words, out: np.ndarray) -> None:
@@ -189,8 +189,7 @@ def _sort_buckets(
     base: np.uint64,
     shift: np.uint64,
     edges: np.ndarray,
-    ordered_keys: np.ndarray,
-    ordered_items: np.ndarray,
+    ordered: np.ndarray,
 ) -> None:
     buckets = edges.size - 1
     for group in numba.prange((buckets + GROUP - 1) // GROUP):
@@ -202,8 +201,7 @@ def _sort_buckets(
                     items[begin:end],
                     base + (np.uint64(bucket) << shift),
                     shift,
-                    ordered_keys[begin:end],
-                    ordered_items[begin:end],
+                    ordered[begin:end],
                 )
 
 
@@ -216,8 +214,7 @@ def _sort_bucket(
     items: np.ndarray,
     base: np.uint64,
     shift: np.uint64,
-    ordered_keys: np.ndarray,
-    ordered_items: np.ndarray,
+    ordered: np.ndarray,
 ) -> None:
     """Spread once more, into about a slot a key, as keys lie nearly evenly in a bucket; mend by insertion."""
     n = keys.size
@@ -230,15 +227,16 @@ def _sort_bucket(
         slots[_bucket(keys[i], base, fine, last) + 1] += 1
     for slot in range(1, slots.size):
         slots[slot] += slots[slot - 1]
+    ordered_keys = np.empty(n, np.int64)
     for i in range(n):
         slot = _bucket(keys[i], base, fine, last)
         position = slots[slot]
         slots[slot] += 1
-        ordered_keys[position], ordered_items[position] = keys[i], items[i]
+        ordered_keys[position], ordered[position] = keys[i], items[i]
     for i in range(1, n):
-        key, item = ordered_keys[i], ordered_items[i]
+        key, item = ordered_keys[i], ordered[i]
         j = i
         while j > 0 and ordered_keys[j - 1] > key:
-            ordered_keys[j], ordered_items[j] = ordered_keys[j - 1], ordered_items[j - 1]
+            ordered_keys[j], ordered[j] = ordered_keys[j - 1], ordered[j - 1]
             j -= 1
-        ordered_keys[j], ordered_items[j] = key, item
+        ordered_keys[j], ordered[j] = key, item
