@@ -150,6 +150,7 @@ def test_more_items_than_torch_takes() -> None:
     expected = n * np.bincount(cell, weights=weights / weights.sum())
     counts = np.bincount(cell[found.numpy()], minlength=len(expected))
     statistic = np.sum((counts - expected) ** 2 / expected)
+    shape = f"N={n} batch={n}"
     p_value = float(chi2.sf(statistic, len(expected) - 1))
     assert p_value > 1e-3
     record(

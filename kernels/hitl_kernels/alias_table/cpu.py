@@ -13,7 +13,8 @@ PARALLEL_FROM = 8 * CHUNK
 
 
 def build(weights: np.ndarray) -> np.ndarray:
-    table, order = np.empty((weights.size, 2)), np.empty(weights.size, np.int64)
+    table = np.empty((weights.size, 2))
+    order = np.empty(weights.size, np.int32 if weights.size < 2**31 else np.int64)
     scale = power_of_two(float(weights.max()))
     to_share = weights.size / total(weights, scale)  # 1 is a full bucket
     lights = _split(weights, scale, to_share, order)

@@ -58,9 +58,7 @@ class Tree:
 
     def sample(self, stream: Stream, count: int) -> tuple[np.ndarray, np.ndarray]:
         numbers, out = np.empty(count), np.empty(count, np.int64)
-        _stratified(philox.words(stream), self._nodes[0], numbers)
-        _find(self.leaves, self._nodes, self._offsets, self._scale, numbers, out)
-        _probabilities(self.leaves, self._scale, self._nodes[0], out, numbers)
+        _sample(philox.words(stream), self.leaves, self._nodes, self._offsets, self._scale, numbers, out)
         return out, numbers
 
     def _rescale(self) -> None:
@@ -179,13 +177,24 @@ def _descend(values: np.ndarray, scale: float, targets: np.ndarray, nodes: np.nd
 
 
 @policy.compiled
-def _stratified(words: philox.Words, total: float, targets: np.ndarray) -> None:
-    """One target in each of n equal parts of the total."""
-    n = targets.size
+def _sample(
+    words: philox.Words,
+    leaves: np.ndarray,
+    nodes: np.ndarray,
+    offsets: np.ndarray,
+    scale: float,
+    numbers: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """One draw in each of n equal parts of the total, and in ``numbers`` its probability."""
+    n, total = numbers.size, nodes[0]
     step = total / max(n, 1)
     for i in range(n):
         a, b, _, _ = philox.block(np.uint64(i), words)
-        targets[i] = (i + philox.unit(a, b)) * step
+        numbers[i] = (i + philox.unit(a, b)) * step
+    _find(leaves, nodes, offsets, scale, numbers, out)
+    for i in range(n):
+        numbers[i] = leaves[out[i]] * scale / total
 
 
 @policy.compiled
@@ -195,11 +204,3 @@ def _independent(
     for i in range(targets.size):
         a, b, _, _ = philox.block(start + np.uint64(i) * stride, words)
         targets[i] = philox.unit(a, b) * total
-
-
-@policy.compiled
-def _probabilities(
-    leaves: np.ndarray, scale: float, total: float, indices: np.ndarray, out: np.ndarray
-) -> None:
-    for i in range(indices.size):
-        out[i] = leaves[indices[i]] * scale / total
