@@ -14,11 +14,9 @@ PARALLEL_FROM = 8 * CHUNK
 
 def build(weights: np.ndarray) -> np.ndarray:
     table = np.empty((weights.size, 2))
-    order = np.empty(weights.size, np.int32 if weights.size < 2**31 else np.int64)
-    scale = power_of_two(float(weights.max()))
-    to_share = weights.size / total(weights, scale)  # 1 is a full bucket
-    lights = _split(weights, scale, to_share, order)
-    _pair(table, order, weights, scale, to_share, lights)
+    order, shares = np.empty(weights.size, np.int64), np.empty(weights.size)
+    lights = _share(weights, power_of_two(float(weights.max())), order, shares)
+    _pair(table, order, shares, lights)
     return table
 
 
@@ -30,35 +28,34 @@ def draw(table: np.ndarray, stream: Stream, start: int, count: int, stride: int)
 
 
 @policy.compiled
-def _split(weights: np.ndarray, scale: float, to_share: float, order: np.ndarray) -> np.int64:
-    """Items in new order: light ones from the front, heavy ones from the back; gives the number of the light."""
+def _share(weights: np.ndarray, scale: float, order: np.ndarray, shares: np.ndarray) -> np.int64:
+    """Items and shares in new order: light items from the front, heavy ones from the back; counts the light."""
     n = weights.size
+    to_share = n / total(weights, scale)  # 1 is a full bucket
     lights = np.int64(0)
     for i in range(n):
+        share = weights[i] * scale * to_share
         # Written to both ends, kept at one: a branch on a random weight is mispredicted half of the time.
-        order[lights] = i
-        order[n - 1 - i + lights] = i
-        lights += np.int64(weights[i] * scale * to_share <= 1.0)
+        other = n - 1 - i + lights
+        order[lights], order[other] = i, i
+        shares[lights], shares[other] = share, share
+        lights += np.int64(share <= 1.0)
     return lights
 
 
 @policy.compiled
-def _pair(
-    table: np.ndarray, order: np.ndarray, weights: np.ndarray, scale: float, to_share: float, lights: np.int64
-) -> None:
+def _pair(table: np.ndarray, order: np.ndarray, shares: np.ndarray, lights: np.int64) -> None:
     light, heavy = 0, order.size - 1
     giver = order[heavy]
     # What the giver has left, and apart from it what rounding took: an item that holds nearly all weight
     # gives to millions of others, and the error of that sum could be as large as a bucket.
-    left, lost = weights[giver] * scale * to_share, 0.0
+    left, lost = shares[heavy], 0.0
     while heavy >= lights:
         if left > 1.0:
             if light == lights:
                 break
-            item = order[light]
-            share = weights[item] * scale * to_share
-            table[item, 0], table[item, 1] = share, giver
-            left, error = two_sum(left, share - 1.0)
+            table[order[light], 0], table[order[light], 1] = shares[light], giver
+            left, error = two_sum(left, shares[light] - 1.0)
             lost += error
             light += 1
         else:
@@ -70,15 +67,14 @@ def _pair(
             heavy -= 1
             table[giver, 0], table[giver, 1] = left, order[heavy]
             giver = order[heavy]
-            left, error = two_sum(weights[giver] * scale * to_share, left - 1.0)
+            left, error = two_sum(shares[heavy], left - 1.0)
             lost += error
     # Whoever is left over has a full bucket, but for rounding.
     for i in range(lights, heavy + 1):
         table[order[i], 0], table[order[i], 1] = 1.0, order[i]
     for i in range(light, lights):
         # A weight of zero is never its own alias, however the sums were rounded.
-        share = weights[order[i]] * scale * to_share
-        table[order[i], 0], table[order[i], 1] = share, giver if share == 0.0 else order[i]
+        table[order[i], 0], table[order[i], 1] = shares[i], giver if shares[i] == 0.0 else order[i]
 
 
 def _draw_chunks(
