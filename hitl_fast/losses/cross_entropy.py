@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from hitl_kernels.weighted_cross_entropy import accumulator, backend, validate
 from hitl_kernels.weighted_cross_entropy import weighted_cross_entropy as kernel
+from torch import nn
 
 from .arguments import (
     Array,
@@ -89,26 +90,15 @@ def weighted_cross_entropy(
     # In float16 a gradient cannot wait for the loss scale of mixed precision: it would underflow. It is made in
     # the backward pass instead, from the logits.
     now = torch.is_grad_enabled() and logits.requires_grad and logits.dtype != torch.float16
-    loss: torch.Tensor = _operator(
-        logits,
-        truth,
-        optional(weight, "weight"),
-        denominator_tensor(denominator, logits.device),
-        ignore_index,
-        label_smoothing,
-        now,
-        check,
-    )[0]
+    # The dispatcher costs more than 8,192 rows of ten classes; only who traces needs what it knows.
+    traced = torch.compiler.is_compiling() or type(logits) not in (torch.Tensor, nn.Parameter)
+    share, divisor = optional(weight, "weight"), denominator_tensor(denominator, logits.device)
+    arguments = (logits, truth, share, divisor, ignore_index, label_smoothing, now, check)
+    loss: torch.Tensor = _operator(*arguments)[0] if traced else _Eager.apply(*arguments)  # type: ignore[no-untyped-call]
     return loss
 
 
-@torch.library.custom_op(
-    "hitl_fast::weighted_cross_entropy",
-    mutates_args=(),
-    schema="(Tensor logits, Tensor target, Tensor? weight, Tensor? denominator, int ignore_index,"
-    " float label_smoothing, bool gradient, bool check) -> (Tensor, Tensor, Tensor, Tensor)",
-)
-def _operator(
+def _forward(
     logits: torch.Tensor,
     target: torch.Tensor,
     weight: torch.Tensor | None,
@@ -129,6 +119,15 @@ def _operator(
         check=check,
     )
     return loss, losses, logits.new_empty(0) if slope is None else slope, divisor
+
+
+_operator = torch.library.custom_op(
+    "hitl_fast::weighted_cross_entropy",
+    _forward,
+    mutates_args=(),
+    schema="(Tensor logits, Tensor target, Tensor? weight, Tensor? denominator, int ignore_index,"
+    " float label_smoothing, bool gradient, bool check) -> (Tensor, Tensor, Tensor, Tensor)",
+)
 
 
 @_operator.register_fake
@@ -155,8 +154,6 @@ def _shapes(
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
     logits, target, weight, denominator, ctx.ignore_index, ctx.label_smoothing, ctx.ready, _ = inputs
     loss, losses, slope, divisor = output
-    ctx.set_materialize_grads(False)  # a zero gradient for `slope` would be as large as the logits
-    ctx.mark_non_differentiable(losses, slope, divisor)
     remember(ctx, weight, denominator)
     # Only references: the logits are kept where their gradient is made later, else the gradient is.
     later = (logits, target, weight) if not ctx.ready else (None, None, None)
@@ -180,7 +177,25 @@ def _backward(ctx: Any, outer: torch.Tensor | None, *others: None) -> tuple[Any,
     return tuple(None if grad is None else first_derivative(grad, NAME) for grad in grads)
 
 
-_operator.register_autograd(_backward, setup_context=_setup)
+def _setup_operator(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+    _setup(ctx, inputs, output)
+    ctx.set_materialize_grads(False)  # a zero gradient for `slope` would be as large as the logits
+    ctx.mark_non_differentiable(*output[1:])
+
+
+_operator.register_autograd(_backward, setup_context=_setup_operator)
+
+
+class _Eager(torch.autograd.Function):
+    """The operator without its dispatcher."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> torch.Tensor:
+        output = _forward(*inputs)
+        _setup(ctx, inputs, output)
+        return output[0]
+
+    backward = staticmethod(_backward)
 
 
 @torch.library.custom_op(

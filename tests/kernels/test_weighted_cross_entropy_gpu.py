@@ -45,10 +45,10 @@ def run(
 ) -> tuple[float, torch.Tensor]:
     shape = logits.shape[:-1]
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    losses = torch.full((math.prod(shape),), math.nan, dtype=dtype, device=logits.device)
+    losses = torch.full(shape, math.nan, dtype=dtype, device=logits.device)
     divisor = gpu.denominator(target, weight, losses.numel(), None, -100)
     gpu.fill(logits, target, weight, 1 / divisor, -100, smoothing, losses, gradient)
-    return (gpu.total(losses, weight) / divisor).item(), losses.view(shape)
+    return gpu.mean(losses, weight, divisor).item(), losses
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -153,8 +153,9 @@ def test_the_denominator_is_made_on_the_device(device: str) -> None:
     assert gpu.denominator(soft, weight, 3, None, -100) == 2
     assert gpu.denominator(soft, None, 3, None, -100) == 3
     assert gpu.denominator(target, 0 * weight, 3, None, -100) == 1
-    assert gpu.total(weight, weight) == 5
-    assert gpu.total(weight, None) == 3
+    two = torch.tensor(2.0, dtype=torch.float64, device=device)
+    assert gpu.mean(weight, weight, two) == 2.5
+    assert gpu.mean(weight, None, two) == 1.5
 
 
 @pytest.mark.interpreter

@@ -92,25 +92,22 @@ def weighted_cross_entropy(
     if overwrite and not (gradient and logits.dim() == 2 and logits.is_contiguous()):
         raise ValueError("overwrite needs gradient=True and logits that are a contiguous matrix")
     divisor = divisor_of(logits, target, weight, denominator, ignore_index, check)
-    device, dtype = backend(logits.device), accumulator(logits.dtype)
-    shape = logits.shape
-    losses = torch.empty(shape[:-1], dtype=dtype, device=logits.device).view(-1)
+    device, shape = backend(logits.device), logits.shape
+    losses = torch.empty(shape[:-1], dtype=accumulator(logits.dtype), device=logits.device)
     slope = None
     if gradient:
-        slope = (
-            logits if overwrite else device.empty((losses.numel(), shape[-1]), logits.dtype, logits.device)
-        )
-    factor = 1 / divisor if scale is None else scale.detach().double().reshape(()) / divisor
+        slope = logits if overwrite else device.empty(shape, logits.dtype, logits.device)
+    factor = (1.0 if scale is None else scale.detach().double().reshape(())) / divisor
     bad = device.fill(logits, target, weight, factor, ignore_index, label_smoothing, losses, slope)
     if bad is not None:
         raise ValueError(
             f"target{position(bad, shape[:-1])} holds a probability that is negative or not finite"
         )
     return CrossEntropy(
-        (device.total(losses, weight) / divisor).to(dtype),
-        losses.view(shape[:-1]),
-        None if slope is None else slope.view(shape),
-        divisor,
+        device.mean(losses, weight, divisor),
+        losses,
+        slope,
+        torch.full((), divisor, dtype=torch.float64) if isinstance(divisor, float) else divisor,
     )
 
 
@@ -130,13 +127,14 @@ def divisor_of(
     denominator: torch.Tensor | None,
     ignore_index: int,
     check: bool,
-) -> torch.Tensor:
-    """The denominator in float64; on the CPU, and on request elsewhere, after a look at the values."""
-    if check or logits.device.type == "cpu":
-        value = examine(logits, target, weight, denominator, ignore_index)
-        return torch.full((), value, dtype=torch.float64, device=logits.device)
+) -> torch.Tensor | float:
+    """The denominator: a number on the CPU, after a look at the values; a tensor that nobody waits for elsewhere."""
+    if logits.device.type == "cpu":
+        return examine(logits, target, weight, denominator, ignore_index)
     from . import gpu
 
+    if check:
+        examine(logits, target, weight, denominator, ignore_index)
     return gpu.denominator(target, weight, math.prod(logits.shape[:-1]), denominator, ignore_index)
 
 

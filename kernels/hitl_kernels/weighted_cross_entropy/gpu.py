@@ -165,14 +165,15 @@ def fill(
     losses: torch.Tensor,
     gradient: torch.Tensor | None,
 ) -> None:
-    """Fill ``losses`` [rows] and ``gradient`` [rows, classes] = factor * weight * d losses / d logits.
+    """Fill ``losses`` (...) and ``gradient`` (..., classes) = factor * weight * d losses / d logits.
 
-    ``gradient`` may be ``logits`` itself where it is a contiguous matrix: a program reads every block of its
-    rows before it writes that block, and no row of another.
+    Both are contiguous; ``gradient`` may be ``logits`` itself where it is a contiguous matrix: a
+    program reads every block of its rows before it writes that block, and no row of another.
     """
     probabilities = target.is_floating_point()
     weights = None if weight is None else weight.reshape(-1).contiguous()
     indices = None if probabilities else target.reshape(-1).contiguous()
+    losses, slopes = losses.view(-1), None if gradient is None else gradient.view(-1, logits.shape[-1])
     tensors = (logits, target) if probabilities else (logits,)
     rows_a_program, block, warps = tile(logits.shape[-1])
     for rows, parts in matrices(*tensors):
@@ -186,7 +187,7 @@ def fill(
             losses if weights is None else weights[rows],
             factor,
             losses[rows],
-            losses if gradient is None else gradient[rows],
+            losses if slopes is None else slopes[rows],
             count,
             classes,
             parts[0].stride(0),
@@ -197,7 +198,7 @@ def fill(
             *_two_floats(label_smoothing),
             WEIGHTED=weights is not None,
             PROBABILITIES=probabilities,
-            GRADIENT=gradient is not None,
+            GRADIENT=slopes is not None,
             ROWS=rows_a_program,
             BLOCK=block,
             num_warps=warps,
@@ -230,11 +231,10 @@ def denominator(
     return counts.sum().clamp(min=1).to(torch.float64)
 
 
-def total(losses: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-    """The weighted sum of the losses, in float64."""
-    if weight is None:
-        return losses.sum(dtype=torch.float64)
-    return (losses.double() * weight.detach().reshape(-1).double()).sum()
+def mean(losses: torch.Tensor, weight: torch.Tensor | None, divisor: torch.Tensor) -> torch.Tensor:
+    """The weighted sum of the losses, made in float64, over the divisor."""
+    exact = losses.double() if weight is None else losses.double() * weight.detach().double()
+    return (exact.sum() / divisor).to(losses.dtype)
 
 
 def scale_(values: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:

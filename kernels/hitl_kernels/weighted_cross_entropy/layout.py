@@ -17,6 +17,9 @@ def matrices(*tensors: torch.Tensor) -> Iterator[tuple[slice, tuple[torch.Tensor
 
 
 def _from(start: int, tensors: tuple[torch.Tensor, ...]) -> Iterator[tuple[slice, tuple[torch.Tensor, ...]]]:
+    if all(tensor.dim() == 2 for tensor in tensors):
+        yield slice(start, start + len(tensors[0])), tensors
+        return
     leading, classes = tensors[0].shape[:-1], tensors[0].shape[-1]
     rows = math.prod(leading)
     try:

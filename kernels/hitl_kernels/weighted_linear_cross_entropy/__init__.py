@@ -115,12 +115,12 @@ def weighted_linear_cross_entropy(
         if grad is not None:
             grad.div_(divisor)
     return LinearCrossEntropy(
-        (device.total(losses, weights) / divisor).to(dtype),
+        device.mean(losses, weights, divisor),
         losses.view(hidden.shape[:-1]),
         None if grad_hidden is None else grad_hidden.view(hidden.shape),
         grad_weight,
         grad_bias,
-        divisor,
+        torch.full((), divisor, dtype=torch.float64) if isinstance(divisor, float) else divisor,
     )
 
 
