@@ -67,7 +67,7 @@ class Channel:
         self.events: deque[tuple[int, str]] = deque(maxlen=4096)
         self.peak = 0  # milliwatts, the highest mean between two samples
         self.lost = False
-        self._rare = refresh > FAST
+        self.rare = refresh > FAST  # as the device is known to be, not as it happens to look
         self._regular = False
         self._failures = 0
         self._failed_at = 0
@@ -76,24 +76,20 @@ class Channel:
     @property
     def slow(self) -> bool:
         """Whether new values come rarely and regularly, so that edges between them can be interpolated."""
-        return self._regular and self.refresh > FAST and self.domain.in_total
-
-    @property
-    def watched(self) -> bool:
-        """Whether the times of new values are worth knowing well."""
-        return not self.lost and self.domain.in_total and (self._rare or self.slow)
+        return self._regular and self.domain.in_total
 
     def observe(self) -> None:
-        """Learn whether new values come at a steady pace: eight of them, or 32 if they were thought to be frequent.
+        """Learn whether new values of a counter that is refreshed rarely come at a steady pace: from eight of them.
 
         Before that, and for a counter that moves by fits and starts, edges are taken as they are read.
         """
-        count = 8 if self._rare else 32
-        if self._regular or self.refresh <= FAST or len(self.changes) <= count:
+        if self._regular or not self.rare or len(self.changes) <= 8:
             return
-        times = [self.changes[i][1] for i in range(-count, 0)]
-        apart = [two - one for one, two in pairwise(times)]
-        self._regular = min(apart) > FAST and max(apart) <= 4 * min(apart)
+        recent = [self.changes[i] for i in range(-8, 0)]
+        apart = [two[1] - one[1] for one, two in pairwise(recent)]
+        # Seen standing still for a good part of that time, not merely read that often.
+        still = sum(max(two[0] - one[1], 0) for one, two in pairwise(recent)) * 4 >= sum(apart)
+        self._regular = still and min(apart) > FAST and max(apart) <= 4 * min(apart)
 
     @property
     def turn(self) -> int | None:
@@ -264,7 +260,7 @@ class PowerChannel(Channel):
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         super().__init__(domain, sensor, refresh, clock)
-        self._rare = False
+        self.rare = False
         self.lag = lag
         self._hole = hole
         self._read = sensor.read

@@ -142,7 +142,7 @@ class EnergyMeter:
         session = self._running(stopped=True)
         recorder = session.recorder
         return Overhead(
-            cpu_seconds=(session.thread_time + recorder.busy) / SECOND,
+            cpu_seconds=session.overhead / SECOND,
             reads=recorder.reads,
             samples=len(recorder.timeline),
             longest_gap_seconds=recorder.longest_gap / SECOND,

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from array import array
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -49,29 +50,33 @@ class Session:
         self.records: list[Record] = []
         self.clock = clock
         self.forked = False
-        self.thread_time = 0
+        self._thread_time = 0  # CPU time of the sampler so far
+        self._own_reading = 0  # of the recorder's time, the part that the sampler spent
         self.stopped: int | None = None
         self._interval = min(interval, heartbeat(channels))
         self._wait = wait
         self._events = None if wait else EventClock(clock)
         self._release = release
-        self._lock = threading.Lock()  # for records; never held while reading
+        self._ending = threading.Lock()
         self._waking = threading.Lock()  # released to wake the sampler
         self._thread: threading.Thread | None = None
-        self._pending: list[Record] = []  # windows whose numbers are not settled
-        self._slow: list[Channel] = []
+        self._pending: deque[Record] = deque()  # windows whose numbers are not settled
+        self._rare = [
+            channel for channel in self.recorder.channels if channel.rare and channel.domain.in_total
+        ]
+        self._slow = list(self._rare)  # those that are not lost
         self._chasing = False
         self._edge = 0
         self.started = clock()
         self._due = self.started
         self._settle_at = self.started
-        self.whole = Record("total", threading.current_thread().name)
-        self.whole.opened(self.recorder.read(), None)
+        self.whole = Record("total", self.recorder.read(), None)
         _live.add(self)
 
     def begin(self) -> None:
         """Start sampling."""
-        self._chase(self.clock())
+        if self._rare:
+            self._chase(self.clock())
         if self.recorder.channels:
             self._waking.acquire()
             self._thread = threading.Thread(target=self._run, name="hitl-fast-energy", daemon=True)
@@ -79,16 +84,14 @@ class Session:
 
     def open(self, name: str) -> Record:
         """The opening edge of a window."""
-        record = Record(name, threading.current_thread().name)
         mark = None
         if self._wait:
             synchronize()
         elif self._events is not None:
             mark = self._events.mark()
-        record.opened(self.recorder.read(), mark)
-        with self._lock:
-            self.records.append(record)
-            self._pending.append(record)
+        record = Record(name, self.recorder.read(), mark)
+        self.records.append(record)  # appending needs no lock
+        self._pending.append(record)
         if self._slow:
             self._chase(record.start)
         return record
@@ -101,7 +104,7 @@ class Session:
         elif self._events is not None and record.marks is not None:
             mark = self._events.mark()
         reading = self.recorder.read()
-        record.closed(reading, mark, error)
+        record.close(reading, mark, error)
         if self._slow:
             self._chase(reading.end)
 
@@ -122,52 +125,58 @@ class Session:
         while self.stopped is None:
             self._waking.acquire(timeout=delay / SECOND)
             if self.stopped is not None:
-                return
+                break
             try:
                 delay = self.tick()
             except Exception:  # a fault of ours must not end up in somebody's training
                 delay = self._interval
+        self._thread_time = time.thread_time_ns()
 
     def tick(self) -> int:
         """One turn of the sampler; returns nanoseconds until the next."""
         now = self.clock()
         if now >= self._due:
-            self.recorder.sample()
+            reading = self.recorder.sample()
             # On a fixed grid; what was missed is not made up for.
             self._due += ((now - self._due) // self._interval + 1) * self._interval
         else:
-            self.recorder.read()
-        for channel in self.recorder.channels:
-            channel.observe()
-        self._slow = [channel for channel in self.recorder.channels if channel.watched]
+            reading = self.recorder.read()
+        self._own_reading += reading.end - reading.start
         if now >= self._settle_at:
             self._settle_at = now + 2 * SECOND
             self.settle(now)
-        self.thread_time = time.thread_time_ns()
-        return self._delay(self.clock())
+            self._thread_time = time.thread_time_ns()
+        if self._rare:
+            return self._watch(reading.end)
+        return max(self._due - reading.end, MILLISECOND // 2)
 
-    def _delay(self, now: int) -> int:
-        delay = self._due - now
-        if self._slow:
-            # Twice a refresh and a half: then a value's time is known to well under a refresh.
-            delay = min(delay, *(channel.refresh * 2 // 5 for channel in self._slow))
+    def _watch(self, now: int) -> int:
+        """Nanoseconds until the next look at counters that are refreshed rarely."""
+        for channel in self._rare:
+            channel.observe()
+        self._slow = [channel for channel in self._rare if not channel.lost]
+        # Twice a refresh and a half: then a value's time is known to well under a refresh.
+        delay = min([self._due - now, *(channel.refresh * 2 // 5 for channel in self._slow)])
         if self._chasing:
             waits = [_until_next(channel, self._edge, now) for channel in self._slow]
             watched = [wait for wait in waits if wait is not None]
-            if watched:
-                delay = min(delay, *watched)
-            else:
-                self._chasing = False
+            self._chasing = bool(watched)
+            delay = min([delay, *watched])
         return max(delay, MILLISECOND // 2)
+
+    @property
+    def overhead(self) -> int:
+        """Nanoseconds: CPU time of the sampler, and what the windows' edges took."""
+        return self._thread_time + self.recorder.busy - self._own_reading
 
     def settle(self, now: int, *, final: bool = False) -> None:
         """Give the edges that lie back far enough their energies, and closed windows their numbers."""
+        if not self._pending and self.whole.anchors is not None and not final:
+            return
         patience = max([3 * channel.refresh for channel in self._slow], default=0)
         changes = self.changes()
-        with self._lock:
-            pending, self._pending = self._pending, []
-        left = []
-        for record in (self.whole, *pending):
+        pending = [self.whole, *(self._pending.popleft() for _ in range(len(self._pending)))]
+        for record in pending:
             placed = self._place(record)
             if record.anchors is None and placed and record.start + patience < now:
                 record.anchors = anchors(record, self.recorder, changes)
@@ -175,9 +184,7 @@ class Session:
                 record.numbers = numbers(record, self.recorder, changes)
                 record.opening = record.closing = None
             elif record is not self.whole:
-                left.append(record)
-        with self._lock:
-            self._pending = left + self._pending
+                self._pending.append(record)
 
     def changes(self) -> list[list[tuple[int, int, int]]]:
         with self.recorder.lock:
@@ -199,14 +206,13 @@ class Session:
 
     def windows(self) -> tuple[Window, ...]:
         """All closed windows, the latest of them as well as they can be known by now."""
-        with self._lock:
-            records = [r for r in self.records if r.numbers is not None or r.closing is not None]
+        records = [r for r in tuple(self.records) if r.numbers is not None or r.closing is not None]
         changes = self.changes()
         return tuple(self._window(record, changes) for record in records)
 
     def _window(self, record: Record, changes: list[list[tuple[int, int, int]]]) -> Window:
+        opening, closing = record.opening, record.closing  # before the numbers, which replace them
         values = record.numbers
-        opening, closing = record.opening, record.closing
         if values is None and opening is not None and closing is not None:
             self._place(record)
             values = numbers(record, self.recorder, changes)
@@ -217,10 +223,10 @@ class Session:
 
     def total(self) -> Window:
         """From the start to the stop, or to now."""
-        if self.stopped is None and not self.forked:
-            now = Record("total", self.whole.thread)
-            now.opening, now.start, now.anchors = self.whole.opening, self.whole.start, self.whole.anchors
-            now.closed(self.recorder.read(), None, None)
+        if self.stopped is None and self.whole.opening is not None and not self.forked:
+            now = Record("total", self.whole.opening, None)
+            now.thread, now.anchors = self.whole.thread, self.whole.anchors
+            now.close(self.recorder.read(), None, None)
             return self.one(now)
         return self.one(self.whole)
 
@@ -229,7 +235,7 @@ class Session:
         if self.forked or self.stopped is not None:
             return
         self._linger()
-        with self._lock:
+        with self._ending:
             if self.stopped is not None:
                 return
             self.stopped = self.clock()
@@ -237,7 +243,7 @@ class Session:
         if thread is not None and thread is not threading.current_thread():
             self._wake()
             thread.join(5)  # longer only if a driver hangs; the thread is a daemon
-        self.whole.closed(self.recorder.sample(), None, None)
+        self.whole.close(self.recorder.sample(), None, None)
         self.settle(self.stopped, final=True)
         self.recorder.close()
         self._release()
@@ -247,8 +253,9 @@ class Session:
         """Wait for the value that follows the end of a short window: a refresh, a quarter of a second at most."""
         slow = [channel for channel in self._slow if len(channel.changes) > 1]
         refresh = max([channel.refresh for channel in slow], default=0)
-        with self._lock:
-            ends = [r.end for r in self._pending if r.closing is not None and r.end - r.start < 50 * refresh]
+        ends = [
+            r.end for r in tuple(self._pending) if r.closing is not None and r.end - r.start < 50 * refresh
+        ]
         last = max(ends, default=0)
         until = last + min(refresh * 5 // 4, SECOND // 4)
         while self._thread is not None and self.clock() < until and any(c.moved <= last for c in slow):
@@ -258,7 +265,7 @@ class Session:
         """In a forked child: the parent measures; here nothing is read, and windows have only their seconds."""
         self.forked = True
         self._thread = None
-        self._lock, self._waking = threading.Lock(), threading.Lock()
+        self._ending, self._waking = threading.Lock(), threading.Lock()
         reason = f"process {os.getppid()} measures it; this one was forked from it"
         gone = [
             replace(c.domain, status="unavailable", method="", reason=reason) for c in self.recorder.channels
@@ -267,9 +274,9 @@ class Session:
             channel.sensor.close()
         self.domains = (*gone, *self.domains)
         self.recorder = Recorder((), interval=self._interval, clock=self.clock)
-        self.records, self._pending, self._slow, self._events = [], [], [], None
-        self.whole = Record("total", threading.current_thread().name)
-        self.whole.opened(self.recorder.read(), None)
+        self._pending.clear()
+        self.records, self._rare, self._slow, self._events = [], [], [], None
+        self.whole = Record("total", self.recorder.read(), None)
 
 
 def _until_next(channel: Channel, edge: int, now: int) -> int | None:

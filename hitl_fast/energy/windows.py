@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
+from threading import current_thread
 
 from .channel import FAST, PER_MICROJOULE, SECOND, Change, Channel, PowerChannel, State
 from .cuda import Mark
@@ -25,27 +26,25 @@ class Record:
         "until",
     )  # fmt: skip
 
-    def __init__(self, name: str, thread: str) -> None:
+    def __init__(self, name: str, reading: Reading, mark: Mark | None) -> None:
         self.name = name
-        self.thread = thread
-        self.opening: Reading | None = None
+        self.thread = current_thread().name
+        self.opening: Reading | None = reading
         self.closing: Reading | None = None
-        self.start = 0  # after the opening, before the closing reading: reading is not part of the window
-        self.end = 0
-        self.since = self.until = 0  # with both readings: what they missed concerns this window
-        self.marks: tuple[Mark, Mark | None] | None = None
+        # After the opening and before the closing reading: reading is not part of the window.
+        self.start = self.end = reading.end
+        # With both readings: what they missed concerns this window.
+        self.since = self.until = reading.start
+        self.marks: tuple[Mark, Mark | None] | None = None if mark is None else (mark, None)
         self.anchors: list[Estimate] | None = None  # energies at the opening edge, once they are settled
         self.error: str | None = None
         self.numbers: array[int] | None = None
 
-    def opened(self, reading: Reading, mark: Mark | None) -> None:
-        self.opening, self.since, self.start = reading, reading.start, reading.end
-        self.marks = None if mark is None else (mark, None)
-
-    def closed(self, reading: Reading, mark: Mark | None, error: str | None) -> None:
-        self.closing, self.end, self.until, self.error = reading, reading.start, reading.end, error
+    def close(self, reading: Reading, mark: Mark | None, error: str | None) -> None:
+        self.end, self.until, self.error = reading.start, reading.end, error
         if self.marks is not None:
             self.marks = (self.marks[0], mark)
+        self.closing = reading  # last: from now on others may look
 
 
 def anchors(record: Record, recorder: Recorder, changes: Sequence[Sequence[Change]]) -> list[Estimate]:

@@ -119,3 +119,49 @@ def test_one_value_only() -> None:
     lone = energy_at(5 * S, [(4 * S, 4 * S, 7)], REFRESH, 200_000)
     assert lone.low == 7
     assert lone.high == 7 + 200 * 100_000
+
+
+def test_steady_pace_is_learnt_from_eight_values() -> None:
+    clock = Clock()
+    source = Source(clock, lambda time: 1000 + time // REFRESH * 5000)
+    channel = CounterChannel(GPU, source, REFRESH, modulus=None, clock=clock)
+    learnt = []
+    for _ in range(100):
+        clock.now += 40 * MS
+        channel.poll(clock())
+        channel.observe()
+        learnt.append(channel.slow)
+    assert learnt == sorted(learnt)
+    assert learnt.count(False) == 19  # nine values, the first of them the start
+
+
+@pytest.mark.parametrize("pauses", [(10, 490), (100, 100)])
+def test_counter_that_moves_whenever_it_is_read_is_taken_as_read(pauses: tuple[int, int]) -> None:
+    """By fits and starts, or just as often as it is read: nothing to interpolate from."""
+    clock = Clock()
+    jumps = iter(range(0, 10**9, 1000))
+    channel = CounterChannel(GPU, Source(clock, lambda time: next(jumps)), REFRESH, modulus=None, clock=clock)
+    for turn in range(100):
+        clock.now += pauses[turn % 2] * MS
+        channel.poll(clock())
+        channel.observe()
+    assert not channel.slow
+
+
+def test_fast_counter_that_stalls_says_so_in_its_uncertainty() -> None:
+    clock = Clock()
+    package = Domain("package-0", "package", "measured", "counter")
+    stalls = Source(clock, lambda time: 1000 + 100 * (time // (80 * MS)) * 80_000)
+    channel = CounterChannel(package, stalls, MS, modulus=None, clock=clock)
+    session = Session([channel], [], interval=10 * MS, clock=clock)
+    for _ in range(100):
+        clock.now += session.tick()
+    record = session.open("w")
+    clock.now += S
+    session.close(record)
+    session.end()
+    (window,) = session.windows()
+    assert not channel.slow
+    assert window.uncertainty_joules is not None
+    assert 5 <= window.uncertainty_joules <= 12  # 80 ms at 100 W, not the 0.1 J of a millisecond
+    assert abs((window.total_joules or 0) - 100) <= window.uncertainty_joules

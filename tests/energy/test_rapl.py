@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from energy_fakes import DRAM_RANGE, MS, RANGE, Clock, S, Source, Tree
+from energy_fakes import DRAM_RANGE, RANGE, S, Tree
 
 from hitl_fast.energy import EnergyMeter, rapl
-from hitl_fast.energy.channel import CounterChannel
-from hitl_fast.energy.domain import Domain
 from hitl_fast.energy.results import Window
 
 
@@ -429,32 +427,3 @@ def test_same_microjoules_as_pyrapl(tree: Tree) -> None:
         peer.stdin.close()
     assert result.counted_microjoules["package-0"] == after[0] - before[0] == 7_653_321
     assert result.counted_microjoules["dram-0"] == after[1] - before[1] == 1_234_517
-
-
-def test_refresh_of_a_slow_counter_is_learnt_from_a_steady_pace(tree: Tree) -> None:
-    clock = Clock()
-    source = Source(clock, lambda time: 1000 + time // (100 * MS) * 5_000_000)
-    channel = CounterChannel(
-        Domain("package-0", "package", "measured"), source, MS, modulus=None, clock=clock
-    )
-    for turn in range(100):
-        clock.now += 40 * MS
-        channel.poll(clock())
-        channel.observe()
-        assert channel.slow == (turn >= 79)  # 33 new values
-    assert 100 * MS <= channel.refresh <= 200 * MS
-
-
-def test_counter_that_moves_by_fits_and_starts_is_taken_as_read(tree: Tree) -> None:
-    clock = Clock()
-    jumps = iter(range(0, 10**9, 1000))
-    source = Source(clock, lambda time: next(jumps))
-    channel = CounterChannel(
-        Domain("package-0", "package", "measured"), source, MS, modulus=None, clock=clock
-    )
-    channel.refresh = 300 * MS
-    for turn in range(100):
-        clock.now += (10 + 490 * (turn % 2)) * MS
-        channel.poll(clock())
-        channel.observe()
-    assert not channel.slow
