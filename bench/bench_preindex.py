@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import hitl_fast as hf
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-from networks import SmallResNet  # noqa: E402
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "preindex")]
+from test_golden import golden  # noqa: E402
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -66,8 +66,8 @@ def bare(model: nn.Module, *loaders: Batches) -> None:
             model(x)
 
 
-def overhead(name: str, model: nn.Module, n: int, shape: tuple[int, ...], rounds: int) -> None:
-    clean, shifted = paired(n, shape, 64)
+def overhead(name: str, model: nn.Module, clean: Batches, shifted: Batches, rounds: int) -> None:
+    n = sum(len(y) for _, y in clean)
     report = hf.preindex(model, clean, shifted, progress=False)
     assert report.samples == n
     assert report.distance > 0
@@ -82,14 +82,13 @@ def test_resnet18() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = resnet18()
-    overhead("ResNet-18 32x32", model, 256, (3, 32, 32), rounds=10)
+    overhead("ResNet-18 32x32", model, *paired(256, (3, 32, 32), 64), rounds=10)
 
 
 def test_small_resnet() -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = SmallResNet().eval()
-    overhead("SmallResNet 8x8", model, 1792, (1, 8, 8), rounds=20)
+    """The trained model and the real digits of the golden values: a model so small that statistics show."""
+    model, clean, shifted, _ = golden("digits_resnet_gauss", batch_size=64)
+    overhead("SmallResNet 8x8", model.eval(), clean, shifted, rounds=20)
 
 
 PEAK = """

@@ -51,11 +51,10 @@ class Pass:
         self._ways: dict[str, None] = {}  # how batches went through the model, in order of appearance
         self._staged: list[RowPair] = []  # short rows of this batch
         self._waiting: dict[str, list[RowPair]] = {}  # short rows of the batches before
-        self._labels: list[np.ndarray] = []
-        self._changes: list[np.ndarray] = []
-        self._predicted: tuple[list[Tensor], list[Tensor]] = ([], [])
-        self._logits: int | None = None  # how many there are of each sample
-        self._finite: list[Tensor] = []
+        self._labels, self._changes, self._finite = _Column(np.int64), _Column(np.float64), _Column(np.bool_)
+        self._right = [torch.zeros((), dtype=torch.int64, device=place) for _ in range(2)]  # clean, shifted
+        self._predicted = 0  # samples that _right counts the hits of
+        self._logits = 0  # how many there are of each sample
         self._parameters = _parameters(module)
 
     def over(
@@ -103,12 +102,12 @@ class Pass:
     @property
     def classes(self) -> np.ndarray:
         """(samples,) int64."""
-        return np.concatenate(self._labels)
+        return self._labels.values
 
     @property
     def finite(self) -> np.ndarray:
         """(samples,) bool: both embeddings hold finite values only."""
-        return torch.cat(self._finite).cpu().numpy()
+        return self._finite.values
 
     @property
     def mode(self) -> str:
@@ -116,18 +115,17 @@ class Pass:
 
     def accuracy(self) -> dict[str, float] | None:
         """Share of samples whose largest logit is their label; None if the labels do not number the logits."""
-        if self._logits is None or self.classes.min() < 0 or self.classes.max() >= self._logits:
+        classes = self.classes
+        if self._predicted < classes.size or classes.min() < 0 or classes.max() >= self._logits:
             return None
-        found = {}
-        for name, predicted in zip(("clean", "shifted"), self._predicted, strict=True):
-            if len(predicted) < len(self._labels):
-                return None
-            found[name] = float((torch.cat(predicted).cpu().numpy() == self.classes).mean())
-        return found
+        return {
+            name: int(right) / classes.size
+            for name, right in zip(("clean", "shifted"), self._right, strict=True)
+        }
 
     def input_rms(self) -> float | None:
         """Root mean square change of the floating point inputs, over samples where it is finite."""
-        changes = np.concatenate(self._changes) if self._changes else np.empty(0)
+        changes = self._changes.values
         changes = changes[np.isfinite(changes)]
         return float(np.sqrt(np.mean(changes))) if changes.size else None
 
@@ -139,11 +137,11 @@ class Pass:
         if change is not None:
             self._changes.append(change)
         outputs, embeddings = self._forward(clean, shifted, n)
-        self._keep_predictions(outputs, n)
+        self._keep_hits(outputs, pair.labels)
         finite = torch.isfinite(embeddings[0]).all(1) & torch.isfinite(embeddings[1]).all(1)
         if self.place.type == "cuda" or not bool(finite.all()):
             embeddings = (embeddings[0][finite], embeddings[1][finite])
-        self._finite.append(finite)
+        self._finite.append(finite.cpu().numpy())
         for row_pair in self._staged:
             self._waiting.setdefault(row_pair[0], []).append(row_pair)
         self._staged.clear()
@@ -230,11 +228,32 @@ class Pass:
             self.watch.find_output_layer(logits)
         return logits, rows
 
-    def _keep_predictions(self, outputs: tuple[Tensor, Tensor], n: int) -> None:
-        for logits, predicted in zip(outputs, self._predicted, strict=True):
-            if logits.shape[:1] == (n,) and logits.ndim == 2 and logits.shape[1] > 1:
-                predicted.append(logits.argmax(1))
-                self._logits = int(logits.shape[1])
+    def _keep_hits(self, outputs: tuple[Tensor, Tensor], labels: np.ndarray) -> None:
+        if all(logits.ndim == 2 and len(logits) == labels.size and logits.shape[1] > 1 for logits in outputs):
+            wanted = torch.from_numpy(labels).to(self.place)
+            for right, logits in zip(self._right, outputs, strict=True):
+                right += (logits.argmax(1) == wanted).sum()
+            self._predicted += labels.size
+            self._logits = int(outputs[0].shape[1])
+
+
+class _Column:
+    """One value a sample, in one growing array: small blocks a batch would keep the heap from ever shrinking."""
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._held = np.empty(1024, dtype)
+        self._size = 0
+
+    def append(self, values: np.ndarray) -> None:
+        size = self._size + len(values)
+        if size > len(self._held):
+            self._held = np.concatenate([self._held[: self._size], np.empty(size, self._held.dtype)])
+        self._held[self._size : size] = values
+        self._size = size
+
+    @property
+    def values(self) -> np.ndarray:
+        return self._held[: self._size]
 
 
 def _parameters(module: nn.Module) -> frozenset[str] | None:
