@@ -66,6 +66,75 @@ ROWS = (
         ">= 30x",
     ),
     ("rand_index", "sklearn / hitl", "ratio", "100 hashes", "the same, 100 classes named by hashes", ""),
+    (
+        "sampling_epoch",
+        "WeightedRandomSampler / PrioritySampler",
+        "ratio",
+        "N=10000000",
+        "`PrioritySampler` against WeightedRandomSampler, an epoch of 10^7",
+        ">= 4x",
+    ),
+    (
+        "sampling_epoch_batches",
+        "WeightedRandomSampler / PriorityBatchSampler",
+        "ratio",
+        "N=10000000",
+        "the same as index tensors, `PriorityBatchSampler`",
+        ">= 15x",
+    ),
+    (
+        "alias_table",
+        "numpy choice / hitl",
+        "ratio",
+        "N=1000000",
+        "alias table, 10^6 built and drawn, against NumPy",
+        ">= 15x",
+    ),
+    (
+        "alias_table",
+        "scipy DiscreteAliasUrn / hitl",
+        "ratio",
+        "N=1000000",
+        "the same against SciPy's",
+        ">= 1.5x",
+    ),
+    (
+        "priority_tree_draw",
+        "cpprb / PriorityTree",
+        "ratio",
+        "",
+        "`PriorityTree`, 256 draws of 10^6, against cpprb",
+        "> 1x",
+    ),
+    (
+        "rater_model",
+        "hitl",
+        "time",
+        "n=1000000 items=50000 raters=100, to",
+        "`rater_model`, 10^6 ratings",
+        "<= 5 s",
+    ),
+    (
+        "weighted_cross_entropy",
+        "torch eager / hitl_fast",
+        "ratio",
+        "C=10",
+        "`weighted_cross_entropy` against eager, C=10",
+        ">= 5x",
+    ),
+    ("weighted_cross_entropy", "torch eager / hitl_fast", "ratio", "C=1000", "the same, C=1,000", ">= 4x"),
+    ("weighted_cross_entropy", "torch eager / hitl_fast", "ratio", "C=50257", "the same, C=50,257", ">= 2x"),
+    (
+        "weighted_linear_cross_entropy",
+        "hitl_fast",
+        "extra peak memory",
+        "",
+        "last layer and loss, extra peak memory",
+        "",
+    ),
+    ("weighted_linear_cross_entropy", "torch eager", "extra peak memory", "", "the same, eager", ""),
+    ("energy", "hitl_fast", "closing edge", "", "`EnergyMeter`, an edge of a window", "<= 10 us"),
+    ("energy", "zeus", "closing edge", "", "the same, Zeus", ""),
     ("import", "hitl_fast", "time", "", "`import hitl_fast`", "<= 50 ms"),
 )
 
@@ -95,7 +164,10 @@ def newest(name: str, provider: str, metric: str, shape: str) -> dict[str, str] 
             row
             for row in csv.DictReader(file)
             if (row["provider"], row["metric"]) == (provider, metric)
-            and (row["shape"] + ",").find(shape + "," if shape.startswith("classes") else shape) >= 0
+            and (row["shape"] + ",").find(
+                shape + "," if shape[:8] in ("classes=", "C=10", "C=1000") else shape
+            )
+            >= 0
         ]
     return rows[-1] if rows else None
 

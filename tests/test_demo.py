@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hitl_fast import cli
-from hitl_fast.demo import command, rated, shifts
+from hitl_fast.demo import command, rated, shifts, weighted
 from hitl_fast.demo.stage import Stage
 from hitl_fast.experiment import digits
 
@@ -39,6 +39,16 @@ def test_rated(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert errors["calibrated"] < errors["mean"]
     assert (stage.folder / "weights.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_weighted(stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(weighted, "EPOCHS", 1)
+    weighted.tell(stage)
+    out = capsys.readouterr().out
+    assert "simulated raters" in out
+    assert "+     loss = hf.weighted_cross_entropy(logits, labels[index], weights[index])" in out
+    for name in ("as they are", "weighted loss", "weighted sampler"):
+        assert any(line.strip().startswith(name) and "% of 60" in line for line in out.splitlines())
 
 
 def test_the_command_runs_every_chapter(

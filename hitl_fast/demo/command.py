@@ -19,21 +19,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from ..energy import EnergyMeter
     from .stage import Stage
 
     arguments.folder.mkdir(parents=True, exist_ok=True)
     stage = Stage(arguments.folder, arguments.seed)
     start = time.perf_counter()
-    for number, chapter in enumerate(chapters(), 1):
-        title = f"{number}. {chapter.TITLE}"
-        print(f"\n{title}\n{'=' * len(title)}")
-        chapter.tell(stage)
+    told = chapters()
+    with EnergyMeter() as meter:
+        for number, chapter in enumerate(told, 1):
+            _print_title(f"{number}. {chapter.TITLE}")
+            with meter.window(chapter.__name__.rpartition(".")[2]):
+                chapter.tell(stage)
+    _print_title(f"{len(told) + 1}. Energy: what the chapters above took")
+    print(meter.report())
     print(f"\nAll of it took {time.perf_counter() - start:.0f} s.")
     return 0
 
 
 def chapters() -> tuple[ModuleType, ...]:
     """Modules with a TITLE and ``tell(stage)``, in the order of the story."""
-    from . import rated, shifts
+    from . import rated, shifts, weighted
 
-    return shifts, rated
+    return shifts, rated, weighted
+
+
+def _print_title(title: str) -> None:
+    print(f"\n{title}\n{'=' * len(title)}")
