@@ -304,3 +304,17 @@ def test_refuses_what_it_cannot_read() -> None:
         rater_model(one, one, np.array([1e300, -1e300]))
     with pytest.raises(ValueError, match="their squares leave float64"):
         rater_model(one, one, np.array([1.7e308, 1.7e308]))
+
+
+def test_threads_are_left_alone_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GNU OpenMP ends a forked child that starts threads with SIGTERM."""
+    from hitl_kernels import policy
+
+    items, raters, scores = ratings(50, 11, 300)
+    labels = (scores > 3).astype(np.int64)
+    graded, judged = rater_model(items, raters, scores), dawid_skene(items, raters, labels)
+    for name in ("_graded_pass_parallel", "_majority_parallel", "_category_pass_parallel"):
+        monkeypatch.setattr(cpu, name, None)
+    monkeypatch.setattr(policy, "_PID", -1)
+    np.testing.assert_array_equal(rater_model(items, raters, scores).score, graded.score)
+    np.testing.assert_array_equal(dawid_skene(items, raters, labels).posterior, judged.posterior)

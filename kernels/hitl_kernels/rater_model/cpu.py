@@ -36,8 +36,9 @@ def graded(
     mean, variance = np.zeros(n_items), np.ones(n_items)
     b, a, s = reference.graded_start(n_raters)
     change, step = np.inf, 0
+    graded_pass = _graded_pass_parallel if policy.threads_allowed() else _graded_pass
     while change > tolerance and step < steps:
-        _graded_pass(start, bounds, rater, value, b, a, s, mean, variance, sums, changes)
+        graded_pass(start, bounds, rater, value, b, a, s, mean, variance, sums, changes)
         b, a, s = graded_maximisation(count, total, square, *sums.sum(0).T)
         change, step = float(changes.max()), step + 1
     return mean, variance, b, a, s, step, change
@@ -74,11 +75,13 @@ def categories(
     blocks = bounds.size - 1
     counts, changes = np.zeros((blocks, cells, n_labels)), np.empty(blocks)
     posterior = np.zeros((n_items, n_labels))
-    _majority(start, bounds, cell, posterior, counts)
+    several = policy.threads_allowed()
+    (_majority_parallel if several else _majority)(start, bounds, cell, posterior, counts)
+    category_pass = _category_pass_parallel if several else _category_pass
     change, step = np.inf, 0
     while change > tolerance and step < steps:
         share, confusion = category_maximisation(counts.sum(0), posterior, n_raters)
-        _category_pass(
+        category_pass(
             start, bounds, cell, share, confusion.reshape(cells, n_labels), posterior, counts, changes
         )
         change, step = float(changes.max()), step + 1
@@ -126,8 +129,7 @@ def _counting_sort(keys: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     return order, start
 
 
-@policy.compiled_parallel
-def _graded_pass(
+def _graded_blocks(
     start: np.ndarray,
     bounds: np.ndarray,
     rater: np.ndarray,
@@ -164,8 +166,10 @@ def _graded_pass(
         changes[block] = largest
 
 
-@policy.compiled_parallel
-def _majority(
+_graded_pass, _graded_pass_parallel = policy.compiled_both(_graded_blocks)
+
+
+def _majority_blocks(
     start: np.ndarray, bounds: np.ndarray, cell: np.ndarray, posterior: np.ndarray, counts: np.ndarray
 ) -> None:
     n_labels = posterior.shape[1]
@@ -181,8 +185,10 @@ def _majority(
                     counts[block, cell[j], k] += posterior[i, k]
 
 
-@policy.compiled_parallel
-def _category_pass(
+_majority, _majority_parallel = policy.compiled_both(_majority_blocks)
+
+
+def _category_blocks(
     start: np.ndarray,
     bounds: np.ndarray,
     cell: np.ndarray,
@@ -218,3 +224,6 @@ def _category_pass(
                 for k in range(n_labels):
                     counts[block, cell[j], k] += after[k]
         changes[block] = largest
+
+
+_category_pass, _category_pass_parallel = policy.compiled_both(_category_blocks)
