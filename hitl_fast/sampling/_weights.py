@@ -81,8 +81,8 @@ def as_weights(weights: Array) -> np.ndarray:
 
 def as_update(indices: Array | int, weights: Array | float, items: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices, each once, and their weights; of equal indices the last one's."""
-    where = as_indices(np.atleast_1d(_as_array(indices)), items)
-    values = _as_float64(np.atleast_1d(_as_array(weights)), "weights")
+    where = as_indices(np.atleast_1d(as_array(indices)), items)
+    values = _as_float64(np.atleast_1d(as_array(weights)), "weights")
     if where.size != values.size:
         raise ValueError(f"{where.size} indices but {values.size} weights: one weight an index")
     _, last = np.unique(where[::-1], return_index=True)
@@ -90,7 +90,7 @@ def as_update(indices: Array | int, weights: Array | float, items: int) -> tuple
 
 
 def as_indices(indices: Array, items: int) -> np.ndarray:
-    array = _as_array(indices)
+    array = as_array(indices)
     if array.size == 0 and array.ndim == 1:
         return np.empty(0, np.int64)
     if array.dtype.kind not in "iu":
@@ -105,7 +105,7 @@ def as_indices(indices: Array, items: int) -> np.ndarray:
 
 
 def _as_float64(values: Array, name: str) -> np.ndarray:
-    array = _as_array(values)
+    array = as_array(values)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, not {array.dtype}")
     if array.ndim != 1:
@@ -118,7 +118,7 @@ def _as_float64(values: Array, name: str) -> np.ndarray:
     return found
 
 
-def _as_array(values: Array | float) -> np.ndarray:
+def as_array(values: Array | float) -> np.ndarray:
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         return values.float().numpy() if values.dtype == torch.bfloat16 else values.numpy()

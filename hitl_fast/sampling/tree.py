@@ -9,7 +9,7 @@ import torch
 from hitl_kernels.philox import Purpose, Stream
 from hitl_kernels.priority_tree import priority_tree
 
-from ._weights import Array, as_weights, as_whole
+from ._weights import Array, as_array, as_weights, as_whole
 
 
 class PriorityTree:
@@ -116,12 +116,15 @@ class PriorityTree:
             tensor = torch.as_tensor(values, device=self._device)
             found: Any = tensor.to(torch.int64 if whole else torch.float64)
             wrong = whole and (tensor.is_floating_point() or tensor.dtype == torch.bool)
+            if wrong and len(found):
+                raise TypeError(f"{name} must hold integers, not {tensor.dtype}")
         else:
-            array = values.numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+            array = as_array(values)
+            if array.dtype.kind not in ("iu" if whole else "iufb") and array.size:
+                raise TypeError(
+                    f"{name} must hold {'integers' if whole else 'real numbers'}, not {array.dtype}"
+                )
             found = np.ascontiguousarray(array, np.int64 if whole else np.float64)
-            wrong = whole and array.dtype.kind not in "iu"
-        if wrong and len(found):
-            raise TypeError(f"{name} must hold integers, not {values.dtype}")
         if found.ndim != 1:
             raise ValueError(f"{name} must have shape (n,), not {tuple(found.shape)}")
         return found

@@ -95,3 +95,17 @@ def test_a_tree_on_a_gpu_draws_the_same() -> None:
     for ours, theirs in zip(here.sample(4096, seed=3), there.sample(4096, seed=3), strict=True):
         assert theirs.is_cuda
         assert np.array_equal(theirs.cpu().numpy(), ours)
+
+
+def test_updates_of_any_real_numbers() -> None:
+    tree = PriorityTree(np.ones(3))
+    tree.update(torch.tensor([0]), torch.tensor([2.0], requires_grad=True))
+    tree.update(torch.tensor([1]), torch.tensor([3.0], dtype=torch.bfloat16))
+    tree.update([2], [True])
+    assert tree.weights.tolist() == [2.0, 3.0, 1.0]
+    for wrong in (["2.5"], [2.5 + 1j]):
+        with pytest.raises(TypeError, match="weights must hold real numbers, not"):
+            tree.update([0], wrong)
+    with pytest.raises(TypeError, match="indices must hold integers, not float64"):
+        tree.update([0.0], [1.0])
+    assert tree.weights.tolist() == [2.0, 3.0, 1.0]
