@@ -38,7 +38,7 @@ def ids(values: Any, name: str, *, from_text: bool = False, may_miss: bool = Fal
     array = values if hasattr(values, "dtype") else _object_array(values)
     if getattr(array, "ndim", 1) != 1:
         raise ValueError(f"{name} must be one-dimensional, not of shape {tuple(array.shape)}")
-    if isinstance(array, np.ndarray) and array.dtype.kind in "iu":
+    if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.dtype != np.uint64:
         return array.astype(np.int64)
     codes, distinct = pd.factorize(array)
     missing = codes < 0
@@ -62,12 +62,13 @@ def _object_array(values: Any) -> np.ndarray:
 
 
 def _plain(value: Any, from_text: bool) -> int | str:
+    """An integer that int64 holds, or text: 64-bit hashes without a sign may be beyond it."""
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return int(value)
+    if isinstance(value, int | np.integer) or (
+        isinstance(value, float | np.floating) and float(value).is_integer()
+    ):
+        return int(value) if -(2**63) <= int(value) < 2**63 else str(int(value))
     text = str(value)
     return int(text) if from_text and CANONICAL.fullmatch(text) else text
 

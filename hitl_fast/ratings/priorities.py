@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,13 +152,14 @@ class Priorities:
         }
         if self.probability is not None:
             arrays["probability"] = self.probability
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".npz")
+        # Not a private temporary file: others may read the result as the umask says.
+        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with beside.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
             os.replace(beside, path)
         except BaseException:
-            Path(beside).unlink(missing_ok=True)
+            beside.unlink(missing_ok=True)
             raise
 
     @classmethod

@@ -12,6 +12,7 @@ from .formats.answers import Answers, Ranking, Unreadable
 
 # "4 - good", "4/5", "4 stars": a label that begins with its number.
 LEADING_NUMBER = re.compile(r"\s*([+-]?\d+(?:[.,]\d+)?)\s*(?:$|[-–—:.)=/]|stars?\b|★)", re.IGNORECASE)
+OUT_OF = re.compile(r"\s*[+-]?\d+(?:[.,]\d+)?\s*/\s*(\d+)\s*")  # "4/5"
 YES = {
     "yes", "true", "accept", "accepted", "up", "thumbs up", "thumbs_up", "thumbsup", "thumb up", "👍", "good",
     "like", "important", "relevant", "correct", "useful", "+",
@@ -84,8 +85,14 @@ def read_scores(
         by_name.setdefault(name, []).append(position)
     questions = {name: _look(answers, name, rows, labels) for name, rows in by_name.items()}
     chosen = _choose(answers, questions, question)
+    if labels and not any(label in entry.labels for entry in chosen for label in labels):
+        given = [label for entry in chosen for label in entry.labels]
+        raise ValueError(
+            f"{answers.source}: nobody answered {next(iter(labels))!r} or another of labels; "
+            f"answers: {', '.join(map(repr, given)) or 'numbers'}"
+        )
     for entry in chosen:
-        if labels is None and entry.kind == "number":
+        if entry.kind == "number":
             _refuse_stray(answers, entry, by_name[entry.name])
     several = len(chosen) > 1
     found = Scores(unread=answers.unread | {q.name: q.kind for q in questions.values() if not q.is_read})
@@ -174,10 +181,26 @@ def _worth(texts: list[str], labels: Mapping[str, float] | None, mixed: bool) ->
     """
     if labels is not None and texts and all(t in labels for t in texts):
         return {t: float(labels[t]) for t in texts}
+    worth = _plain_worth(texts, mixed)
+    if worth is not None and labels is not None and any(t in labels for t in texts):
+        absent = next(t for t in texts if t not in labels)
+        raise ValueError(
+            f"labels does not say what {absent!r} is worth; answers: {', '.join(map(repr, texts))}"
+        )
+    return worth
+
+
+def _plain_worth(texts: list[str], mixed: bool) -> dict[str, float] | None:
     plain = {t: t.strip().lower() for t in texts}
     if texts and not mixed and set(plain.values()) <= YES | NO:
         return {t: float(p in YES) for t, p in plain.items()}
     leading = {t: LEADING_NUMBER.match(t) for t in texts}
+    totals = {m.group(1): t for t in texts if (m := OUT_OF.fullmatch(t))}
+    if len(totals) > 1:
+        raise ValueError(
+            f"answers are out of different totals, {' and '.join(map(repr, totals.values()))}: say what each is "
+            "worth with labels="
+        )
     if all(leading.values()):
         worth = {t: float(m.group(1).replace(",", ".")) for t, m in leading.items() if m}
         return worth if len(set(worth.values())) == len({_canonical(t) for t in texts}) else None

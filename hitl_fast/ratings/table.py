@@ -84,6 +84,10 @@ class Ratings:
         leaves the feature empty, several are features by their names. Where there is none and one question is a
         choice, its labels are categories; ticks of a list of options are 1 or 0 for each option as a feature.
 
+        Every other column of numbers in a wide table is a rater, but for names such as "mean", "consensus" or
+        "model" (they are in ``unread``; format="wide" makes raters of them too). A column "gold" or "prediction"
+        of 0 and 1 holds truths or predictions where the scores are 0 and 1, and else says which rows are.
+
         Args:
             path: JSON, JSON lines, CSV or Parquet, gzipped or not.
             format: one of label_studio, label_studio_min, argilla, argilla_flat, prodigy, long, wide, csv, jsonl,

@@ -546,3 +546,65 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         Ratings.read(write(tmp_path, [{"id": 1, "data": {}, "annotations": {}}]))
     with pytest.raises(ValueError, match=r"t.csv, line 3: 9 is outside the scale 1 to 5"):
         Ratings.read(write(tmp_path, "item,rater,score\n1,a,3\n1,b,9\n", "t.csv"), scale=(1, 5))
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "table"),
+    [
+        ("status", "draft", "skipped"), ("was_cancelled", "true", "skipped"), ("is_gold", "true", "ground_truth"),
+        ("is_prediction", "1", "predictions"),
+    ],
+)  # fmt: skip
+def test_rows_of_a_wide_table_that_are_no_ratings(tmp_path: Path, column: str, cell: str, table: str) -> None:
+    (tmp_path / "w.csv").write_text(f"item,anna,ben,{column}\n1,1,5,{cell}\n2,2,4,\n")
+    ratings = Ratings.read(tmp_path / "w.csv")
+    assert [row[:2] for row in rows_of(ratings)] == [(2, "anna"), (2, "ben")]
+    assert len(getattr(ratings, table)) == 2
+
+
+def test_what_is_computed_from_raters_is_no_rater(tmp_path: Path) -> None:
+    (tmp_path / "w.csv").write_text("item,anna,max,Mean,model\n1,1,5,3,4\n2,2,4,3,1\n")
+    ratings = Ratings.read(tmp_path / "w.csv")
+    assert set(ratings.frame.rater) == {"anna", "max"}
+    assert set(ratings.unread) == {"Mean", "model"}
+    assert set(Ratings.read(tmp_path / "w.csv", "wide").frame.rater) == {"anna", "max", "Mean", "model"}
+
+
+@pytest.mark.parametrize(("name", "table"), [("gold", "ground_truth"), ("prediction", "predictions")])
+def test_truths_of_two_values_are_not_flags(tmp_path: Path, name: str, table: str) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text(f"item,rater,label,{name}\n1,a,1,1\n1,b,0,1\n2,a,0,0\n2,b,1,0\n")
+    ratings = Ratings.read(path)
+    assert ratings.frame.score.tolist() == [1, 0, 0, 1]
+    assert getattr(ratings, table).score.tolist() == [1, 1, 0, 0]
+    for text in (
+        f"item,rater,label,is_{name}\n1,a,1,1\n1,b,0,0\n",  # says that it is a flag
+        f"item,rater,label,{name}\n1,a,1,true\n1,b,0,false\n",  # written otherwise than scores
+        f"item,rater,label,{name}\n1,a,3,1\n1,b,0,0\n",  # scores of more values
+    ):
+        path.write_text(text)
+        assert Ratings.read(path).frame.rater.tolist() == ["b"]
+
+
+def test_labels_that_do_not_fit_are_not_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("item,rater,score\n1,a,1 - low\n1,b,2 - high\n")
+    with pytest.raises(ValueError, match="labels does not say what '2 - high' is worth; answers: '1 - low'"):
+        Ratings.read(path, labels={"1 - low": 10, "2 -high": 20})
+    with pytest.raises(
+        ValueError, match=r"l\.csv: nobody answered 'low' or another of labels; answers: '1 - "
+    ):
+        Ratings.read(path, labels={"low": 10, "high": 20})
+    with pytest.raises(ValueError, match=r"l\.csv, line 2: the score is nan, not a finite number"):
+        Ratings.read(path, labels={"1 - low": math.nan, "2 - high": 20})
+    path.write_text("item,rater,score\n1,a,inf\n1,b,high\n")
+    with pytest.raises(ValueError, match=r"l\.csv, line 2: the score is inf, not a finite number"):
+        Ratings.read(path, labels={"high": 20})
+
+
+def test_fractions_of_different_totals_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("item,rater,score\n1,a,4/5\n1,b,8/10\n")
+    with pytest.raises(ValueError, match="out of different totals, '4/5' and '8/10'"):
+        Ratings.read(path)
+    assert Ratings.read(path, labels={"4/5": 0.8, "8/10": 0.8}).frame.score.tolist() == [0.8, 0.8]

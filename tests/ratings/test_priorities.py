@@ -166,3 +166,10 @@ def test_labels_are_of_categories_alone() -> None:
     with pytest.raises(ValueError, match="method 'mean' gives scores, not categories"):
         _ = priorities([1, 2]).labels
     assert len(priorities([1, 2])) == 2
+
+
+def test_a_saved_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
+    priorities([1, 2]).save(tmp_path / "p.npz")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "p.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.npz", "plain"]

@@ -342,3 +342,13 @@ def test_simulated_ratings_are_as_described() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             simulated_ratings(**{"truth": truth, **arguments})  # type: ignore[arg-type]
+
+
+def test_ids_beyond_int64_are_text() -> None:
+    """Hashes without a sign: as int64 they would be other ids, or none at all."""
+    for items in (np.array([2**63 + 5, 1], np.uint64), [2**63 + 5, 1], [float(2**63), 1.0]):
+        named = Ratings.from_arrays(items, [0, 1], [1, 2]).frame.item.tolist()
+        assert named == [str(int(items[0])), "1"]
+        placed = Ratings.from_arrays(items, [0, 1], [1, 2], positions=items)
+        assert placed.frame.item.tolist() == [0, 1]
+    assert Ratings.from_arrays(np.array([7, 1], np.uint64), [0, 1], [1, 2]).frame.item.tolist() == [7, 1]

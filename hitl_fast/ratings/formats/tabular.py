@@ -56,6 +56,13 @@ NEVER = {
     "created_at", "updated_at", "timestamp", "time", "date", "submitted_at", "started_at", "text", "comment",
     "comments", "notes", "note", "url", "path", "data",
 }  # fmt: skip
+# Columns beside a wide table's raters that hold what was made of the ratings, or what a model says.
+DERIVED = {
+    "mean", "average", "avg", "median", "mode", "majority", "majority_vote", "consensus", "std", "stdev", "sd",
+    "variance", "sum", "total", "count", "n", "num_ratings", "n_ratings", "agreement",
+    "mean_score", "mean_rating", "average_score", "average_rating", "avg_score", "avg_rating", "final_score",
+    "model", "pred", "predicted_score", "prediction_score", "ai_score", "confidence", "probability",
+}  # fmt: skip
 INNER = (
     "ratings",
     "scores",
@@ -190,9 +197,12 @@ def read(table: Table, form: str | None, given: dict[str, str], question: list[s
     elif "item" in roles or _first_is_index(table):
         raters = others
         if form is None:  # columns of text alone describe the items
-            raters = [n for n in raters if _numbers_in(table.columns[n])]
+            raters = [n for n in raters if _numbers_in(table.columns[n]) and _plain(n) not in DERIVED]
         if raters:
-            return _read_wide(table, roles, raters)
+            answers = _read_wide(table, roles, raters)
+            spare = [n for n in others if n not in raters and _numbers_in(table.columns[n])]
+            answers.unread |= dict.fromkeys(spare, "computed from the ratings, or by a model")
+            return answers
     raise ValueError(
         f"{table.name}, line 1: no ratings found in the columns {', '.join(map(repr, table.columns)) or '(none)'}. "
         f"Long form needs an item ({', '.join(NAMES['item'][:3])} ...), a rater ({', '.join(NAMES['rater'][:3])} "
@@ -288,7 +298,7 @@ def _read_long(table: Table, roles: dict[str, str], questions: list[str], named:
     items, raters = _column(table, roles, "item") or empty, _column(table, roles, "rater")
     features = _column(table, roles, "feature") or empty
     seconds = _seconds(table, roles)
-    aside = _Aside(table, roles)
+    aside = _Aside(table, roles, questions)
     answers.by_feature = "feature" in roles
     for row in range(rows):
         item, feature = _identity(items[row]), _identity(features[row])
@@ -324,17 +334,24 @@ def _read_long(table: Table, roles: dict[str, str], questions: list[str], named:
 def _read_wide(table: Table, roles: dict[str, str], raters: list[str]) -> Answers:
     answers = Answers(table.name, "wide table")
     items = table.columns[roles.get("item", next(iter(table.columns)))]
-    aside = _Aside(table, roles)
+    aside = _Aside(table, roles, raters)
     for row in range(len(table.lines)):
         item = _identity(items[row])
         if item is None:
             raise ValueError(f"{table.where(row)}: no item in column {roles.get('item', '')!r}")
         answers.seen[item] = None
+        reason = aside.reason(row)
         for rater in raters:
             value = _cell(table.columns[rater][row])
             if value is None:
                 continue  # not asked: a wide table has a cell for everybody
-            if isinstance(value, str) and value.lower() in DECLINED:
+            if reason == "gold":
+                answers.gold.append((item, "", value, table.lines[row]))
+            elif reason == "prediction":
+                answers.predictions.append((item, rater, "", value, table.lines[row]))
+            elif reason is not None:
+                answers.apart.append((item, rater, reason, math.nan))
+            elif isinstance(value, str) and value.lower() in DECLINED:
                 answers.apart.append((item, rater, "skipped", math.nan))
             else:
                 answers.add(item, rater, "", value, math.nan, table.lines[row])
@@ -345,7 +362,7 @@ def _read_wide(table: Table, roles: dict[str, str], raters: list[str]) -> Answer
 class _Aside:
     """Columns that say that a row is no rating, or that hold a truth or a prediction beside it."""
 
-    def __init__(self, table: Table, roles: dict[str, str]) -> None:
+    def __init__(self, table: Table, roles: dict[str, str], scores: list[str]) -> None:
         self.table = table
         self.status = _column(table, roles, "status")
         self.flags = {
@@ -358,9 +375,7 @@ class _Aside:
             cells = _column(table, roles, role)
             if cells is None:
                 continue
-            if all(_text(c) in TRUE | FALSE for c in cells) and not _plain(roles[role]).endswith(
-                ("_label", "_score")
-            ):
+            if _is_flag(roles[role], cells, [table.columns[name] for name in scores]):
                 self.flags[role] = cells
             else:
                 self.values[role] = cells
@@ -396,6 +411,20 @@ class _Aside:
                 answers.gold.append((item, question, value, line))
             else:
                 answers.predictions.append((item, "model", question, value, line))
+
+
+def _is_flag(name: str, cells: list[Any], scores: list[list[Any]]) -> bool:
+    """Whether a column says that a row is a truth or a prediction, rather than what that is.
+
+    Where the scores are of two values, truths and predictions written like them are values too; "is_" says that
+    they are flags.
+    """
+    plain, texts = _plain(name), {_text(c) for c in cells}
+    if not texts <= TRUE | FALSE or plain.endswith(("_label", "_score")):
+        return False
+    written = {_text(c).removesuffix(".0") for column in scores for c in column if _cell(c) is not None}
+    alike = {t.removesuffix(".0") for t in texts - {""}} <= written <= TRUE | FALSE
+    return plain.startswith("is_") or not alike
 
 
 def _column(table: Table, roles: dict[str, str], role: str) -> list[Any] | None:
