@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import scipy.stats
+
+from hitl_fast.experiment.statistics import Interval, bootstrap, kendall, paired_difference, spearman
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("n", [2, 3, 17, 200])
+def test_rank_correlations_are_scipys(n, ties):
+    generator = np.random.default_rng(n)
+    x = generator.integers(0, 3, n) if ties else generator.normal(size=n)
+    x[0], x[-1] = 0, 1
+    y = x + generator.normal(size=n)
+    assert spearman(x, y) == pytest.approx(scipy.stats.spearmanr(x, y).statistic, abs=1e-12)
+    assert kendall(x, y) == pytest.approx(scipy.stats.kendalltau(x, y).statistic, abs=1e-12)
+
+
+def test_a_constant_side_has_no_rank_correlation():
+    assert np.isnan(spearman([1, 1, 1], [1, 2, 3]))
+    assert np.isnan(kendall([1, 2, 3], [4, 4, 4]))
+    assert np.isnan(kendall([1], [4]))
+
+
+def test_infinite_values_have_a_rank():
+    assert spearman([1, 2, np.inf], [1, 2, 3]) == pytest.approx(1)
+
+
+def test_the_paired_interval_covers_what_it_promises():
+    # 400 experiments of ten skewed pairs; 95 % +- 3.3 standard deviations of a binomial, less the skew's 2 %.
+    generator = np.random.default_rng(0)
+    hits = 0
+    for seed in range(400):
+        d = generator.exponential(size=10)
+        _, low, high = paired_difference(d, np.zeros(10), seed=seed, resamples=1000)
+        hits += low <= 1.0 <= high
+    assert 0.90 <= hits / 400 <= 0.99
+
+
+def test_the_percentile_interval_covers_what_it_promises():
+    generator = np.random.default_rng(1)
+    hits = 0
+    for seed in range(200):
+        x = generator.normal(size=60)
+        _, low, high = bootstrap(np.mean, x, seed=seed, level=0.8, resamples=300)
+        hits += low <= 0 <= high
+    assert 0.70 <= hits / 200 <= 0.89
+
+
+def test_groups_widen_the_interval():
+    generator = np.random.default_rng(2)
+    groups = np.repeat(np.arange(5), 40)
+    x = generator.normal(size=5)[groups] + 0.01 * generator.normal(size=200)
+    alone, grouped = (bootstrap(np.mean, x, seed=0, groups=g) for g in (None, groups))
+    assert grouped.high - grouped.low > 3 * (alone.high - alone.low)
+    assert alone.value == grouped.value
+
+
+def test_undefined_resamples_are_left_out():
+    interval = bootstrap(spearman, [0, 0, 1], [1, 2, 3], seed=0)
+    assert np.isfinite(interval).all()
+    assert np.isnan(bootstrap(spearman, [0, 0, 0], [1, 2, 3], seed=0).low)
+
+
+def test_equal_differences_have_a_point_for_an_interval():
+    interval = paired_difference([0.3, 0.4, 0.5], [0.1, 0.2, 0.3], seed=0)
+    assert interval.low == interval.high == interval.value == pytest.approx(0.2)
+    assert interval.excludes_zero
+    assert not Interval(0.1, -0.1, 0.3).excludes_zero
+    assert str(interval) == "0.2 [0.2, 0.2]"
+
+
+def test_a_seed_decides_and_no_global_state_is_touched():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    x = np.random.default_rng(0).normal(size=20)
+    assert bootstrap(np.mean, x, seed=3) == bootstrap(np.mean, x, seed=3) != bootstrap(np.mean, x, seed=4)
+    assert paired_difference(x, x[::-1], seed=3) == paired_difference(x, x[::-1], seed=3)
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: bootstrap(np.mean, [], seed=0), "one length of 1 or more"),
+        (lambda: bootstrap(np.mean, [1.0], [1.0, 2.0], seed=0), r"not \[1, 2\]"),
+        (lambda: bootstrap(np.mean, [1.0], seed=0, level=1), "level"),
+        (lambda: bootstrap(np.mean, [1.0], seed=0, resamples=0), "resamples"),
+        (lambda: bootstrap(np.mean, [1.0, 2.0], seed=0, groups=[1]), r"groups must be \(2,\)"),
+        (lambda: paired_difference([1.0], [1.0], seed=0), "2 or more"),
+        (lambda: paired_difference([1.0, 2.0], [1.0], seed=0), r"\(2,\) and \(1,\)"),
+        (lambda: paired_difference([1.0, np.nan], [1.0, 2.0], seed=0), "pair 1 is not finite"),
+        (lambda: paired_difference([1.0, 2.0], [1.0, 4.0], seed=0, level=0), "level"),
+        (lambda: spearman([1, np.nan], [1, 2]), r"x\[1\] is NaN"),
+        (lambda: kendall([1, 2], [[1, 2]]), r"y must be \(n,\)"),
+        (lambda: spearman([], []), "n of 1 or more"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
