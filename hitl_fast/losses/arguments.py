@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from hitl_kernels.weighted_cross_entropy import backend
 from torch import nn
 
 Array: TypeAlias = "torch.Tensor | np.ndarray[Any, Any]"
@@ -39,17 +39,26 @@ def denominator_tensor(value: Denominator, device: torch.device) -> torch.Tensor
     return torch.full((), float(value), dtype=torch.float64, device=device)
 
 
+def refuse_options(ignore_index: int, label_smoothing: float) -> None:
+    """Refuse what would be compared with a target in vain, or is not a number."""
+    if not isinstance(ignore_index, numbers.Integral):
+        raise TypeError(f"ignore_index must be an int, not {type(ignore_index).__name__}")
+    if not isinstance(label_smoothing, numbers.Real):
+        raise TypeError(f"label_smoothing must be a number, not {type(label_smoothing).__name__}")
+
+
 def no_gradient_of(target: torch.Tensor) -> None:
     if target.requires_grad:
         raise ValueError("target requires a gradient, which this loss does not make: pass target.detach()")
 
 
-def scaled(values: torch.Tensor, factor: torch.Tensor, scale_: Callable[..., torch.Tensor]) -> torch.Tensor:
+def scaled(values: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     """``values * factor`` in a backward pass; in the place of ``values`` where nobody can ask for them again."""
-    traced = type(values) is not torch.Tensor or torch.compiler.is_compiling()
+    traced = type(values) is not torch.Tensor or values.is_meta or torch.compiler.is_compiling()
     if traced or torch._C._autograd._get_current_graph_task_keep_graph():
         return values * factor
-    return scale_(values, factor)
+    result: torch.Tensor = backend(values.device).scale_(values, factor)
+    return result
 
 
 class FirstDerivative(torch.autograd.Function):
@@ -79,16 +88,22 @@ def first_derivative(gradient: torch.Tensor, name: str) -> torch.Tensor:
     return result
 
 
-def remember(ctx: Any, weight: torch.Tensor | None, denominator: torch.Tensor | None) -> None:
-    """What the gradients of weight and denominator have to look like."""
+def remember(
+    ctx: Any, loss: torch.Tensor, weight: torch.Tensor | None, denominator: torch.Tensor | None, wanted: bool
+) -> torch.Tensor | None:
+    """What the gradients of weight and denominator have to look like, and the loss if the latter is wanted.
+
+    A copy of the loss, as the caller may well change it in place: ``loss /= steps``, ``loss += penalty``.
+    """
     ctx.like_weight = None if weight is None else weight.dtype
     ctx.like_denominator = None if denominator is None else (denominator.dtype, denominator.shape)
+    return loss.clone() if wanted else None
 
 
 def of_weight_and_denominator(
     ctx: Any,
     outer: torch.Tensor,
-    loss: torch.Tensor,
+    loss: torch.Tensor | None,
     losses: torch.Tensor,
     divisor: torch.Tensor,
     wanted: tuple[bool, bool],
@@ -97,7 +112,7 @@ def of_weight_and_denominator(
     of_weight = of_denominator = None
     if ctx.like_weight is not None and wanted[0]:
         of_weight = (losses * (outer / divisor)).to(ctx.like_weight)
-    if ctx.like_denominator is not None and wanted[1]:
+    if loss is not None and wanted[1]:
         dtype, shape = ctx.like_denominator
         of_denominator = (-outer * loss / divisor).to(dtype).reshape(shape)
     return of_weight, of_denominator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from hitl_kernels.weighted_cross_entropy import accumulator, backend, validate
+from hitl_kernels.weighted_cross_entropy import accumulator, validate
 from hitl_kernels.weighted_cross_entropy import weighted_cross_entropy as kernel
 from torch import nn
 
@@ -18,6 +18,7 @@ from .arguments import (
     no_gradient_of,
     of_weight_and_denominator,
     optional,
+    refuse_options,
     remember,
     scaled,
     tensor,
@@ -70,7 +71,8 @@ def weighted_cross_entropy(
             finite, a denominator that is not > 0 (on the CPU always; on CUDA only with ``check=True`` or, for
             the denominator, if it is a number). On CUDA without ``check`` such a value makes the loss NaN;
             nothing is ever read outside the tensors.
-        RuntimeError: the gradient is differentiated again (``create_graph=True``).
+        RuntimeError: the gradient is differentiated again (``create_graph=True``), or made by a transform of
+            ``torch.func``.
 
     Source: Bridle, Probabilistic interpretation of feedforward classification network outputs, 1990.
 
@@ -85,13 +87,15 @@ def weighted_cross_entropy(
     """
     if not isinstance(logits, torch.Tensor):
         raise TypeError(f"logits must be a torch.Tensor, not {type(logits).__name__}")
+    refuse_options(ignore_index, label_smoothing)
     truth = tensor(target, "target")
     no_gradient_of(truth)
     # In float16 a gradient cannot wait for the loss scale of mixed precision: it would underflow. It is made in
     # the backward pass instead, from the logits.
     now = torch.is_grad_enabled() and logits.requires_grad and logits.dtype != torch.float16
     # The dispatcher costs more than 8,192 rows of ten classes; only who traces needs what it knows.
-    traced = torch.compiler.is_compiling() or type(logits) not in (torch.Tensor, nn.Parameter)
+    plain = type(logits) in (torch.Tensor, nn.Parameter) and not logits.is_meta
+    traced = torch.compiler.is_compiling() or not plain
     share, divisor = optional(weight, "weight"), denominator_tensor(denominator, logits.device)
     arguments = (logits, truth, share, divisor, ignore_index, label_smoothing, now, check)
     loss: torch.Tensor = _operator(*arguments)[0] if traced else _Eager.apply(*arguments)  # type: ignore[no-untyped-call]
@@ -154,10 +158,10 @@ def _shapes(
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
     logits, target, weight, denominator, ctx.ignore_index, ctx.label_smoothing, ctx.ready, _ = inputs
     loss, losses, slope, divisor = output
-    remember(ctx, weight, denominator)
+    kept = remember(ctx, loss, weight, denominator, ctx.needs_input_grad[3])
     # Only references: the logits are kept where their gradient is made later, else the gradient is.
     later = (logits, target, weight) if not ctx.ready else (None, None, None)
-    ctx.save_for_backward(loss, losses, slope, divisor, *later)
+    ctx.save_for_backward(kept, losses, slope, divisor, *later)
 
 
 def _backward(ctx: Any, outer: torch.Tensor | None, *others: None) -> tuple[Any, ...]:
@@ -168,7 +172,7 @@ def _backward(ctx: Any, outer: torch.Tensor | None, *others: None) -> tuple[Any,
         return tuple(grads)
     if wanted[0]:
         if ctx.ready:
-            grads[0] = scaled(slope, outer, backend(slope.device).scale_)
+            grads[0] = scaled(slope, outer)
         else:
             grads[0] = _gradient(
                 logits, target, weight, divisor, outer, ctx.ignore_index, ctx.label_smoothing

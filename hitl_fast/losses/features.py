@@ -93,7 +93,7 @@ def feature_importance_penalty(
         raise ValueError(f"log_probs do not depend on {name}: pass the very tensor that the model was given")
     dtype = _wide(gradient.dtype)
     use = (1 - share.to(dtype)) * gradient.to(dtype)
-    return (strength * every) * use.square().mean()
+    return (strength * every) * use.square().sum() / max(use.numel(), 1)  # 0 for no samples
 
 
 class FeatureImportancePenalty(nn.Module):
@@ -200,7 +200,7 @@ class FeatureWeighting(nn.Module):
 
     Raises:
         TypeError, ValueError: importance outside [0, 1] or of another shape, a floor outside [0, 1], no
-            importance given.
+            importance given, inputs that are not floating-point.
 
     >>> weighting = FeatureWeighting(torch.tensor([1.0, 0.5, 0.0]), floor=0.1)
     >>> weighting(torch.ones(1, 3))
@@ -233,6 +233,8 @@ class FeatureWeighting(nn.Module):
         given = self.importance if importance is None else importance
         if given is None:
             raise ValueError("importance must be given, here or to FeatureWeighting(importance)")
+        if not inputs.is_floating_point():
+            raise TypeError(f"inputs must hold floating-point numbers, not {inputs.dtype}: they are scaled")
         share = _fit(given, self.groups, inputs, "inputs", self.check and importance is not None)
         return inputs * share.clamp(min=self.floor).to(inputs.dtype)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from hitl_kernels.weighted_cross_entropy import accumulator, backend
+from hitl_kernels.weighted_cross_entropy import accumulator
 from hitl_kernels.weighted_linear_cross_entropy import validate
 from hitl_kernels.weighted_linear_cross_entropy import weighted_linear_cross_entropy as kernel
 
@@ -17,6 +17,7 @@ from .arguments import (
     first_derivative,
     of_weight_and_denominator,
     optional,
+    refuse_options,
     remember,
     scaled,
     tensor,
@@ -71,9 +72,11 @@ def weighted_linear_cross_entropy(
     for name, value in (("hidden", hidden), ("linear_weight", linear_weight)):
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"{name} must be a torch.Tensor, not {type(value).__name__}")
+    refuse_options(ignore_index, label_smoothing)
     layer = [hidden, linear_weight, *([] if bias is None else [bias])]
-    if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
-        layer = [value.to(torch.get_autocast_dtype(hidden.device.type)) for value in layer]
+    kind = hidden.device.type
+    if kind != "meta" and torch.is_autocast_enabled(kind) and hidden.dtype != torch.float64:
+        layer = [value.to(torch.get_autocast_dtype(kind)) for value in layer]
     wanted = [torch.is_grad_enabled() and value.requires_grad for value in layer]
     loss: torch.Tensor = _operator(
         layer[0],
@@ -159,8 +162,8 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) 
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[1:])
     ctx.dtype = inputs[0].dtype
-    remember(ctx, weight=inputs[3], denominator=inputs[5])
-    ctx.save_for_backward(*output)
+    kept = remember(ctx, output[0], inputs[3], inputs[5], ctx.needs_input_grad[5])
+    ctx.save_for_backward(kept, *output[1:])
 
 
 def _backward(ctx: Any, outer: torch.Tensor | None, *others: None) -> tuple[Any, ...]:
@@ -171,7 +174,7 @@ def _backward(ctx: Any, outer: torch.Tensor | None, *others: None) -> tuple[Any,
         return tuple(grads)
     for place, grad in ((0, grad_hidden), (1, grad_weight), (4, grad_bias)):
         if wanted[place]:
-            grads[place] = scaled(grad, outer, backend(grad.device).scale_).to(ctx.dtype)
+            grads[place] = scaled(grad, outer).to(ctx.dtype)
     grads[3], grads[5] = of_weight_and_denominator(ctx, outer, loss, losses, divisor, (wanted[3], wanted[5]))
     return tuple(None if grad is None else first_derivative(grad, NAME) for grad in grads)
 

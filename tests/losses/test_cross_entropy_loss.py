@@ -142,6 +142,34 @@ def test_one_tensor_used_twice_gets_both_gradients() -> None:
     torch.testing.assert_close(ours, logits.grad)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_loss_may_be_changed_in_place(compiled: bool) -> None:
+    logits, target, weight = problem(torch.float32)
+    denominator = torch.tensor(3.0, requires_grad=True)
+
+    def step(x: torch.Tensor, w: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+        loss = weighted_cross_entropy(x, target, w, d)
+        loss /= 4
+        loss += x.square().mean()
+        return loss
+
+    leaves = logits, weight, denominator
+    right = weighted_cross_entropy(logits, target, weight, denominator) / 4 + logits.square().mean()
+    expected = torch.autograd.grad(right, leaves)
+    run = torch.compile(step, fullgraph=True, backend="aot_eager") if compiled else step
+    for ours, theirs in zip(torch.autograd.grad(run(*leaves), leaves), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_model_without_data_has_shapes() -> None:
+    logits, target, weight = (value.detach().to("meta") for value in problem(torch.float32))
+    logits.requires_grad_()
+    loss = weighted_cross_entropy(logits, target, weight)
+    assert (loss.shape, loss.device.type) == ((), "meta")
+    loss.backward()
+    assert logits.grad.shape == logits.shape
+
+
 def test_a_second_derivative_is_refused_by_name() -> None:
     logits, target, weight = problem(torch.float32)
     loss = weighted_cross_entropy(logits, target, weight)
@@ -298,8 +326,11 @@ def test_arrays_are_taken_as_tensors() -> None:
         (ValueError, r"target\[2\] is 5", {"target": torch.tensor([0, 0, 5, 0, 0, 9])}),
         (ValueError, r"weight\[5\] is -1", {"weight": torch.tensor([1.0, 1, 1, 1, 1, -1])}),
         (ValueError, r"target must have one class index a row, shape \(6,\)", {"target": torch.zeros(5).long()}),
+        (ValueError, r"for \(N, C, ...\) pass logits.movedim\(1, -1\)", {"target": torch.zeros(5).long()}),
         (ValueError, "target is on meta", {"target": torch.zeros(6, device="meta").long()}),
         (ValueError, "label_smoothing", {"label_smoothing": 2.0}),
+        (TypeError, "label_smoothing must be a number, not Tensor", {"label_smoothing": torch.tensor(0.1)}),
+        (TypeError, "ignore_index must be an int, not float", {"ignore_index": 2.5}),
     ],
 )  # fmt: skip
 def test_refuses_what_cannot_be(error: type[Exception], message: str, change: dict[str, Any]) -> None:

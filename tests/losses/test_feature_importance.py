@@ -151,6 +151,11 @@ def test_a_watched_layer_must_give_a_tensor() -> None:
         layer(torch.randn(4, 3))
 
 
+def test_no_samples_cost_nothing() -> None:
+    inputs = torch.empty(0, 3, requires_grad=True)
+    assert feature_importance_penalty(inputs * 2, inputs, torch.zeros(3)) == 0
+
+
 def test_half_precision_is_penalised_in_float32() -> None:
     inputs = torch.randn(2, 3).bfloat16().requires_grad_()
     penalty = feature_importance_penalty(inputs * 2, inputs, torch.zeros(3))
@@ -195,6 +200,8 @@ def test_weighting_scales_by_importance_down_to_a_floor() -> None:
     assert torch.equal(copy.deepcopy(weighting)(inputs), expected)
     assert "importance" in weighting.state_dict()
     assert repr(weighting) == "FeatureWeighting(floor=0.25)"
+    with pytest.raises(TypeError, match="inputs must hold floating-point numbers, not torch.uint8"):
+        weighting(torch.ones(2, 3, dtype=torch.uint8))
     with pytest.raises(ValueError, match="importance must be given"):
         FeatureWeighting()(inputs)
     with pytest.raises(ValueError, match=r"floor must lie in \[0, 1\]"):

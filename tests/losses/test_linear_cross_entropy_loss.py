@@ -162,6 +162,51 @@ def test_a_second_backward_and_a_second_derivative() -> None:
         slope.sum().backward()
 
 
+def test_the_loss_may_be_changed_in_place() -> None:
+    hidden, table, bias, target, weight = problem(torch.float32)
+    denominator = torch.tensor(3.0, requires_grad=True)
+    leaves = hidden, table, bias, weight, denominator
+    loss = weighted_linear_cross_entropy(hidden, table, target, weight, bias, denominator)
+    expected = torch.autograd.grad(loss / 4, leaves)
+    loss = weighted_linear_cross_entropy(hidden, table, target, weight, bias, denominator)
+    loss /= 4
+    for ours, right in zip(torch.autograd.grad(loss, leaves), expected, strict=True):
+        torch.testing.assert_close(ours, right)
+
+
+def test_a_model_without_data_has_shapes() -> None:
+    hidden, table, bias, target, weight = (value.detach().to("meta") for value in problem(torch.float32))
+    table.requires_grad_()
+    weighted_linear_cross_entropy(hidden, table, target, weight, bias).backward()
+    assert table.grad.shape == table.shape
+
+
+def test_small_weights_do_not_underflow_in_float16() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(16, 4, generator=generator).half().requires_grad_()
+    table = (0.1 * torch.randn(500, 4, generator=generator)).half().requires_grad_()
+    target, weight = torch.arange(16), torch.full((16,), 1e-6)
+    weight[3] = 0
+    (2.0**20 * weighted_linear_cross_entropy(hidden, table, target, weight)).backward()
+    exact = [value.detach().double().requires_grad_() for value in (hidden, table)]
+    losses = F.cross_entropy(F.linear(*exact), target, reduction="none")
+    (2.0**20 * (losses * weight).sum() / 15).backward()
+    for value, right in zip((hidden, table), exact, strict=True):
+        assert (value.grad - right.grad).norm() < 2**-8 * right.grad.norm()
+    table.grad = None
+    weighted_linear_cross_entropy(hidden, table, target, torch.zeros(16)).backward()
+    assert table.grad.count_nonzero() == 0
+
+
+def test_a_product_over_many_rows_does_not_overflow_in_float16() -> None:
+    hidden = torch.full((3_000, 2), 64.0, dtype=torch.float16)
+    table = torch.zeros(3, 2, dtype=torch.float16, requires_grad=True)
+    weighted_linear_cross_entropy(hidden, table, torch.zeros(3_000).long()).backward()
+    # Every row gives 64 * (1/3 - one-hot); their sum, 128,000, is inf in float16, their mean is not.
+    expected = torch.tensor([[-128 / 3], [64 / 3], [64 / 3]]).expand(3, 2)
+    torch.testing.assert_close(table.grad.float(), expected, rtol=2**-9, atol=0)
+
+
 def test_opcheck_and_compile() -> None:
     hidden, table, bias, target, weight = problem(torch.float32)
     for given in ((weight, bias, torch.tensor(3.0)), (None, None, None)):

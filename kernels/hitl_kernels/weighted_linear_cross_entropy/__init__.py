@@ -14,6 +14,9 @@ __all__ = ["LinearCrossEntropy", "validate", "weighted_linear_cross_entropy"]
 # Logits that exist at a time. 2**24 of float32 are 64 MB: enough rows for the matrix products to run at full
 # speed, a twelfth of what (4096, 50257) would take.
 LOGITS = 1 << 24
+# Rows at a time in float16, whose products are rounded to float16 as well: a class that all rows push one way
+# overflows only where their hidden values are above 65504 / 256 on average.
+ROWS_OF_HALF = 256
 
 
 class LinearCrossEntropy(NamedTuple):
@@ -50,9 +53,10 @@ def weighted_linear_cross_entropy(
         grad_weight = G' hidden / denominator
         grad_bias = sum of G over rows / denominator
 
-    Sums over rows are made in float32 (float64 for float64), chunk after chunk, and divided at the end, so that
-    nothing underflows in float16. ``chunk`` changes results by rounding only, and so does the number of threads
-    of the matrix products.
+    Sums over rows are made in float32 (float64 for float64), chunk after chunk, and divided at the end. In
+    float16 G is made with weights over the largest one, so that small weights do not underflow, and for at most
+    256 rows at a time, so that a product over rows does not overflow. ``chunk`` changes results by rounding only,
+    and so does the number of threads of the matrix products.
 
     Args:
         hidden: (..., features) float16, bfloat16, float32 or float64.
@@ -62,7 +66,7 @@ def weighted_linear_cross_entropy(
             `hitl_kernels.weighted_cross_entropy.weighted_cross_entropy`.
         bias: (classes,), dtype of hidden.
         gradients: which of hidden, linear_weight and bias need one.
-        chunk: rows at a time; None for as many as make 2**24 logits.
+        chunk: rows at a time; None for as many as make 2**24 logits. At most 256 in float16.
 
     Raises:
         TypeError, ValueError: as there, and for shapes, dtypes and devices that do not fit together.
@@ -82,12 +86,18 @@ def weighted_linear_cross_entropy(
     weights = None if weight is None else weight.detach().reshape(-1)
     table = linear_weight.detach()
     chunk = max(1, min(rows, chunk or LOGITS // classes))
+    largest = torch.ones((), dtype=torch.float64, device=hidden.device)
+    if hidden.dtype == torch.float16:
+        chunk = min(chunk, ROWS_OF_HALF)
+        if weights is not None and rows:
+            peak = weights.amax().double()
+            largest = torch.where(peak == 0, largest, peak)
+    factor = 1 / largest
     logits = device.empty((chunk, classes), hidden.dtype, hidden.device)
     losses = torch.empty(rows, dtype=dtype, device=hidden.device)
     grad_hidden = torch.empty(rows, features, dtype=dtype, device=hidden.device) if gradients[0] else None
     grad_weight = device.empty((classes, features), dtype, hidden.device).zero_() if gradients[1] else None
     grad_bias = torch.zeros(classes, dtype=dtype, device=hidden.device) if gradients[2] else None
-    one = torch.ones((), dtype=torch.float64, device=hidden.device)
     for start in range(0, rows, chunk):
         some = slice(start, min(start + chunk, rows))
         part, block = matrix[some], logits[: some.stop - some.start]
@@ -99,7 +109,7 @@ def weighted_linear_cross_entropy(
             block,
             indices[some],
             None if weights is None else weights[some],
-            one,
+            factor,
             ignore_index,
             label_smoothing,
             losses[some],
@@ -113,7 +123,7 @@ def weighted_linear_cross_entropy(
             grad_bias += block.sum(0, dtype=dtype)
     for grad in (grad_hidden, grad_weight, grad_bias):
         if grad is not None:
-            grad.div_(divisor)
+            grad.div_(divisor / largest)
     return LinearCrossEntropy(
         device.mean(losses, weights, divisor),
         losses.view(hidden.shape[:-1]),
