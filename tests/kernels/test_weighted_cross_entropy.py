@@ -238,6 +238,11 @@ def test_a_row_of_the_gradient_sums_to_zero_and_ignores_a_shift(
     torch.testing.assert_close(moved.losses, result.losses, rtol=1e-9, atol=1e-9)
 
 
+def test_a_loss_above_float32_is_inf() -> None:
+    result = weighted_cross_entropy(torch.zeros(2, 4), torch.tensor([0, 1]), torch.full((2,), 3e38))
+    assert result.loss == math.inf
+
+
 LOGITS, TARGET = torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.long)
 LAST_NEGATIVE = torch.ones(2, 3, 4)
 LAST_NEGATIVE[1, 2, 3] = -0.25

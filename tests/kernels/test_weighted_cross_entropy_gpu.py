@@ -132,13 +132,14 @@ def test_what_cannot_be_makes_the_loss_nan(device: str) -> None:
         assert math.isnan(loss)
         assert torch.isnan(slope[1]).all()
         assert torch.isfinite(losses[[0, 2]]).all()
-    for bad in (-1.0, math.nan):
+    for bad in (-1.0, math.nan, math.inf):
         weight = ones.clone()
         weight[2] = bad
         assert math.isnan(run(logits, good, weight)[0])
-    soft = torch.full((3, 5), 0.2, device=device)
-    soft[0, 0] = -0.1
-    assert math.isnan(run(logits, soft, ones)[0])
+    for bad in (-0.1, math.nan, math.inf):
+        soft = torch.full((3, 5), 0.2, device=device)
+        soft[0, 0] = bad
+        assert math.isnan(run(logits, soft, ones)[0])
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

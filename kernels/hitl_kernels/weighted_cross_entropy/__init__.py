@@ -166,7 +166,8 @@ def validate(
     elif target.shape != leading:
         raise ValueError(
             f"target must have one class index a row, shape {tuple(leading)} for logits of shape"
-            f" {tuple(logits.shape)} (classes last), not {tuple(target.shape)}"
+            f" {tuple(logits.shape)} (classes last: for (N, C, ...) pass logits.movedim(1, -1)), not"
+            f" {tuple(target.shape)}"
         )
     if weight is not None:
         if weight.dtype not in FLOATS:

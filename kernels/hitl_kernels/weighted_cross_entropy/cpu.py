@@ -51,7 +51,10 @@ def mean(losses: torch.Tensor, weight: torch.Tensor | None, divisor: torch.Tenso
     """The weighted sum of the losses, made in float64, over the divisor."""
     weights = np.empty(0, np.float32) if weight is None else _array(weight, weight.dtype)
     total = _total(losses.numpy().reshape(-1), weights)
-    return torch.full((), total / float(divisor), dtype=losses.dtype)  # torch.tensor takes 6 us, this 2
+    value = total / float(divisor)
+    if value > torch.finfo(losses.dtype).max:
+        value = math.inf  # torch.full refuses what overflows
+    return torch.full((), value, dtype=losses.dtype)  # torch.tensor takes 6 us, this 2
 
 
 def scale_(values: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:

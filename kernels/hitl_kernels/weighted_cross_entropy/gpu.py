@@ -46,7 +46,7 @@ def cross_entropy_kernel(  # type: ignore[no-untyped-def]
     share = (tl.load(weight + row, mask=here, other=0) if WEIGHTED else ones).to(exact)
     counts = share != 0
     label = tl.zeros([ROWS], tl.int64)
-    wrong = share < 0
+    wrong = (share < 0) | (share == float("inf"))
     if not PROBABILITIES:
         label = tl.load(target + row, mask=here, other=0).to(tl.int64)
         counts = counts & (label != ignore_index)
@@ -89,7 +89,7 @@ def cross_entropy_kernel(  # type: ignore[no-untyped-def]
                     mask=mask,
                     other=0,
                 ).to(exact)
-                truth = tl.where(truth >= 0, truth, float("nan"))
+                truth = tl.where((truth >= 0) & (truth < float("inf")), truth, float("nan"))
             else:
                 truth = tl.where(place[None, :] == label[:, None], 1.0, 0.0).to(exact)
             truth = tl.where(mask, keep * truth + even, 0.0)
