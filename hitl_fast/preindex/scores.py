@@ -13,7 +13,7 @@ from torch import Tensor
 
 # Square matrices of this size at most: wider embeddings are compared through their samples, this many of them.
 WIDEST = 4096
-CHUNK = 1 << 21  # values read at a time
+CHUNK = 1 << 19  # values read at a time
 # Ridge penalty, as a share of the mean diagonal of X'X.
 RIDGE = 0.01
 
@@ -137,13 +137,12 @@ def probe_error(shifted: Embedding) -> float:
         return min(error, _guess_error(shifted.classes[which]))
     gram = torch.zeros((width, width), dtype=torch.float64)
     classes = torch.from_numpy(shifted.classes)
-    targets = torch.nn.functional.one_hot(classes, shifted.n_classes).double()
-    share = targets.mean(0)
+    share = torch.bincount(classes, minlength=shifted.n_classes).double() / n
     XY = torch.zeros((width, shifted.n_classes), dtype=torch.float64)
     for place, rows in shifted.centred()[1]:
         X = rows.double().cpu()
         gram += X.T @ X
-        XY += X.T @ targets[place]
+        XY += X.T @ _one_hot(classes[place], shifted.n_classes)
     gram.diagonal().add_(_penalty(gram.trace(), width))
     inverse = torch.linalg.inv(gram)
     weights = inverse @ XY
@@ -151,8 +150,13 @@ def probe_error(shifted: Embedding) -> float:
     for place, rows in shifted.centred()[1]:
         X = rows.double().cpu()
         leverage = torch.einsum("nd,nd->n", X @ inverse, X) + 1 / n
-        wrong += _wrong(X @ weights + share, targets[place], leverage, classes[place])
+        targets = _one_hot(classes[place], shifted.n_classes)
+        wrong += _wrong(X @ weights + share, targets, leverage, classes[place])
     return min(wrong / n, _guess_error(shifted.classes))
+
+
+def _one_hot(classes: Tensor, n_classes: int) -> Tensor:
+    return torch.nn.functional.one_hot(classes, n_classes).double()
 
 
 def _guess_error(classes: np.ndarray) -> float:
@@ -162,7 +166,7 @@ def _guess_error(classes: np.ndarray) -> float:
 def _probe_by_samples(X: Tensor, classes: np.ndarray, n_classes: int) -> float:
     n = len(X)
     wanted = torch.from_numpy(classes)
-    targets = torch.nn.functional.one_hot(wanted, n_classes).double()
+    targets = _one_hot(wanted, n_classes)
     gram = (X @ X.T).cpu()
     penalised = gram.clone()
     penalised.diagonal().add_(_penalty(gram.trace(), X.shape[1]))
