@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,7 +50,7 @@ class Sensor(Protocol):
     def close(self) -> None: ...
 
 
-class Channel:
+class Channel(ABC):
     """What counters and power readings have in common: bookkeeping of time, changes and failures."""
 
     def __init__(
@@ -96,9 +97,9 @@ class Channel:
         """Microjoules after which the counter is back where it was, None where that is unknown or never."""
         return None
 
+    @abstractmethod
     def poll(self, before: int) -> State:
         """Read once, not earlier than at the stamp ``before``; returns the state as of the last good reading."""
-        raise NotImplementedError
 
     def missed(self, before: int, problem: str) -> State:
         """A reading failed: skip it, flag it, and give the sensor up after two seconds of failures."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from . import rapl
 from .channel import MILLISECOND, SECOND, Channel, CounterChannel, CpuTime, PowerChannel
-from .claims import Claims, run_directory
+from .claims import Claims, run_directory, tell_apart
 from .domain import Domain
 from .nvml import REFRESH, Nvml
 from .results import EnergyReport, Overhead, Timeline, Window
@@ -69,12 +69,16 @@ class EnergyMeter:
         cpu_watts: float | None = None,
         run_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        if not 0 < rate_hz <= 1000:
-            raise ValueError(f"rate_hz must be above 0 and at most 1000 samples a second, not {rate_hz}")
+        if isinstance(rate_hz, str) or not 0 < rate_hz <= 1000:
+            raise ValueError(f"rate_hz must be above 0 and at most 1000 samples a second, not {rate_hz!r}")
         if estimate and (cpu_watts is None or not 0 < cpu_watts < math.inf):
             raise ValueError(f"estimate=True needs cpu_watts, the watts of one busy core, not {cpu_watts}")
         self.rate_hz = float(rate_hz)
         self.synchronize = bool(synchronize)
+        if not isinstance(gpus, (str, Iterable)):
+            raise TypeError(
+                f'gpus must be "visible", "all", "none" or a list of indices and UUIDs, not {gpus!r}; one is [{gpus!r}]'
+            )
         self._gpus = gpus if isinstance(gpus, str) else list(gpus)
         self._rapl_root = os.fspath(rapl_root)
         self._cpu_watts = cpu_watts if estimate else None
@@ -268,7 +272,7 @@ class OpenWindow:
         return self
 
     def stop(self, error: str | None = None) -> None:
-        """The closing edge. Does nothing in a process forked since, or once the window is closed."""
+        """The closing edge; the meter's end, if that was earlier. Does nothing in a process forked since, or twice."""
         record = self._record
         if record is not None and record.closing is None and record.numbers is None:
             self._session.close(record, error)
@@ -293,7 +297,8 @@ class OpenWindow:
 def _own_claims() -> Claims:
     try:
         return Claims(run_directory())
-    except OSError:  # a launcher's ranks that cannot meet count everything, each for itself
+    except OSError as problem:
+        tell_apart(problem)
         return Claims(None)
 
 

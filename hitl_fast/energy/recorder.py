@@ -44,12 +44,15 @@ class Recorder:
         self.longest_gap = 0  # between two samples
         self._interval = interval
         self._sampled: int | None = None
+        self._final: Reading | None = None
         self._marks = [(channel.moved, channel.total) for channel in self.channels]
 
     def read(self) -> Reading:
-        """Read every channel now."""
+        """Read every channel now; after `close`, the last reading: what was open then ended then."""
         states = []
         with self.lock:
+            if self._final is not None:
+                return self._final
             start = stamp = self.clock()
             for channel in self.channels:
                 state = channel.poll(stamp)
@@ -83,8 +86,10 @@ class Recorder:
         channel.peak = max(channel.peak, power)
         return power
 
-    def close(self) -> None:
+    def close(self, final: Reading) -> None:
+        """Give the sensors back. A closed file's number may soon be another file's, so nothing reads from here on."""
         with self.lock:
+            self._final = final
             for channel in self.channels:
                 channel.close()
 

@@ -84,6 +84,8 @@ class Session:
 
     def open(self, name: str) -> Record:
         """The opening edge of a window."""
+        if self.stopped is not None:
+            raise RuntimeError(f"window {name!r} cannot begin: the meter has been stopped")
         mark = None
         if self._wait:
             synchronize()
@@ -97,7 +99,7 @@ class Session:
         return record
 
     def close(self, record: Record, error: str | None = None) -> None:
-        """The closing edge."""
+        """The closing edge. A window that is still open when the meter stops ends there."""
         mark = None
         if self._wait:
             synchronize()
@@ -243,9 +245,10 @@ class Session:
         if thread is not None and thread is not threading.current_thread():
             self._wake()
             thread.join(5)  # longer only if a driver hangs; the thread is a daemon
-        self.whole.close(self.recorder.sample(), None, None)
+        last = self.recorder.sample()
+        self.whole.close(last, None, None)
         self.settle(self.stopped, final=True)
-        self.recorder.close()
+        self.recorder.close(last)
         self._release()
         _live.discard(self)
 

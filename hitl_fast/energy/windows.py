@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from threading import current_thread
 
-from .channel import FAST, PER_MICROJOULE, SECOND, Change, Channel, PowerChannel, State
+from .channel import FAST, MOST_MILLIWATTS, PER_MICROJOULE, SECOND, Change, Channel, PowerChannel, State
 from .cuda import Mark
 from .interpolation import Estimate, energy_at
 from .recorder import Reading, Recorder
@@ -116,7 +116,8 @@ def _peak(recorder: Recorder, i: int, channel: Channel, start: int, end: int, co
     margin = SECOND // 2
     seen = recorder.timeline.peak(i, start - margin, end + margin) or channel.peak
     mean = counted * PER_MICROJOULE // max(end - start, channel.refresh, 1)
-    return max(seen, mean)
+    # Nothing has moved yet: what was used since the value last changed may be as much as a device can draw.
+    return max(seen, mean) or MOST_MILLIWATTS
 
 
 def _swing(changes: Sequence[Change], time: int, lag: int) -> int:

@@ -439,3 +439,48 @@ def test_short_windows_wait_a_refresh_for_the_value_that_follows() -> None:
     assert window.total_joules is not None
     assert window.uncertainty_joules is not None
     assert abs(window.total_joules - 100 * window.seconds) <= window.uncertainty_joules <= 100 * 0.1 / 2
+
+
+def test_window_that_outlives_the_meter_ends_with_it(meter: EnergyMeter, tree: Tree, tmp_path: Path) -> None:
+    """The numbers of closed files are given out again: reading them would count another file's contents."""
+    other = tmp_path / "other"
+    other.write_text("99999999999\n")
+    meter.start()
+    left, late = meter.window("left open").start(), meter.window("late")
+    tree.set("intel-rapl:0", 1_001_000)
+    meter.stop()
+    strangers = [os.open(other, os.O_RDONLY) for _ in range(8)]
+    try:
+        left.stop()
+    finally:
+        for stranger in strangers:
+            os.close(stranger)
+    assert left.result.total_joules == meter.total.total_joules == 1.0
+    assert left.result.seconds <= meter.total.seconds
+    assert meter.windows == (left.result,)
+    with pytest.raises(RuntimeError, match="window 'late' cannot begin: the meter has been stopped"):
+        late.start()
+
+
+def test_counter_that_has_not_moved_yet_is_not_certain_to_be_at_rest(meter: EnergyMeter) -> None:
+    """A window shorter than a refresh, and no power known: a millisecond at a kilowatt is a joule a counter."""
+    with meter, meter.window("short") as short:
+        pass
+    assert short.result.total_joules == 0.0
+    assert min(short.result.uncertainties.values()) >= 1.0
+    assert short.result.uncertainty_joules is not None
+    assert (
+        short.result.uncertainty_joules >= 2.0
+    )  # more if the counters stood still for longer than a refresh
+
+
+@pytest.mark.parametrize("gpus", [0, None, 1.5])
+def test_one_gpu_is_a_list_of_one(gpus: object) -> None:
+    with pytest.raises(TypeError, match=r"gpus must be .* a list of indices and UUIDs, not .*; one is \["):
+        EnergyMeter(gpus=gpus)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", ["10", 0, -1, 1001, float("nan")])
+def test_rates_that_cannot_be(rate: object) -> None:
+    with pytest.raises(ValueError, match="rate_hz must be above 0 and at most 1000 samples a second, not"):
+        EnergyMeter(rate_hz=rate)  # type: ignore[arg-type]
