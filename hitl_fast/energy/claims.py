@@ -48,7 +48,7 @@ class Claims:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
 
     def take(self, name: str) -> str:
-        """Claim a domain: "" if it is ours, else who counts it."""
+        """Claim a domain: "" if it is ours (or cannot be shared out), else who counts it."""
         if self._directory is None:
             return ""
         # A directory may be shared between nodes, a socket is not.
@@ -57,13 +57,21 @@ class Claims:
         with _lock:
             descriptor, holders = _held.get(path, (-1, 0))
             if not holders:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                try:
+                    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                except OSError as problem:
+                    tell_apart(problem)
+                    return ""
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
+                except BlockingIOError:
                     holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
                     os.close(descriptor)
                     return holder or "another process"
+                except OSError as problem:  # a file system without locks: nobody holds it, and nobody can
+                    os.close(descriptor)
+                    tell_apart(problem)
+                    return ""
                 os.truncate(descriptor, 0)
                 os.pwrite(descriptor, _self().encode(), 0)
             _held[path] = (descriptor, holders + 1)
@@ -79,6 +87,16 @@ class Claims:
                 else:
                     os.close(descriptor)
         self._mine = []
+
+
+def tell_apart(problem: OSError) -> None:
+    """Ranks that cannot meet count everything, each for itself: better than none, but their sum is too much."""
+    import logging
+
+    logging.getLogger("hitl_fast.energy").warning(
+        "the ranks of this run cannot share out the sensors (%s): each counts all of them, do not add them up",
+        problem,
+    )
 
 
 def forget_all() -> None:

@@ -136,3 +136,33 @@ def test_unusable_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("hitl_fast.energy.meter.run_directory", lambda: str(file / "run"))
     with EnergyMeter(rapl_root="/nonexistent", gpus="none") as meter:
         assert meter.domains
+
+
+@pytest.mark.parametrize("problem", ["no file", "no locks"])
+def test_ranks_that_cannot_share_out_count_and_say_so(
+    problem: str,
+    tree: Tree,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Somebody else's folder, or a file system without locks: never a run that ends, nor one that nobody counts."""
+    tree.zone("intel-rapl:0", "package-0", 1000)
+    real = os.open
+
+    def no_file(path: str, *arguments: int, **options: int) -> int:
+        if str(path).endswith(".lock"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *arguments, **options)
+
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(37, "No locks available")
+
+    if problem == "no file":
+        monkeypatch.setattr(os, "open", no_file)
+    else:
+        monkeypatch.setattr("hitl_fast.energy.claims.fcntl.flock", no_locks)
+    with EnergyMeter(rapl_root=tree.root, gpus="none", run_dir=tmp_path / "run") as meter:
+        assert meter.domains["package-0"].status == "measured"
+    assert claims_module._held == {}
+    assert "each counts all of them" in caplog.text
