@@ -8,8 +8,10 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from . import rapl
+from .files import streams
 from .grid import INTENSITIES, carbon
 from .meter import EnergyMeter
 from .results import EnergyReport
@@ -80,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         report = meter.report()
         _write(report, arguments)
         if not arguments.quiet:
-            print(_summary(report, arguments), file=sys.stderr)
+            _tell(_summary(report, arguments))
     return leave(status)
 
 
@@ -104,24 +106,24 @@ class Child:
 
     def __exit__(self, *exception: object) -> None:
         signal.signal(signal.SIGCHLD, self._handler)
-        while signal.sigtimedwait({signal.SIGCHLD}, 0):
+        # What came too late for the command was still meant for it, not for the one that tells of its end.
+        while signal.sigtimedwait(self._signals, 0):
             pass
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def run(self) -> int:
         """Run to the end; returns a wait status, or 126 << 8 or 127 << 8 where there is nothing to run."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         restored = [signal.SIGPIPE, signal.SIGXFSZ]  # Python ignores them, and a child would inherit that
         try:
             self._pid = os.posix_spawnp(
                 self._command[0], self._command, os.environ, setsigmask=self._mask, setsigdef=restored
             )
         except FileNotFoundError:
-            print(f"hitl-fast energy: {self._command[0]}: command not found", file=sys.stderr)
+            _tell(f"hitl-fast energy: {self._command[0]}: command not found")
             return 127 << 8
         except OSError as problem:
-            print(f"hitl-fast energy: {self._command[0]}: {problem.strerror}", file=sys.stderr)
+            _tell(f"hitl-fast energy: {self._command[0]}: {problem.strerror}")
             return 126 << 8
         while True:
             status = self._ended()
@@ -157,13 +159,29 @@ def leave(status: int) -> int:
     resource.setrlimit(
         resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
     )  # one core is enough
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     if number not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
     os.kill(os.getpid(), number)
     return 128 + number
+
+
+def _tell(text: str) -> None:
+    """To standard error, if somebody is there to read it: the command's status is worth more than our words."""
+    if sys.stderr is None:  # closed by the caller (2>&-); print would take standard output in its place
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = None  # a reader that has gone; else Python's own last flush would make the status 120
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError):
+                stream.flush()
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -172,8 +190,10 @@ def _check(arguments: argparse.Namespace) -> None:
         carbon(0.0, arguments.carbon, country=arguments.country)
     for name in OUTPUTS:
         path = getattr(arguments, name)
-        folder = os.path.dirname(os.path.abspath(path)) if path is not None else None
-        if folder is not None and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        if path is None or streams(path):
+            continue
+        folder = os.path.dirname(os.path.realpath(path))
+        if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
             raise ValueError(f"--{name} {path}: cannot write into {folder}")
     needed = [
         name for name, given in (("pyarrow", arguments.parquet), ("matplotlib", arguments.plot)) if given
@@ -198,7 +218,7 @@ def _write(report: EnergyReport, arguments: argparse.Namespace) -> None:
         try:
             report.plot(path) if name == "plot" else getattr(report, f"to_{name}")(path)
         except Exception as problem:
-            print(f"hitl-fast energy: --{name} {path}: {problem}", file=sys.stderr)
+            _tell(f"hitl-fast energy: --{name} {path}: {problem}")
 
 
 def _summary(report: EnergyReport, arguments: argparse.Namespace) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ class Comparison:
         meter_joules: what the meters may be off by, on top of that.
         confidence: of the interval.
         runs: number of runs of either side.
-        claim: whether the interval, widened by ``meter_joules``, leaves out 0.
+        claim: whether the interval, widened by ``meter_joules``, leaves out 0, and all runs measured the same.
         verdict: one sentence, with the reason where no claim is possible.
     """
 
@@ -85,15 +85,17 @@ def compare(
         raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
     if resamples < 100:
         raise ValueError(f"resamples must be at least 100, not {resamples}")
+    baseline, treatment = list(baseline), list(treatment)
     one, doubt_one = _joules("baseline", baseline)
     two, doubt_two = _joules("treatment", treatment)
+    unlike = _unlike(baseline, treatment)
     a, b = np.array(one), np.array(two)
     difference = float(b.mean() - a.mean())
     # The meters' doubt has one sign on both sides at worst the other: it does not average out.
     meter = sum(doubt_one) / len(a) + sum(doubt_two) / len(b)
     interval = _interval(a, b, confidence, resamples, seed)
     percent = 100 / float(a.mean())
-    claim = interval is not None and (interval[0] - meter > 0 or interval[1] + meter < 0)
+    claim = not unlike and interval is not None and (interval[0] - meter > 0 or interval[1] + meter < 0)
     return Comparison(
         baseline_joules=float(a.mean()),
         treatment_joules=float(b.mean()),
@@ -105,7 +107,7 @@ def compare(
         confidence=confidence,
         runs=(len(a), len(b)),
         claim=claim,
-        verdict=_verdict(difference, percent, interval, meter, confidence, (len(a), len(b))),
+        verdict=unlike or _verdict(difference, percent, interval, meter, confidence, (len(a), len(b))),
     )
 
 
@@ -133,6 +135,28 @@ def _joules(side: str, runs: Iterable[Run]) -> tuple[list[float], list[float]]:
     if not joules:
         raise ValueError(f"{side} has no runs")
     return joules, doubts
+
+
+def _unlike(baseline: Sequence[Run], treatment: Sequence[Run]) -> str:
+    """Why the runs' totals are not of the same parts of the machine; "" if they are. A lost sensor saves nothing."""
+    parts: list[str] | None = None
+    for side, runs in (("baseline", baseline), ("treatment", treatment)):
+        for position, run in enumerate(runs):
+            window = run.total if isinstance(run, EnergyReport) else run
+            if not isinstance(window, Window):
+                continue
+            if "lost_sensor" in window.flags:
+                return f"no claim: {side}[{position}] lost a sensor, and its total lacks what that would have counted"
+            # Another GPU is a GPU still; what packages count already is in no total.
+            names = ["GPU" if name.startswith("GPU-") else name for name in window.joules or ()]
+            measured = sorted(name for name in names if not name.startswith(("core", "uncore", "psys")))
+            if parts is not None and measured != parts:
+                return (
+                    f"no claim: the total of {side}[{position}] is of {', '.join(measured)}, "
+                    f"that of the runs before it of {', '.join(parts)}"
+                )
+            parts = measured
+    return ""
 
 
 def _interval(

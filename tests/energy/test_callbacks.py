@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def test_lightning(tree: Tree, tmp_path: Path) -> None:
-    lightning = pytest.importorskip("pytorch_lightning")
+    import pytorch_lightning as lightning
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -54,7 +54,6 @@ def test_lightning(tree: Tree, tmp_path: Path) -> None:
 
 
 def test_lightning_closes_what_an_exception_leaves_open(tree: Tree) -> None:
-    pytest.importorskip("pytorch_lightning")
     callback = lightning_callback(rapl_root=tree.root, gpus="none")
     trainer = SimpleNamespace(current_epoch=0, sanity_checking=False)
     callback.on_fit_start(trainer, None)
@@ -69,8 +68,8 @@ def test_lightning_closes_what_an_exception_leaves_open(tree: Tree) -> None:
 
 
 def test_transformers(tree: Tree, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
     import torch
+    import transformers
 
     class Model(torch.nn.Module):
         def __init__(self) -> None:
@@ -111,7 +110,6 @@ def test_transformers(tree: Tree, tmp_path: Path) -> None:
 
 
 def test_meter_or_arguments(tree: Tree) -> None:
-    pytest.importorskip("transformers")
     with pytest.raises(ValueError, match=r"give a meter or its arguments \(rate_hz\), not both"):
         trainer_callback(EnergyMeter(), rate_hz=3)
 

@@ -15,10 +15,19 @@ from hitl_fast.energy import EnergyReport, command
 ROOT = Path(__file__).parents[2]
 PATH = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")])}
 
+# A job in the background inherits ignored signals, and whoever runs these tests may be one.
+AS_FROM_A_TERMINAL = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
 
 def launched(*arguments: str, **options: object) -> "subprocess.Popen[str]":
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    line = [sys.executable, "-m", "hitl_fast", "energy", "--rapl-root", "/none", "--gpus", "none", *arguments]
+    line = [sys.executable, "-c", AS_FROM_A_TERMINAL, sys.executable, "-m", "hitl_fast", "energy"]
+    line += ["--rapl-root", "/none", "--gpus", "none", *arguments]
     return subprocess.Popen(line, env=PATH, **pipes, **options)  # type: ignore[call-overload,no-any-return]
 
 
@@ -268,3 +277,43 @@ def test_doctor_tells_each_sensor_and_the_command(tree: Tree, monkeypatch: pytes
     lines = list(doctor.LOOKS["energy"]())
     assert [finding.present for finding in lines] == [False, False, True]
     assert lines[1].text.endswith(command_line)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_do_not_matter(closed: str, tmp_path: Path) -> None:
+    """As under cron or a daemon: the command runs, and its status is ours."""
+    ran = tmp_path / "ran"
+    line = f'"$0" -m hitl_fast energy --rapl-root /none --gpus none -- sh -c \'echo ran > "$0"; exit 3\' "$1" {closed}'
+    shell = ["sh", "-c", line, sys.executable, str(ran)]
+    done = subprocess.run(shell, env=PATH, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert ran.exists()
+    assert done.stdout == ""  # the summary does not move to standard output
+
+
+def test_summary_that_nobody_reads_leaves_the_status_alone() -> None:
+    with launched(*python("import sys; sys.stdin.read(); sys.exit(3)")) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stderr.close()
+        process.stdin.close()
+        assert process.wait(60) == 3
+
+
+def test_second_ctrl_c_that_comes_too_late_for_the_command() -> None:
+    with command.Child(["true"]) as child:
+        assert child.run() == 0
+        signal.raise_signal(signal.SIGINT)
+    assert signal.SIGINT not in signal.sigpending()
+
+
+def test_output_to_a_device_or_a_pipe(tree: Tree, capfd: pytest.CaptureFixture[str]) -> None:
+    inward, outward = os.pipe()
+    options = ["--quiet", "--csv", f"/dev/fd/{outward}", "--openmetrics", "/dev/null"]
+    assert energy(tree, *options, "--", "true") == 0
+    os.close(outward)
+    with open(inward) as pipe:
+        assert pipe.readline().startswith("window,start,seconds")
+    assert os.path.realpath(os.devnull) == "/dev/null"
+    assert not os.path.isfile("/dev/null")
+    assert capfd.readouterr() == ("", "")

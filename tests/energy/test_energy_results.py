@@ -4,11 +4,15 @@ import csv
 import io
 import json
 import math
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 from energy_fakes import Tree
+from prometheus_client.openmetrics import parser
 
 from hitl_fast.energy import (
     INTENSITIES,
@@ -101,7 +105,6 @@ def test_csv_leaves_what_is_absent_empty(report: EnergyReport, tmp_path: Path) -
 
 
 def test_parquet(report: EnergyReport, tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "report.parquet"
     report.to_parquet(path)
     table = parquet.read_table(path)
@@ -136,9 +139,6 @@ def test_trace_has_counters_and_slices(report: EnergyReport, tmp_path: Path) -> 
 
 
 def test_openmetrics_is_what_prometheus_reads(report: EnergyReport, tmp_path: Path) -> None:
-    parser = pytest.importorskip(
-        "prometheus_client.openmetrics.parser", reason="the bench extra is not installed"
-    )
     text = report.to_openmetrics(tmp_path / "energy.prom")
     assert (tmp_path / "energy.prom").read_text() == text
     families = {family.name: family for family in parser.text_string_to_metric_families(text)}
@@ -314,3 +314,45 @@ def test_random_state_is_left_alone() -> None:
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     compare([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+
+
+def test_runs_of_different_parts_prove_nothing() -> None:
+    """A GPU that is not counted in the treatment is not saved."""
+    gpu = {"package-0": 50.0, "GPU-a": 50.0}
+    other = {"package-0": 50.0, "GPU-b": 50.0, "psys": 99.0}
+    runs = [window(joules=100.0 + i / 10, uncertainty_joules=0.1) for i in range(5)]
+    whole = [replace(run, joules=gpu) for run in runs]
+    fewer = [
+        replace(run, joules={"package-0": 50.0}, total_joules=50.0 + i / 10) for i, run in enumerate(runs)
+    ]
+    result = compare(whole, fewer)
+    assert not result.claim
+    assert result.verdict == (
+        "no claim: the total of treatment[0] is of package-0, that of the runs before it of GPU, package-0"
+    )
+    lost = [replace(run, flags=("lost_sensor",)) for run in fewer]
+    assert "no claim: treatment[0] lost a sensor" in compare(fewer, lost).verdict
+    assert not compare(whole, lost).claim
+    less = [replace(run, joules=other, total_joules=60.0 + i / 10) for i, run in enumerate(runs)]
+    assert compare(whole, less).claim
+
+
+def test_links_pipes_and_devices_stay_what_they_are(tmp_path: Path) -> None:
+    real, link, pipe = tmp_path / "real.json", tmp_path / "link.json", tmp_path / "pipe"
+    real.write_text("old")
+    link.symlink_to("real.json")
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_text(pipe, "through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert pipe.is_fifo()
+    inward, outward = os.pipe()
+    write_text(f"/dev/fd/{outward}", "by number")
+    assert os.read(inward, 100) == b"by number"
+    os.close(inward)
+    os.close(outward)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "pipe", "real.json"]

@@ -406,7 +406,6 @@ for line in sys.stdin:
 
 def test_same_microjoules_as_pyrapl(tree: Tree) -> None:
     """pyRAPL knows no wraps; without one, both count the same. In a process of its own: it leaves files open."""
-    pytest.importorskip("pyRAPL", reason="the bench extra is not installed")
     package, dram = "intel-rapl/intel-rapl:0", "intel-rapl/intel-rapl:0/intel-rapl:0:0"
     tree.zone(package, "package-0", 1_000)
     tree.zone(dram, "dram", 50, DRAM_RANGE)
