@@ -101,7 +101,8 @@ class Priorities:
         spread = float(u.var())
         if temper > 0 and spread > 0:
             noise = self.variance / (high - low) ** 2
-            u = u.mean() + (u - u.mean()) * spread / (spread + temper * noise)
+            # Between the mean and what it was, but for rounding, and a power of less than 0 is NaN.
+            u = np.clip(u.mean() + (u - u.mean()) * spread / (spread + temper * noise), 0, 1)
         rated = floor + (1 - floor) * u**power
         weights = np.full(size, self._missing(missing, floor, rated))
         weights[self.items] = rated

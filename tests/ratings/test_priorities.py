@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import hitl_fast
@@ -58,6 +58,7 @@ def test_scores_beyond_the_scale_and_all_alike() -> None:
     st.floats(0, 1),
     st.floats(0, 5),
 )
+@example([1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 3.0, 5.0, 1.4375, 4.25], 1.5, 0.0, 1.0)  # rounding below 0: NaN
 def test_weights_are_within_floor_and_one_and_keep_order(
     score: list[float], power: float, floor: float, temper: float
 ) -> None:
