@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -67,7 +68,7 @@ class _Epoch:
         return _Epoch(self.number, self.first, self.live, self.weights, unit=self.unit)
 
 
-class _Sequence(Sampler[T]):
+class _Sequence(Sampler[T], ABC):
     """One global sequence of items an epoch, of which each rank takes its slice."""
 
     _unit = 1
@@ -331,8 +332,9 @@ class _Sequence(Sampler[T]):
             start = epoch.first + epoch.end * self.world_size + self.rank
             yield epoch.load(self._pack(self._draw(epoch, epoch.weights, start, count)), count)
 
+    @abstractmethod
     def _pack(self, items: Array) -> list[Any]:
-        raise NotImplementedError
+        """What the iterator yields of these draws, one after another."""
 
     def _place(self, array: np.ndarray) -> Array:
         """An array where the draws are made."""
