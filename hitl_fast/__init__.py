@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 # public name: the module that defines it
 _HOME: dict[str, str] = {
+    "CostModel": "hitl_fast.experiment.cost_model",
     "EnergyMeter": "hitl_fast.energy",
     "EnergyReport": "hitl_fast.energy",
     "FeatureImportancePenalty": "hitl_fast.losses",
@@ -36,6 +37,7 @@ _HOME: dict[str, str] = {
 }
 
 __all__ = [
+    "CostModel",
     "EnergyMeter",
     "EnergyReport",
     "FeatureImportancePenalty",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from .energy import EnergyMeter as EnergyMeter
     from .energy import EnergyReport as EnergyReport
     from .energy.comparison import compare_energy as compare_energy
+    from .experiment.cost_model import CostModel as CostModel
     from .losses import FeatureImportancePenalty as FeatureImportancePenalty
     from .losses import FeatureWeighting as FeatureWeighting
     from .losses import WeightedBCEWithLogitsLoss as WeightedBCEWithLogitsLoss
