@@ -9,6 +9,10 @@ from . import __version__
 
 # name: (module with `configure(parser)` and `run(arguments) -> exit status`, what --help says of it)
 COMMANDS = {
+    "decide": (
+        "hitl_fast.experiment.decide",
+        "retrain, keep, or use another model: a table for several models and shifts",
+    ),
     "demo": ("hitl_fast.demo.command", "the whole story on real data that comes with the install"),
     "doctor": ("hitl_fast.doctor", "what this machine has, and why not where it has not"),
     "energy": ("hitl_fast.energy.command", "run a command and tell its joules, per domain"),
