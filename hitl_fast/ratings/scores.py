@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .formats.answers import Answers, Ranking, Unreadable
+import numpy as np
+
+from .formats.answers import Answers, Ranking, Unreadable, as_float
 
 # "4 - good", "4/5", "4 stars": a label that begins with its number.
 LEADING_NUMBER = re.compile(r"\s*([+-]?\d+(?:[.,]\d+)?)\s*(?:$|[-–—:.)=/]|stars?\b|★)", re.IGNORECASE)
@@ -104,13 +106,18 @@ def read_scores(
     if [q.kind for q in chosen] == ["category"]:
         found.categories = tuple(chosen[0].labels)
     asked = {q.name: q for q in chosen}
+    plain = len(questions) == 1 and _are_floats(answers.value)
 
     def named(name: str, feature: str | None) -> str | None:
         if answers.by_feature:
             return name or None
         return feature if not several else name if feature is None else f"{name}: {feature}"
 
-    for position, name in enumerate(answers.question):
+    if plain:  # millions of rows of one question
+        found.item, found.rater, found.score = list(answers.item), list(answers.rater), list(answers.value)
+        found.seconds, found.line, found.time = list(answers.seconds), list(answers.line), list(answers.time)
+        found.feature = [named(chosen[0].name, None)] * len(found.item)
+    for position, name in enumerate(() if plain else answers.question):
         if name not in asked:
             continue
         try:
@@ -148,6 +155,8 @@ def _pairs(asked: Mapping[str, _Question], name: str, value: Any) -> list[tuple[
 def _look(answers: Answers, name: str, rows: list[int], labels: Mapping[str, float] | None) -> _Question:
     """What kind of answers a question has."""
     values = [answers.value[r] for r in rows]
+    if _are_floats(values):
+        return _Question(name, "number")
     odd = next((v for v in values if isinstance(v, Ranking | Unreadable)), None)
     if isinstance(odd, Ranking):
         return _Question(name, "a ranking of options, which is no rating of an item")
@@ -250,7 +259,15 @@ def _choose(
     raise ValueError(f"{answers.source}: no question is answered in numbers{asks}. Questions: {names}")
 
 
+def _are_floats(values: list[Any]) -> bool:
+    return set(map(type, values)) == {float}
+
+
 def _refuse_stray(answers: Answers, question: _Question, rows: list[int]) -> None:
+    values = [answers.value[row] for row in rows]
+    if _are_floats(values):
+        infinite = np.flatnonzero(~np.isfinite(values))
+        rows = [rows[place] for place in infinite[:1]]
     for row in rows:
         try:
             ((_, score),) = question.scores(answers.value[row])
@@ -271,5 +288,5 @@ def _number(value: Any) -> float:
     if isinstance(value, str):
         return float(value.strip().replace(",", "."))
     if isinstance(value, int | float):
-        return float(value)
+        return as_float(value)
     raise TypeError

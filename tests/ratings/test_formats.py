@@ -7,9 +7,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from hitl_fast.ratings import Ratings
+from hitl_fast.ratings import Ratings, scores
+from hitl_fast.ratings.formats import tabular
 
 DATA = Path(__file__).parent.parent / "data" / "ratings"
 COUNTS = json.loads((DATA / "expected.json").read_text())
@@ -608,3 +611,68 @@ def test_fractions_of_different_totals_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="out of different totals, '4/5' and '8/10'"):
         Ratings.read(path)
     assert Ratings.read(path, labels={"4/5": 0.8, "8/10": 0.8}).frame.score.tolist() == [0.8, 0.8]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_columns_and_rows_are_read_alike(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that are ratings beyond doubt are taken a column at a time; here with others among them."""
+    random = np.random.default_rng(3)
+    n = tabular.ROWS + 300
+    table = pd.DataFrame(
+        {
+            "item": random.choice(["7", "007", " ü 1", "9.0", "x,y"], n),
+            "worker": random.choice(["anna", "ben", "99"], n),
+            "score": random.choice(["1", "2.5", "skip", "", " 4"], n, p=[0.4, 0.3, 0.1, 0.1, 0.1]),
+            "seconds": random.choice(["3", "-1", "", "1e3"], n),
+            "status": random.choice(["submitted", "", "draft", "ground truth", "Model"], n),
+            "was_cancelled": random.choice(["False", "", "1"], n),
+            "feature": random.choice(["", "tail"], n),
+        }
+    )
+    path = tmp_path / f"t.{form}"
+    for columns in (7, 6, 4):
+        some = table[table.columns[:columns]]
+        some.to_csv(path, index=False) if form == "csv" else some.to_parquet(path)
+        quick = Ratings.read(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(tabular, "_add_plain", lambda answers, items, *others: range(len(items)))
+            patch.setattr(scores, "_are_floats", lambda values: False)
+            slow = Ratings.read(path)
+        for name in ("frame", "skipped", "ground_truth", "predictions"):
+            pd.testing.assert_frame_equal(getattr(quick, name), getattr(slow, name))
+        assert 0 < len(quick.frame) < n - len(quick.skipped) + 1
+        assert list(quick.unread) == list(slow.unread)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (5000, "line 5000: no item in column 'item'"),
+        (4098, "line 4098: no rater in column 'rater'"),
+        (5000, "line 5000: the score is inf, not a finite number"),
+        (5000, "line 5000: the answer is 'high', where others are numbers"),
+        (4097, "line 4097: 2 cells where the header has 3"),
+    ],
+)
+def test_one_bad_row_among_thousands_is_named(line: int, message: str, tmp_path: Path) -> None:
+    rows = ["item,rater,score"] + ["1,anna,3", "2,ben,4"] * 3000
+    bad = {"item": ",anna,3", "rater": "1,,3", "inf": "1,anna,inf", "high": "1,anna,high", "cells": "1,anna"}
+    rows[line - 1] = next(text for word, text in bad.items() if word in message.partition(": ")[2])
+    rows[5500] = rows[line - 1]  # the first is named
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    with pytest.raises(ValueError, match=message):
+        Ratings.read(tmp_path / "t.csv")
+
+
+def test_numbers_that_are_no_ids_and_no_scores(tmp_path: Path) -> None:
+    rows = [{"item": item, "rater": "a", "score": 1} for item in (True, 1, 1.0, 1.5, math.inf)]
+    path = write(tmp_path, rows)
+    assert Ratings.read(path).frame.item.tolist() == ["True", "1", "1", "1.5", "inf"]
+    for huge in (10**400, -(10**400)):
+        path = write(tmp_path, [{"item": 1, "rater": "a", "score": huge, "seconds": huge}])
+        with pytest.raises(ValueError, match=r"line 1: the score is -?inf, not a finite number"):
+            Ratings.read(path)
+        task = {"id": 1, "data": {}, "annotations": [{"id": 1, "completed_by": 1, "lead_time": huge, "result": [
+            {"type": "rating", "from_name": "r", "to_name": "t", "value": {"rating": huge}}]}]}  # fmt: skip
+        with pytest.raises(ValueError, match=r"the score is -?inf, not a finite number"):
+            Ratings.read(write(tmp_path, [task]))

@@ -73,9 +73,17 @@ class Answers:
         return f"{self.source}, line {line}"
 
 
+def as_float(value: float) -> float:
+    """A number, infinite where it is an integer beyond float64: then the reader of scores names its line."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def seconds_of(value: Any) -> float:
     """Seconds as a number; unknown (NaN) where the file says nothing, nonsense or less than nothing."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0 or math.isinf(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= as_float(value) < math.inf:
         return math.nan
     return float(value)
 

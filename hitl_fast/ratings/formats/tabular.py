@@ -6,13 +6,15 @@ import csv
 import io
 import math
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import compress, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .answers import APART, SUBMITTED, UNKNOWN, Answers, expect, reason_apart, seconds_of
+from .answers import APART, SUBMITTED, UNKNOWN, Answers, as_float, expect, reason_apart, seconds_of
 from .text import Record, read_text
 
 # What a column may be called, the first found of each role being it; case, blanks and dashes do not count.
@@ -75,6 +77,8 @@ NOTHING = {"", "na", "n/a", "nan", "none", "null", "-", "--", "?", "missing"}
 DECLINED = {"skip", "skipped", "don't know", "dont know", "idk", "not sure", "unsure", "cancelled", "pass"}
 TRUE, FALSE = {"true", "1", "yes", "t", "y", "1.0"}, {"false", "0", "no", "f", "n", "", "0.0", "nan", "none"}
 
+ROWS = 4096  # of a CSV file that are kept as rows
+
 
 @dataclass
 class Table:
@@ -97,6 +101,7 @@ def from_csv(path: Path) -> Table:
     rows: list[list[str]] = []
     lines: list[int] = []
     names: list[str] = []
+    columns: list[list[Any]] = []
     before = 0
     try:
         for row in reader:
@@ -105,6 +110,7 @@ def from_csv(path: Path) -> Table:
                 continue
             if not names:
                 names = [cell.strip() for cell in row]
+                columns = [[] for _ in names]
             elif len(row) != len(names):
                 raise ValueError(
                     f"{path.name}, line {line}: {len(row)} cells where the header has {len(names)}: the row is cut "
@@ -113,13 +119,24 @@ def from_csv(path: Path) -> Table:
             else:
                 rows.append(row)
                 lines.append(line)
+                if len(rows) == ROWS:
+                    _take(rows, columns)
     except csv.Error as problem:
         raise ValueError(f"{path.name}, line {before + 1}: {problem}") from None
     _check_names(names, path.name)
+    _take(rows, columns)
     if delimiter == ";":
-        rows = [[_decimal_comma(cell) for cell in row] for row in rows]
-    columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names]
+        columns = [_each(column, _decimal_comma) for column in columns]
     return Table(path.name, dict(zip(names, columns, strict=True)), lines)
+
+
+def _take(rows: list[list[str]], columns: list[list[Any]]) -> None:
+    """Move cells from rows to columns: the garbage collector looks at every list that is there, again and again."""
+    for column, cells in zip(
+        columns, zip(*rows, strict=True), strict=False
+    ):  # no cells where there are no rows
+        column.extend(cells)
+    rows.clear()
 
 
 def from_parquet(path: Path) -> Table:
@@ -282,7 +299,7 @@ def _cell(cell: Any) -> Any:
     if cell is None or isinstance(cell, bool):
         return cell if cell is None else float(cell)
     if isinstance(cell, int | float):
-        return None if math.isnan(cell) else float(cell)
+        return None if cell != cell else as_float(cell)
     return cell
 
 
@@ -295,21 +312,27 @@ def _read_long(table: Table, roles: dict[str, str], questions: list[str], named:
         )
     rows = len(table.lines)
     empty: list[Any] = [None] * rows
-    items, raters = _column(table, roles, "item") or empty, _column(table, roles, "rater")
-    features = _column(table, roles, "feature") or empty
+    items = _each(_column(table, roles, "item") or empty, _identity)
+    features = _each(_column(table, roles, "feature") or empty, _identity)
+    given = _column(table, roles, "rater")
+    raters = ["rater"] * rows if given is None else _each(given, _identity)
+    values = {question: _each(table.columns[question], _cell) for question in questions}
     seconds = _seconds(table, roles)
     aside = _Aside(table, roles, questions)
     answers.by_feature = "feature" in roles
-    for row in range(rows):
-        item, feature = _identity(items[row]), _identity(features[row])
+    left: Iterable[int] = range(rows)
+    if len(questions) == 1 and not aside.values:
+        name = questions[0] if named and not answers.by_feature else ""
+        left = _add_plain(answers, items, raters, features, values[questions[0]], seconds, table, aside, name)
+    for row in left:
+        item, feature, rater = items[row], features[row], raters[row]
         if item is None and feature is None:
             raise ValueError(f"{table.where(row)}: no item in column {roles.get('item', 'item')!r}")
         if item is not None:
             answers.seen[item] = None
-        rater = "rater" if raters is None else _identity(raters[row])
         reason = aside.reason(row)
         for question in questions:
-            value = _cell(table.columns[question][row])
+            value = values[question][row]
             name = "" if feature is None else str(feature)
             if named and not answers.by_feature:
                 name = question
@@ -318,9 +341,7 @@ def _read_long(table: Table, roles: dict[str, str], questions: list[str], named:
             elif reason == "prediction" and value is not None:
                 model = "model" if rater is None else rater
                 answers.predictions.append((item, model, name, value, table.lines[row]))
-            elif (
-                reason is not None or value is None or (isinstance(value, str) and value.lower() in DECLINED)
-            ):
+            elif reason is not None or value is None or _declines(value):
                 why = reason or ("empty" if value is None else "skipped")
                 answers.apart.append((item, UNKNOWN if rater is None else rater, why, seconds[row]))
             elif rater is None:
@@ -329,6 +350,48 @@ def _read_long(table: Table, roles: dict[str, str], questions: list[str], named:
                 answers.add(item, rater, name, value, seconds[row], table.lines[row])
             aside.keep_values(answers, row, item, name)
     return answers
+
+
+def _add_plain(
+    answers: Answers,
+    items: list[Any],
+    raters: list[Any],
+    features: list[Any],
+    values: list[Any],
+    seconds: list[float],
+    table: Table,
+    aside: _Aside,
+    name: str,
+) -> list[int]:
+    """Add the rows that are ratings beyond doubt, a column at a time; returns the others, in their order."""
+    plain = [
+        not (odd or rater is None or value is None or (item is None and feature is None))
+        for item, feature, rater, value, odd in zip(items, features, raters, values, aside.odd(), strict=True)
+    ]
+    if set(map(type, values)) != {float}:
+        plain = [p and not _declines(value) for p, value in zip(plain, values, strict=True)]
+    answers.seen |= dict.fromkeys(item for item in items if item is not None)
+    answers.item.extend(compress(items, plain))
+    answers.rater.extend(compress(raters, plain))
+    answers.question.extend(name or ("" if f is None else str(f)) for f in compress(features, plain))
+    answers.value.extend(compress(values, plain))
+    answers.seconds.extend(compress(seconds, plain))
+    answers.line.extend(compress(table.lines, plain))
+    answers.time.extend([None] * (len(answers.item) - len(answers.time)))
+    return [row for row, done in enumerate(plain) if not done]
+
+
+def _declines(value: Any) -> bool:
+    return isinstance(value, str) and value.lower() in DECLINED
+
+
+def _each(cells: list[Any], read: Callable[[Any], Any]) -> list[Any]:
+    """``read`` of every cell, once for each different text or integer: 1, 1.0 and True are equal, but not alike."""
+    kinds = set(map(type, cells)) - {type(None)}
+    if kinds in ({str}, {int}):
+        known = {cell: read(cell) for cell in set(cells)}
+        return [known[cell] for cell in cells]
+    return [read(cell) for cell in cells]
 
 
 def _read_wide(table: Table, roles: dict[str, str], raters: list[str]) -> Answers:
@@ -351,7 +414,7 @@ def _read_wide(table: Table, roles: dict[str, str], raters: list[str]) -> Answer
                 answers.predictions.append((item, rater, "", value, table.lines[row]))
             elif reason is not None:
                 answers.apart.append((item, rater, reason, math.nan))
-            elif isinstance(value, str) and value.lower() in DECLINED:
+            elif _declines(value):
                 answers.apart.append((item, rater, "skipped", math.nan))
             else:
                 answers.add(item, rater, "", value, math.nan, table.lines[row])
@@ -379,6 +442,14 @@ class _Aside:
                 self.flags[role] = cells
             else:
                 self.values[role] = cells
+
+    def odd(self) -> Iterable[bool]:
+        """For each row, whether `reason` has to look at it."""
+        columns = [([_text(cell) for cell in cells], FALSE) for cells in self.flags.values()]
+        if self.status is not None:
+            columns.append(([_text(cell) for cell in self.status], SUBMITTED))
+        odd = [[text not in usual for text in texts] for texts, usual in columns]
+        return map(any, zip(*odd, strict=True)) if odd else repeat(False, len(self.table.lines))
 
     def reason(self, row: int) -> str | None:
         for reason, cells in self.flags.items():
@@ -439,7 +510,7 @@ def _seconds(table: Table, roles: dict[str, str]) -> list[float]:
     for role, factor in (("seconds", 1.0), ("milliseconds", 1e-3)):
         cells = _column(table, roles, role)
         if cells is not None:
-            return [seconds_of(_cell(cell)) * factor for cell in cells]
+            return [spent * factor for spent in _each(cells, lambda cell: seconds_of(_cell(cell)))]
     return [math.nan] * len(table.lines)
 
 
@@ -447,6 +518,8 @@ def _identity(cell: Any) -> Any:
     """Text or an integer; None where nothing is there."""
     if isinstance(cell, str):
         return cell.strip() or None
+    if isinstance(cell, bool):
+        return str(cell)  # which is not the item 1
     if isinstance(cell, float | np.floating):
-        return None if math.isnan(cell) else int(cell) if cell == int(cell) else str(cell)
+        return None if math.isnan(cell) else int(cell) if cell.is_integer() else str(cell)
     return cell
