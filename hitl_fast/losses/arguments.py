@@ -20,6 +20,9 @@ def tensor(value: Array, name: str) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         return value
     if isinstance(value, np.ndarray):
+        # PyTorch takes no other byte order and no step backwards, and warns of what cannot be written to.
+        if not value.flags.writeable or not value.dtype.isnative or min(value.strides, default=0) < 0:
+            value = value.astype(value.dtype.newbyteorder("="), order="C")
         return torch.from_numpy(value)
     raise TypeError(f"{name} must be a torch.Tensor or a numpy.ndarray, not {type(value).__name__}")
 

@@ -87,6 +87,8 @@ def weighted_cross_entropy(
     """
     if not isinstance(logits, torch.Tensor):
         raise TypeError(f"logits must be a torch.Tensor, not {type(logits).__name__}")
+    if logits.layout != torch.strided:
+        raise TypeError(f"logits must be dense, not {logits.layout}: pass logits.to_dense()")
     refuse_options(ignore_index, label_smoothing)
     truth = tensor(target, "target")
     no_gradient_of(truth)

@@ -69,8 +69,8 @@ def weighted_linear_cross_entropy(
     >>> loss = weighted_linear_cross_entropy(hidden, head.weight, target, torch.ones(32), head.bias)
     >>> torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(head(hidden), target))
     """
-    for name, value in (("hidden", hidden), ("linear_weight", linear_weight)):
-        if not isinstance(value, torch.Tensor):
+    for name, value in (("hidden", hidden), ("linear_weight", linear_weight), ("bias", bias)):
+        if not isinstance(value, torch.Tensor) and not (name == "bias" and value is None):
             raise TypeError(f"{name} must be a torch.Tensor, not {type(value).__name__}")
     refuse_options(ignore_index, label_smoothing)
     layer = [hidden, linear_weight, *([] if bias is None else [bias])]

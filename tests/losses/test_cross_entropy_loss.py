@@ -313,10 +313,24 @@ def test_arrays_are_taken_as_tensors() -> None:
     )
 
 
+def test_arrays_that_pytorch_does_not_take() -> None:
+    """Steps backwards, another byte order, and a file that was mapped to be read only."""
+    logits, target, weight = problem(torch.float32)
+    expected = weighted_cross_entropy(logits, target, weight)
+    indices, weights = target.numpy(), weight.detach().numpy()
+    constant = np.array(weights)
+    constant.flags.writeable = False
+    for other in (weights[::-1].copy()[::-1], weights.astype(">f4"), constant):
+        assert torch.equal(weighted_cross_entropy(logits, target, other), expected)
+    for other in (indices[::-1].copy()[::-1], indices.astype(">i8")):
+        assert torch.equal(weighted_cross_entropy(logits, other, weight), expected)
+
+
 @pytest.mark.parametrize(
     ("error", "message", "change"),
     [
         (TypeError, "logits must be a torch.Tensor, not list", {"logits": [[0.0]]}),
+        (TypeError, "logits must be dense, not torch.sparse_coo", {"logits": torch.eye(6).to_sparse()}),
         (TypeError, "target must be a torch.Tensor or a numpy.ndarray, not int", {"target": 1}),
         (TypeError, "weight must be a torch.Tensor or a numpy.ndarray, not float", {"weight": 1.0}),
         (TypeError, "denominator must be a number, a tensor or None, not str", {"denominator": "6"}),

@@ -241,6 +241,7 @@ def test_the_module_is_the_function() -> None:
     [
         (TypeError, "hidden must be a torch.Tensor, not list", {"hidden": []}),
         (TypeError, "linear_weight must be a torch.Tensor", {"linear_weight": None}),
+        (TypeError, "bias must be a torch.Tensor, not list", {"bias": [0.0]}),
         (TypeError, "hidden must hold floating-point numbers", {"hidden": torch.zeros(7, 4).long()}),
         (ValueError, r"hidden must have shape \(..., features\)", {"hidden": torch.zeros(())}),
         (ValueError, r"linear_weight must have shape \(classes, 4\)", {"linear_weight": torch.zeros(11, 3)}),
