@@ -28,6 +28,7 @@ FORMAT = "hitl_fast cost model 1"
 FOLDS = 20
 # Of the retrainings, this share of what may lie outside the interval can be given up earlier than the cap.
 EARLY = 0.25
+SMALL = 0.1
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,10 @@ class CostEstimate:
 class CostModel:
     """Effort of retraining as a function of scores that one forward pass gives, with conformal intervals.
 
-    Fitted on log effort and cross-validated by whole groups (leaving out one kind of shift), so that the intervals are
-    those of a kind of shift that was not seen. With residuals ``r_i = |z_i - f_-k(i)(x_i)|`` of the logarithms z, where
-    f_-k(i) was fitted without the fold of i, the interval for x is
+    Fitted on log effort (of effort plus a tenth of its median, where some are 0) and cross-validated by whole groups
+    (leaving out one kind of shift), so that the intervals are those of a kind of shift that was not seen. With
+    residuals ``r_i = |z_i - f_-k(i)(x_i)|`` of the logarithms z, where f_-k(i) was fitted without the fold of i, the
+    interval for x is
 
         [ -Q(r_i - f_-k(i)(x)),  Q(f_-k(i)(x) + r_i) ]      (CV+)
 
@@ -123,6 +125,7 @@ class CostModel:
         groups: how many kinds were left out in turn; 0: single retrainings were.
         cap: effort at which past retrainings were given up; infinity if none was.
         error: by what factor predictions are off, typically, cross-validated.
+        offset: what was added to efforts before the logarithm.
         rivals: simpler predictors.
         ranges: lowest and highest of each score.
     """
@@ -425,8 +428,11 @@ def _check(names: tuple[str, ...], method: str, level: float) -> None:
 
 
 def _offset(effort: Floats) -> float:
-    """What is added before the logarithm, so that an effort of 0 has one: half the smallest other, or nothing."""
-    return float(effort[effort > 0].min()) / 2 if (effort == 0).any() else 0.0
+    """What is added before the logarithm where some efforts are 0: a tenth of the median of the others.
+
+    With less, the step from nothing to next to nothing would be the largest of all, and set the width of the intervals.
+    """
+    return SMALL * float(np.median(effort[effort > 0])) if (effort == 0).any() else 0.0
 
 
 def _cap(past: History, level: float) -> float:

@@ -119,6 +119,7 @@ def test_retraining_given_up_early_is_not_taken_for_easy() -> None:
 def test_no_effort_at_all_is_an_effort() -> None:
     rows = [{**row, "epochs": 0.0} if row["probe_error"] < 0.2 else row for row in history(50, 3)]
     model = CostModel.fit(rows)
+    assert model.offset == pytest.approx(np.median([row["epochs"] for row in rows if row["epochs"] > 0]) / 10)
     effort = model.predict({"probe_error": 0.07}).effort
     assert effort.low == 0.0
     assert effort.value == pytest.approx(0.0, abs=1e-9)
