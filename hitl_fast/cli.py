@@ -16,6 +16,10 @@ COMMANDS = {
     "demo": ("hitl_fast.demo.command", "the whole story on real data that comes with the install"),
     "doctor": ("hitl_fast.doctor", "what this machine has, and why not where it has not"),
     "energy": ("hitl_fast.energy.command", "run a command and tell its joules, per domain"),
+    "experiment": (
+        "hitl_fast.experiment.command",
+        "does it work? What was tried on real data, to be repeated",
+    ),
     "preindex": ("hitl_fast.preindex.command", "estimate what retraining a model to shifted data will cost"),
     "ratings": (
         "hitl_fast.ratings.command",

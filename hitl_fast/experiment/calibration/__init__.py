@@ -1,0 +1,1 @@
+"""Does PreIndex predict retraining cost? A grid of retrainings, every score before it, and what they say."""
