@@ -69,10 +69,10 @@ class EnergyMeter:
         cpu_watts: float | None = None,
         run_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        if isinstance(rate_hz, str) or not 0 < rate_hz <= 1000:
+        if not hasattr(rate_hz, "__float__") or not 0 < rate_hz <= 1000:
             raise ValueError(f"rate_hz must be above 0 and at most 1000 samples a second, not {rate_hz!r}")
-        if estimate and (cpu_watts is None or not 0 < cpu_watts < math.inf):
-            raise ValueError(f"estimate=True needs cpu_watts, the watts of one busy core, not {cpu_watts}")
+        if estimate and (not hasattr(cpu_watts, "__float__") or not 0 < cpu_watts < math.inf):  # type: ignore[operator]
+            raise ValueError(f"estimate=True needs cpu_watts, the watts of one busy core, not {cpu_watts!r}")
         self.rate_hz = float(rate_hz)
         self.synchronize = bool(synchronize)
         if not isinstance(gpus, (str, Iterable)):
@@ -80,6 +80,7 @@ class EnergyMeter:
                 f'gpus must be "visible", "all", "none" or a list of indices and UUIDs, not {gpus!r}; one is [{gpus!r}]'
             )
         self._gpus = gpus if isinstance(gpus, str) else list(gpus)
+        _refuse_names(self._gpus)
         self._rapl_root = os.fspath(rapl_root)
         self._cpu_watts = cpu_watts if estimate else None
         self._run_dir = None if run_dir is None else os.fspath(run_dir)
@@ -292,6 +293,19 @@ class OpenWindow:
         if record is None or (record.closing is None and record.numbers is None):
             raise RuntimeError(f"window {self.name!r} is not closed yet")
         return self._session.one(record)
+
+
+def _refuse_names(gpus: str | list[str | int]) -> None:
+    """Refuse what names a GPU on no machine, also on one without GPUs, where nobody would notice."""
+    for entry in gpus.split(",") if isinstance(gpus, str) else gpus:
+        named = str(entry).strip()
+        if entry in ("visible", "all", "none") and entry == gpus:
+            continue
+        if isinstance(entry, bool) or not (named.isdecimal() or named.startswith(("GPU-", "MIG-"))):
+            raise ValueError(
+                'gpus must be "visible", "all", "none" or a list of indices and UUIDs (GPU-... or MIG-...); '
+                f"{entry!r} is none of them"
+            )
 
 
 def _own_claims() -> Claims:

@@ -480,7 +480,19 @@ def test_one_gpu_is_a_list_of_one(gpus: object) -> None:
         EnergyMeter(gpus=gpus)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("rate", ["10", 0, -1, 1001, float("nan")])
+@pytest.mark.parametrize("gpus", ["visble", "0,x", "", [-1], [1.5], [True], [None], ["all"], [b"GPU-1"]])
+def test_misspelt_gpus_are_refused_where_there_are_none(gpus: object) -> None:
+    with pytest.raises(ValueError, match="gpus must be .* is none of them"):
+        EnergyMeter(gpus=gpus)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("watts", ["15", None, 0, float("inf"), float("nan")])
+def test_estimate_needs_watts(watts: object) -> None:
+    with pytest.raises(ValueError, match="estimate=True needs cpu_watts, the watts of one busy core, not"):
+        EnergyMeter(estimate=True, cpu_watts=watts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", ["10", None, 0, -1, 1001, float("nan")])
 def test_rates_that_cannot_be(rate: object) -> None:
     with pytest.raises(ValueError, match="rate_hz must be above 0 and at most 1000 samples a second, not"):
         EnergyMeter(rate_hz=rate)  # type: ignore[arg-type]
