@@ -1,22 +1,16 @@
 """The page: what its parts become, and what a browser makes of it."""
 
-import json
 import re
-import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import DESK, PHONE, looked_at
 from matplotlib.figure import Figure
 
 from hitl_fast.experiment.page import Page, cell_text, inline_svg, told_text
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-PHONE, DESK = (360, 740), (1280, 900)
 
 
 def plotted(title: str = "effort") -> Figure:
@@ -161,84 +155,12 @@ def test_written_whole_or_not_at_all(tmp_path: Path) -> None:
         page.write(tmp_path / "none" / "page.html")
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if BROWSER is None or DRIVER is None:
-        pytest.skip("no Chromium with chromedriver on this machine: apt-get install chromium chromium-driver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",  # it may run as root
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--no-first-run",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-LOOK = """
-const luminance = colour => {
-  const rgb = colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255);
-  const [r, g, b] = rgb.map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const colour = (query, name) => luminance(getComputedStyle(document.querySelector(query))[name]);
-const paper = colour("body", "backgroundColor");
-const contrast = ink => (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-const root = document.documentElement;
-return {
-  paper: paper,
-  text: contrast(colour("body", "color")),
-  caption: contrast(colour("figcaption", "color")),
-  label: contrast(colour("figure svg text", "fill")),
-  axis: contrast(colour("figure svg path[style*=currentColor]", "stroke")),
-  overflow: root.scrollWidth - root.clientWidth,
-  width: root.clientWidth,
-  figures: [...document.querySelectorAll("figure svg")].map(f => f.getBoundingClientRect().width),
-  boxes: [...document.querySelectorAll(".box")].map(b => [b.scrollWidth, b.clientWidth]),
-};
-"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [PHONE, DESK], ids=["phone", "desk"])
 def test_renders_in_a_browser(browser: Any, tmp_path: Path, scheme: str, width: int, height: int) -> None:
     full_page().write(tmp_path / "page.html")
-    for command, settings in (
-        (
-            "setDeviceMetricsOverride",
-            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
-        ),
-        ("setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}),
-    ):
-        browser.execute_cdp_cmd(f"Emulation.{command}", settings)
-    for name in ("browser", "performance"):
-        browser.get_log(name)  # what came before is another page's
-    address = (tmp_path / "page.html").as_uri()
-    browser.get(address)
-    seen = browser.execute_script(LOOK)
+    seen = looked_at(browser, tmp_path / "page.html", scheme, width, height)
     assert browser.title == "Does <it> work?"
-    assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requests = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    assert address in requests
-    assert all(url == address or url.startswith("data:") for url in requests)
-    assert seen["width"] > width - 20  # a scroll bar takes some
-    assert seen["overflow"] == 0
-    assert (seen["paper"] > 0.5) == (scheme == "light")
-    # The web's accessibility guidelines ask for 4.5 of text and 3 of lines.
-    assert min(seen["text"], seen["caption"], seen["label"]) >= 4.5
-    assert seen["axis"] >= 3
     # Figures scale down as far as their text stays readable, and what is still too wide scrolls in a box of its own.
     assert seen["figures"] == [480 if width < 600 else 672] * 2
     scrolled = [inner > outer for inner, outer in seen["boxes"]]
