@@ -8,6 +8,7 @@ import importlib
 # name: (module with `configure(parser)` and `run(arguments) -> exit status`, what --help says of it)
 PARTS = {
     "calibration": ("hitl_fast.experiment.calibration.command", "does PreIndex predict retraining cost?"),
+    "guidance": ("hitl_fast.experiment.guidance.command", "does human guidance save energy?"),
 }
 
 

@@ -778,6 +778,8 @@ def _replace_feature(ratings: Ratings, feature: str | None) -> Ratings:
         names = ", ".join(map(repr, ratings.features)) or "none"
         raise ValueError(f"no ratings of the feature {feature!r}; features: {names}")
     part["feature"] = pandas_module().Series([None] * len(part), dtype=object)
+    if not part["item"].isna().any():  # positions again, where ratings of the whole task had left gaps
+        part["item"] = ids(part["item"], "items")
     return Ratings(
         part, ratings.skipped, rows(ratings.ground_truth), rows(ratings.predictions), ratings.scale,
         ratings.categories, ratings.unknown, ratings.unrated, ratings.unread, ratings.num_items, ratings.source,

@@ -352,3 +352,11 @@ def test_ids_beyond_int64_are_text() -> None:
         placed = Ratings.from_arrays(items, [0, 1], [1, 2], positions=items)
         assert placed.frame.item.tolist() == [0, 1]
     assert Ratings.from_arrays(np.array([7, 1], np.uint64), [0, 1], [1, 2]).frame.item.tolist() == [7, 1]
+
+
+def test_items_beside_ratings_of_the_whole_task_keep_their_positions() -> None:
+    ratings = Ratings.from_arrays(
+        [0, 2, None], ["me", "me", "me"], [1.0, 5.0, 3.0], features=[None, None, "ear"], scale=(1.0, 5.0)
+    )
+    weights = ratings.only(None).aggregate("mean").weights(num_items=3, floor=0.0)
+    assert weights.tolist() == [0.0, 0.5, 1.0]
