@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .analysis import analyse
     from .history import history_csv
     from .jobs import grid, work
-    from .report import answer, page
+    from .report import answer, page, unseen
 
     settings = chosen(arguments.quick, arguments.seed)
     out = arguments.out
@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     findings = analyse(records)
     page(header, findings).write(out / "results.html")
     print(answer(findings))
+    print(unseen(findings))
     for name in ("results.jsonl", "history.csv", "results.html"):
         print(f"  -> {out / name}")
     return 0

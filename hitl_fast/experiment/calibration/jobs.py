@@ -118,14 +118,15 @@ def examine(model: nn.Module, clean_accuracy: float, parts: Parts) -> dict[str, 
     "unpaired".
     """
     clean = parts.estimation
+    others = {"paired": clean, "unpaired": clean[torch.from_numpy(_others(clean.labels.numpy()))]}
     flops = training_flops(model, *parts.training.batches(BATCH)[0])
     return {
         "clean_accuracy": clean_accuracy,
         "parameters": sum(p.numel() for p in model.parameters()),
         "flops_per_sample": {"forward": flops[0], "backward": flops[1]},
         "floor": {
-            "paired": _all_scores(model, clean, clean),
-            "unpaired": _all_scores(model, clean, clean[torch.from_numpy(_others(clean.labels.numpy()))]),
+            name: _all_scores(model, _report(model, clean, other, *VARIANTS[0]), clean, other)
+            for name, other in others.items()
         },
     }
 
@@ -137,7 +138,8 @@ def calibrate(
     data, seed = _data(job["seed"]), job["seed"]
     before, after = cut(settings, data), cut(settings, shifted(data, job["shift"], job["strength"], seed))
     clean, moved = before.estimation, after.estimation
-    scores = _all_scores(model, clean, moved)
+    reports = {"/".join(variant): _report(model, clean, moved, *variant) for variant in VARIANTS}
+    scores = _all_scores(model, reports["/".join(VARIANTS[0])], clean, moved)
     fewer = {}
     for n in FEWER:
         if n < len(clean):
@@ -147,7 +149,6 @@ def calibrate(
                 name: getattr(report, name)
                 for name in ("index", "inverse_ari", "accuracy_drop", "probe_error")
             }
-    variants = {"/".join(v): _told(_report(model, clean, moved, *v)) for v in VARIANTS}
     flops = sum(training_flops(model, *after.training.batches(BATCH)[0]))
     tuned = copy.deepcopy(model)
     with EnergyMeter(gpus="none") if energy else nullcontext() as meter:
@@ -156,7 +157,7 @@ def calibrate(
     return {
         "clean_accuracy": clean_accuracy,
         "scores": scores | {"gradient_norm": took.gradient_norm},
-        "variants": variants,
+        "variants": {name: _told(report) for name, report in reports.items()},
         "fewer": fewer,
         "effort": {
             "steps": took.steps, "samples": samples, "epochs": samples / settings.training,
@@ -209,9 +210,10 @@ def _told(report: PreIndexReport) -> dict[str, Any]:
     return {"inverse_ari": report.inverse_ari, "distances": distances}
 
 
-def _all_scores(model: nn.Module, clean: Digits, moved: Digits) -> dict[str, float | None]:
+def _all_scores(
+    model: nn.Module, report: PreIndexReport, clean: Digits, moved: Digits
+) -> dict[str, float | None]:
     """By the names of the report's attributes and distances where they are its own."""
-    report = _report(model, clean, moved, *VARIANTS[0])
     names = (
         "index",
         "distance",

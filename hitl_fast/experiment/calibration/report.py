@@ -25,7 +25,7 @@ ASKED = (
 
 
 def answer(findings: Findings) -> str:
-    """One paragraph; "no" and "not better" are answers."""
+    """One sentence; "no" and "not better" are answers."""
     level = "within a model"
     index, drop = (findings.ranks[name][level]["spearman"] for name in ("index", "accuracy_drop"))
     best = max(
@@ -33,25 +33,28 @@ def answer(findings: Findings) -> str:
         key=lambda name: _number(findings.ranks[name][level]["spearman"].value),
     )
     told = (
-        f"Within a model the index ranks retraining effort with Spearman {_said(index)}: {_verdict(findings)} the"
-        f" accuracy drop ({_said(drop)})."
+        f"Within a model the index ranks retraining effort with Spearman {_said(index)}, {_verdict(findings)} the"
+        f" accuracy drop ({_said(drop)})"
     )
     if best == "index":
-        told += " No other score ranks it better."
-    else:
-        ahead = findings.over_index[best]
-        doubt = "" if ahead.excludes_zero else ", which may be chance"
-        told += (
-            f" Best is {SCORES[best]} with {_said(findings.ranks[best][level]['spearman'])}, ahead of the index by"
-            f" {_said(ahead)}{doubt}."
-        )
-    for what, by_set in findings.predictions.items():
-        told += (
-            f" With a whole {what} left out, effort is predicted with Spearman {_said(by_set['index'].spearman)} from"
-            f" the index, {_said(by_set['accuracy drop'].spearman)} from the accuracy drop and"
-            f" {_said(by_set['probe error'].spearman)} from the probe error."
-        )
-    return told
+        return told + "; no other score ranks it better."
+    ahead = findings.over_index[best]
+    doubt = "" if ahead.excludes_zero else ", which may be chance"
+    return (
+        told
+        + f"; best is {SCORES[best]} with {_said(findings.ranks[best][level]['spearman'])}, ahead of the index by"
+        f" {_said(ahead)}{doubt}."
+    )
+
+
+def unseen(findings: Findings) -> str:
+    """The answer for what a model of effort has not seen, one sentence for each kind."""
+    return " ".join(
+        f"With a whole {what} left out, effort is predicted with Spearman {_said(by_set['index'].spearman)} from the"
+        f" index, {_said(by_set['accuracy drop'].spearman)} from the accuracy drop and"
+        f" {_said(by_set['probe error'].spearman)} from the probe error."
+        for what, by_set in findings.predictions.items()
+    )
 
 
 def page(header: Mapping[str, Any], findings: Findings) -> Page:
@@ -59,6 +62,7 @@ def page(header: Mapping[str, Any], findings: Findings) -> Page:
     made = Page("Does PreIndex predict retraining cost?")
     made.asked(ASKED)
     made.answer(answer(findings))
+    made.text(unseen(findings))
     _what_was_done(made, header["settings"], findings)
     _rankings(made, findings)
     _predictions(made, findings)
@@ -111,7 +115,7 @@ def _rankings(made: Page, findings: Findings) -> None:
     ):  # fmt: skip
         made.table(
             ["score", *LEVELS],
-            [[SCORES[n], *(_said(findings.ranks[n][level][statistic]) for level in LEVELS)] for n in order],
+            [[SCORES[n], *(_cell(findings.ranks[n][level][statistic]) for level in LEVELS)] for n in order],
             caption=f"{told} with steps to the target, mean over the strata in which retrainings are ranked.",
         )
     made.text(
@@ -121,7 +125,7 @@ def _rankings(made: Page, findings: Findings) -> None:
     )
     made.table(
         ["score", "less accuracy drop", "less index"],
-        [[SCORES[n], _said(findings.over_accuracy_drop[n]), _said(findings.over_index[n])] for n in order],
+        [[SCORES[n], _cell(findings.over_accuracy_drop[n]), _cell(findings.over_index[n])] for n in order],
         caption="Spearman within a model, less that of the accuracy drop and of the index, on the same resamples.",
     )
 
@@ -135,7 +139,7 @@ def _predictions(made: Page, findings: Findings) -> None:
     )
     for what, by_set in findings.predictions.items():
         rows = [
-            [name, _said(one.spearman), _said(one.concordance), f"{one.factor:.2f} times"]
+            [name, _cell(one.spearman), _cell(one.concordance), f"{one.factor:.2f} times"]
             for name, one in sorted(by_set.items(), key=lambda item: -_number(item[1].spearman.value))
         ]
         made.table(
@@ -163,8 +167,8 @@ def _defaults(made: Page, findings: Findings) -> None:
     )
     rows = [
         [
-            place, _choice(one), _said(one["index within a model"]), _said(one["index all together"]),
-            _said(one["p within a model"]), _said(one["over default"]),
+            place, _choice(one), _cell(one["index within a model"]), _cell(one["index all together"]),
+            _cell(one["p within a model"]), _cell(one["over default"]),
         ]
         for place, one in enumerate(findings.defaults, 1)
         if place <= 10 or one is now
@@ -193,7 +197,7 @@ def _efforts(made: Page, findings: Findings) -> None:
     made.section("Does it hang on what is called effort?")
     made.table(
         ["effort", *(SCORES[name] for name in PRINCIPAL)],
-        [[kind, *(_said(found[name]) for name in PRINCIPAL)] for kind, found in findings.efforts.items()],
+        [[kind, *(_cell(found[name]) for name in PRINCIPAL)] for kind, found in findings.efforts.items()],
         caption="Spearman within a model. Samples, epochs and FLOPs are proportional to steps there.",
     )
 
@@ -228,8 +232,8 @@ def _samples(made: Page, findings: Findings) -> None:
             row
             for name, by_count in findings.samples.items()
             for row in (
-                [f"{SCORES[name]}: error", *(_said(by_count[n]["error"]) for n in counts)],
-                [f"{SCORES[name]}: Spearman", *(_said(by_count[n]["spearman"]) for n in counts)],
+                [f"{SCORES[name]}: error", *(_cell(by_count[n]["error"]) for n in counts)],
+                [f"{SCORES[name]}: Spearman", *(_cell(by_count[n]["spearman"]) for n in counts)],
             )
         ],
         caption="Error: less the score of all samples, median [middle 95 %]. Spearman with effort within a model.",
@@ -251,6 +255,11 @@ def _said(interval: Interval) -> str:
     if math.isnan(interval.value):
         return "–"
     return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def _cell(interval: Interval) -> str:
+    """The same, in one line of a table."""
+    return _said(interval).replace(" ", "\u00a0")
 
 
 def _mean_of(those: Iterable[Mapping[str, Any]], name: str) -> float:
