@@ -26,15 +26,28 @@ def test_infinite_values_have_a_rank():
     assert spearman([1, 2, np.inf], [1, 2, 3]) == pytest.approx(1)
 
 
-def test_the_paired_interval_covers_what_it_promises():
-    # 400 experiments of ten skewed pairs; 95 % +- 3.3 standard deviations of a binomial, less the skew's 2 %.
+@pytest.mark.parametrize(
+    ("draw", "mean"),
+    [
+        (lambda g: g.exponential(size=10), 1.0),
+        (lambda g: 25.0 * (g.random(10) < 0.3), 7.5),  # differences of steps: few values, most of them 0
+    ],
+    ids=["skewed", "discrete"],
+)
+def test_the_paired_interval_covers_what_it_promises(draw, mean):
+    # 400 experiments: 95 % +- three standard deviations of a binomial, less what ten pairs cost.
     generator = np.random.default_rng(0)
     hits = 0
     for seed in range(400):
-        d = generator.exponential(size=10)
-        _, low, high = paired_difference(d, np.zeros(10), seed=seed, resamples=1000)
-        hits += low <= 1.0 <= high
+        _, low, high = paired_difference(draw(generator), np.zeros(10), seed=seed, resamples=1000)
+        hits += low <= mean <= high
     assert 0.90 <= hits / 400 <= 0.99
+
+
+@pytest.mark.parametrize("d", [[0, 0, 25], [0.1 + 0.2, 0.3, 0.7], [25, 25, 50, 0, 25]])
+def test_the_paired_interval_stays_within_the_differences_seen(d):
+    value, low, high = paired_difference(d, np.zeros(len(d)), seed=0)
+    assert min(d) <= low < value < high <= max(d)
 
 
 def test_the_percentile_interval_covers_what_it_promises():
