@@ -24,7 +24,7 @@ from hitl_fast.experiment.guidance.training import Recipe, step_flops, train
 from hitl_fast.experiment.statistics import Interval
 
 SIZES = Sizes(80, 40, 40)
-RECIPE = Recipe(steps=6, batch=16, every=2, target=0.05, rate=2e-3, strength=1.0, penalty_every=2)
+RECIPE = Recipe(steps=6, batch=16, every=2, target=0.05, rate=2e-3, penalty_every=2)
 PERFECT = Crew(bias=0.0, scale=0.0, jitter=0.0, noise=0.0, spam=0.0)
 OAK = "a deciduous tree of the genus Quercus; has acorns and lobed leaves"
 LINES = """\
@@ -296,7 +296,7 @@ def test_what_arms_add_is_counted() -> None:
 
 def test_a_target_out_of_reach_is_never_reached() -> None:
     task = make("image", SIZES, Planting(), 0)
-    recipe = Recipe(2, 16, 2, 1.0, 1e-4, 1.0, 1)
+    recipe = Recipe(2, 16, 2, 1.0, 1e-4, 1)
     spending = Spending()
     outcome = train(task, ARMS["uniform"], None, recipe, 0, spending)
     assert outcome.steps_to_target is None

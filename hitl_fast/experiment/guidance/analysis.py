@@ -165,10 +165,10 @@ def _by_seed(records: Iterable[Record], task: str, setting: str, arm: str) -> di
 
 
 def _saved(ours: Sequence[float], theirs: Sequence[float], seed: int) -> Interval:
-    """Mean of theirs - ours over pairs, as a share of the mean of theirs."""
+    """Mean of theirs - ours over pairs, as a share of the mean of theirs; no more than all can be saved."""
     scale = float(np.mean(theirs))
     found = paired_difference(theirs, ours, seed=seed)
-    return Interval(*(value / scale for value in found))
+    return Interval(*(min(value / scale, 1.0) for value in found))
 
 
 def _reached(records: Sequence[Record]) -> int:

@@ -30,6 +30,7 @@ class Setting:
         planting: what is wrong with the pool.
         crew: who rates it.
         control: the setting whose `uniform` runs are compared with: one with the same planting.
+        strength: of the penalty on features, chosen for the planting on other seeds.
     """
 
     says: str
@@ -37,6 +38,7 @@ class Setting:
     planting: Planting = ALL_TROUBLE
     crew: Crew = USUAL
     control: str = MAIN
+    strength: float = 1.0
 
 
 _MAP = ("uniform", *RATED, *WITHOUT_PEOPLE)
@@ -69,7 +71,8 @@ SETTINGS = {
         "near copies alone", _MAP, Planting(label_noise=0.0, imbalance=1.0), control="only-redundancy"
     ),
     "marks": Setting(
-        "marks that tell the label", ("uniform", "sampler", "features"), Planting(marks=0.8), control="marks"
+        "marks that tell the label", ("uniform", "sampler", "features"), Planting(marks=0.5),
+        control="marks", strength=300.0
     ),
 }  # fmt: skip
 NOISES = {0: "noise-0", 10: MAIN, 30: "noise-30", 50: "noise-50", 100: "noise-100"}
@@ -115,7 +118,11 @@ class Plan:
     def described(self) -> dict[str, Any]:
         """The plan in JSON's types, with what its names stand for."""
         named = {
-            name: {"planting": asdict(SETTINGS[name].planting), "raters": asdict(SETTINGS[name].crew)}
+            name: {
+                "planting": asdict(SETTINGS[name].planting),
+                "raters": asdict(SETTINGS[name].crew),
+                "strength": SETTINGS[name].strength,
+            }
             for name in self.settings
         }
         told = {**asdict(self), "settings": named}
@@ -134,8 +141,8 @@ FULL = Plan(
     tuple(range(10)),
     {"image": Sizes(1800, 1000, 1000), "text": Sizes(4000, 1000, 1000)},
     {
-        "image": Recipe(800, 32, 25, 0.80, 2e-3, 1.0, 4),
-        "text": Recipe(800, 32, 25, 0.55, 3e-3, 1.0, 4),
+        "image": Recipe(800, 32, 25, 0.80, 2e-3, 4),
+        "text": Recipe(800, 32, 25, 0.55, 3e-3, 4),
     },
 )
 QUICK = replace(
@@ -144,7 +151,7 @@ QUICK = replace(
     seeds=(0, 1, 2),
     sizes={"image": Sizes(600, 500, 500), "text": Sizes(1200, 500, 500)},
     recipes={
-        "image": Recipe(240, 32, 20, 0.50, 2e-3, 1.0, 4),
-        "text": Recipe(300, 32, 20, 0.35, 3e-3, 1.0, 4),
+        "image": Recipe(240, 32, 20, 0.50, 2e-3, 4),
+        "text": Recipe(300, 32, 20, 0.35, 3e-3, 4),
     },
 )

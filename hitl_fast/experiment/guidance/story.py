@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from ..page import Page
 
 ASKED = "Does human guidance save energy?"
+SIMULATED = (
+    "Trouble that is planted is not the trouble of real data, and simulated raters know, with their errors, exactly "
+    "the importance that this experiment defined. Where nothing is planted nothing is gained; how much people would "
+    "save on data of your own is answered by rating a part of it (--export-pool, --ratings)."
+)
+LIMITS = (
+    "Operations are products of matrices and convolutions, as torch counts them: looking up word vectors, the "
+    "optimiser, drawing samples and the memory's traffic are not in them. CPU seconds have them all, and on small "
+    "models the two differ.",
+    "A run that does not reach the target counts with its whole budget. The saving is then at least or at most what "
+    "is shown, as the verdict says. Intervals are of single comparisons, not corrected for their number, and the best "
+    "of the rated arms is chosen by the same runs that it is judged by.",
+)
 CURRENCIES = {"joules": "energy", "money": "money"}
 
 
@@ -43,20 +56,38 @@ class Story:
         self.raters = "simulated raters" if self.settings["ratings"] is None else "raters of your own"
 
     def answer(self) -> str:
-        """In a sentence for each task."""
-        told = [self._answer(task) for task in self.tasks]
-        return f"With {self.raters} and planted trouble: " + " ".join(told)
+        """In one sentence."""
+        best = {task: c for task in self.tasks if (c := best_human(self.found, task)) is not None}
+        saving = {task: c for task, c in best.items() if c.verdict == "saves"}
+        begin = f"With {self.raters} and planted trouble, "
+        if not best:
+            return f"{begin}nothing can be said: no arm with ratings of samples was compared."
+        if not saving:
+            told = ", ".join(f"{task} {bounded(c)}" for task, c in best.items())
+            return f"{begin}no: the best arm does not save operations beyond doubt ({told})."
+        told = ", ".join(f"{task} {bounded(c)}" for task, c in saving.items())
+        lost = [task for task in best if task not in saving]
+        but = f", but not of {' or '.join(lost)}," if lost else ""
+        needed = max(self._needed(task, c, "joules") for task, c in saving.items())
+        own = max(self._samples_saved(task, c)[1] for task, c in saving.items())
+        return (
+            f"{begin}the best arm reaches the same accuracy with fewer training operations ({told}){but} and that "
+            f"saves energy, once people's time is counted, only in models of {number(needed)} operations a sample and "
+            f"more or over many runs: these small ones have {number(own)}."
+        )
+
+    def details(self) -> list[str]:
+        """What the answer rests on, a paragraph a task."""
+        return [self._detail(task) for task in self.tasks]
 
     def lines(self) -> list[str]:
         """A few lines for the terminal."""
-        lines = [ASKED, self.answer(), ""]
+        lines = [ASKED, self.answer(), "", *self.details(), ""]
         for task in self.tasks:
             lines.append(
                 f"{task}, {self.raters}, operations saved to {self._target(task):.0%} validation accuracy:"
             )
-            lines += [
-                f"  {c.arm:<16} {percent(c.flops):>24}  {c.bound or c.verdict}" for c in self._main(task)
-            ]
+            lines += [f"  {c.arm:<16} {percent(c.flops):>24}  {verdict(c)}" for c in self._main(task)]
         return lines
 
     def write(self, path: Path) -> None:
@@ -69,11 +100,14 @@ class Story:
             f"ratings of what is important. All ratings are of {self.raters}. Is the same accuracy reached with less?"
         )
         page.answer(self.answer())
+        page.text(*self.details())
         self._arms(page)
         self._results(page)
         self._sensitivity(page)
         self._planting(page)
         self._break_even(page)
+        page.section("What this cannot tell")
+        page.text(*([SIMULATED] if self.settings["ratings"] is None else []), *LIMITS)
         page.provenance(self._provenance())
         page.write(path)
 
@@ -83,7 +117,7 @@ class Story:
     def _target(self, task: str) -> float:
         return float(self.settings["recipes"][task]["target"])
 
-    def _answer(self, task: str) -> str:
+    def _detail(self, task: str) -> str:
         best = best_human(self.found, task)
         if best is None:
             return f"{task}: no arm with ratings of samples was compared."
@@ -159,13 +193,13 @@ class Story:
                 continue
             page.table(
                 [
-                    "arm", "reached", "median steps", "operations saved", "", "samples saved", "CPU seconds saved",
-                    "joules saved", "accuracy after the budget", "people's minutes",
+                    "arm", "reached", "median steps (epochs)", "operations saved", "verdict", "samples saved",
+                    "CPU seconds saved", "joules saved", "accuracy after the budget", "people's minutes",
                 ],
                 rows,
                 caption=f"{task}: to {self._target(task):.0%} validation accuracy against {CONTROL} (median steps "
-                f"{steps(self._main(task)[0].against_steps)}), mean over {self._main(task)[0].pairs} seeds in pairs, "
-                f"95 % bootstrap intervals; {self.raters}. Accuracy in percentage points of the test set.",
+                f"{self._steps(task, self._main(task)[0].against_steps)}), mean over {self._main(task)[0].pairs} seeds "
+                f"in pairs, 95 % bootstrap intervals; {self.raters}. Accuracy in percentage points of the test set.",
             )  # fmt: skip
         self._curves(page)
         figure, axes = figures.panels(self.tasks)
@@ -177,10 +211,15 @@ class Story:
 
     def _row(self, c: Comparison) -> list[object]:
         return [
-            c.arm, f"{c.reached} of {c.pairs}", steps(c.steps), percent(c.flops), c.bound or c.verdict,
+            c.arm, f"{c.reached} of {c.pairs}", self._steps(c.task, c.steps), percent(c.flops), verdict(c),
             percent(c.samples), percent(c.cpu_seconds), "not measured" if c.joules is None else percent(c.joules),
             points(c.accuracy), round(c.minutes, 1),
         ]  # fmt: skip
+
+    def _steps(self, task: str, value: float | None) -> str:
+        """Steps, and in brackets epochs."""
+        epoch = self.settings["sizes"][task]["pool"] // self.settings["recipes"][task]["batch"]
+        return steps(value) if value is None else f"{steps(value)} ({value / epoch:.1f})"
 
     def _curves(self, page: Page) -> None:
         figure, axes = figures.panels(self.tasks)
@@ -206,12 +245,10 @@ class Story:
             for arm, rival in pairs:
                 c = compare(self.records, task, MAIN, arm, against=rival)
                 if c is not None:
-                    rows.append(
-                        [task, arm, rival, percent(c.flops), c.bound or c.verdict, points(c.accuracy)]
-                    )
+                    rows.append([task, arm, rival, percent(c.flops), verdict(c), points(c.accuracy)])
         if rows:
             page.table(
-                ["task", "arm", "against", "operations saved", "", "accuracy after the budget"], rows,
+                ["task", "arm", "against", "operations saved", "verdict", "accuracy after the budget"], rows,
                 caption="Is it the people? The rated sampler against the same weights dealt at random, and the best "
                 f"rated arm against what a machine can do without people; {self.raters}.",
             )  # fmt: skip
@@ -279,7 +316,7 @@ class Story:
         rows = [
             [
                 c.task, SETTINGS[c.setting].says, c.arm, f"{c.against_reached} of {c.pairs}",
-                f"{c.reached} of {c.pairs}", percent(c.flops), c.bound or c.verdict, points(c.accuracy),
+                f"{c.reached} of {c.pairs}", percent(c.flops), verdict(c), points(c.accuracy),
                 round(c.minutes, 1),
             ]
             for task in self.tasks
@@ -290,7 +327,7 @@ class Story:
         if rows:
             page.table(
                 [
-                    "task", "setting", "arm", "uniform reached", "reached", "operations saved", "",
+                    "task", "setting", "arm", "uniform reached", "reached", "operations saved", "verdict",
                     "accuracy after the budget", "people's minutes",
                 ],
                 rows,
@@ -364,6 +401,11 @@ def percent(interval: Interval) -> str:
     return f"{value:.0f} % [{low:.0f}, {high:.0f}]"
 
 
+def verdict(c: Comparison) -> str:
+    """In words; with what budgets that ended before the target leave open."""
+    return f"{c.verdict}, {c.bound}" if c.bound else c.verdict
+
+
 def bounded(c: Comparison) -> str:
     """Operations saved, with what is known of runs that did not reach the target."""
     told = percent(c.flops)
@@ -381,7 +423,8 @@ def steps(value: float | None) -> str:
 
 
 def number(value: float) -> str:
-    """A number over many orders of magnitude: "12", "3,400", "2.1e+09", "never"."""
+    """Two digits of a number over many orders of magnitude: "12", "3,400", "2.1e+09", "never"."""
     if math.isinf(value):
         return "never"
-    return f"{value:,.0f}" if 10 <= value < 1e6 else f"{value:.2g}"
+    short = float(f"{value:.2g}")
+    return f"{short:,.0f}" if 10 <= short < 1e6 else f"{short:g}"

@@ -35,8 +35,8 @@ class Recipe:
         every: steps between two looks at the validation accuracy.
         target: validation accuracy at which one would stop.
         rate: learning rate of Adam.
-        strength: of the penalty on features, in the arm that has one.
-        penalty_every: steps that share one penalty.
+        penalty_every: steps that share one penalty on features, in the arm that has one.
+        strength: of that penalty.
     """
 
     steps: int
@@ -44,8 +44,8 @@ class Recipe:
     every: int
     target: float
     rate: float
-    strength: float
     penalty_every: int
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def run_job(plan: Plan, joules: bool, job: dict[str, Any]) -> dict[str, Any]:
         joules: whether to read the sensors, which is right where no other run is beside this one.
         job: one of `Plan.jobs`.
     """
-    setting, arm, recipe = SETTINGS[job["setting"]], ARMS[job["arm"]], plan.recipes[job["task"]]
+    setting, arm = SETTINGS[job["setting"]], ARMS[job["arm"]]
+    recipe = replace(plan.recipes[job["task"]], strength=setting.strength)
     seed = job["seed"] if plan.ratings is None else plan.data_seed
     task = make(job["task"], plan.sizes[job["task"]], setting.planting, seed)
     guidance = asked(plan, task, job, seed) if arm.human or arm.draw else None
