@@ -21,7 +21,7 @@ from hitl_fast.experiment.guidance import analysis, command, plan, spending, wor
 from hitl_fast.experiment.guidance.breakeven import Prices
 from hitl_fast.experiment.guidance.plan import QUICK, SETTINGS, Plan
 from hitl_fast.experiment.guidance.story import Story, number, steps
-from hitl_fast.experiment.guidance.tasks import Sizes
+from hitl_fast.experiment.guidance.tasks import Sizes, available
 from hitl_fast.experiment.guidance.training import Recipe
 from hitl_fast.experiment.journal import Journal, Record, deterministic, read
 from hitl_fast.experiment.runner import run_grid
@@ -52,15 +52,29 @@ def trained(path: Path, wanted: Plan) -> list[Record]:
 
 
 @pytest.mark.jit
-def test_raters_who_know_the_truth_win_and_raters_who_know_nothing_do_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "sizes", "recipe"),
+    [
+        ("image", Sizes(600, 300, 300), Recipe(160, 32, 10, 0.5, 2e-3, 4)),
+        ("text", Sizes(1200, 500, 500), Recipe(280, 32, 20, 0.35, 3e-3, 4)),
+    ],
+)
+def test_raters_who_know_the_truth_win_and_raters_who_know_nothing_do_not(
+    task: str, sizes: Sizes, recipe: Recipe, tmp_path: Path
+) -> None:
+    if task == "text" and available("text"):
+        pytest.skip(available("text"))
     wanted = Plan(
-        tasks=("image",), settings=("main", "truth", "noise-100"), arms=("uniform", "sampler+loss"),
-        seeds=tuple(range(10)), sizes={"image": Sizes(600, 300, 300)},
-        recipes={"image": Recipe(160, 32, 10, 0.5, 2e-3, 4)},
-    )  # fmt: skip
+        tasks=(task,),
+        settings=("main", "truth", "noise-100"),
+        arms=("uniform", "sampler+loss"),
+        seeds=tuple(range(10)),
+        sizes={task: sizes},
+        recipes={task: recipe},
+    )
     records = trained(tmp_path / "results.jsonl", wanted)
-    truth = analysis.compare(records, "image", "truth", "sampler+loss")
-    nothing = analysis.compare(records, "image", "noise-100", "sampler+loss")
+    truth = analysis.compare(records, task, "truth", "sampler+loss")
+    nothing = analysis.compare(records, task, "noise-100", "sampler+loss")
     assert truth is not None
     assert nothing is not None
     assert truth.pairs == nothing.pairs == 10
