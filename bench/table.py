@@ -11,7 +11,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
-BEGIN, END = "<!-- numbers: made by bench/table.py -->", "<!-- end of numbers -->"
 
 # file | provider | metric | what the shape has (a regular expression) | words | aim
 ROWS = [
@@ -91,25 +90,35 @@ def newest(name: str, provider: str, metric: str, shape: str) -> dict[str, str] 
     return rows[-1] if rows else None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def quote(mark: str, made: str, told: str) -> int:
+    """Print what was made, write it between its marks in the README, or check that it is there: as the caller asks.
+
+    Args:
+        mark: what follows ``<!--`` before the place; ``<!-- end of ...`` follows it.
+        made: markdown.
+        told: for --help.
+    """
+    parser = argparse.ArgumentParser(description=told)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     readme = ROOT / "README.md"
+    begin, end = f"<!-- {mark}: made by {Path(sys.argv[0]).name} -->", f"<!-- end of {mark} -->"
     text = readme.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    made = f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError(f"README.md lacks {begin} or {end}")
+    whole = f"{before}{begin}\n{made}\n{end}{after}"
     if arguments.write:
-        readme.write_text(made)
-    elif arguments.check and made != text:
-        print("README.md and bench/results/ differ: run python bench/table.py --write")
+        readme.write_text(whole)
+    elif arguments.check and whole != text:
+        print(f"README.md differs from what it quotes: run python {sys.argv[0]} --write")
         return 1
     elif not arguments.check:
-        print(table())
+        print(made)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quote("numbers", table(), __doc__ or ""))

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from hitl_fast import cli
-from hitl_fast.demo import command, rated, shifts, weighted
+from hitl_fast.demo import asked, command, rated, shifts, weighted
 from hitl_fast.demo.stage import Stage
 from hitl_fast.experiment import digits
+from hitl_fast.experiment.cost_model import CostModel
+from hitl_fast.experiment.journal import read
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,23 @@ def test_weighted(stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "+     loss = hf.weighted_cross_entropy(logits, labels[index], weights[index])" in out
     for name in ("as they are", "weighted loss", "weighted sampler"):
         assert any(line.strip().startswith(name) and "% of 60" in line for line in out.splitlines())
+
+
+@pytest.mark.jit
+@pytest.mark.timeout(1200)
+def test_both_experiments_in_small(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    asked.tell(stage)
+    out = capsys.readouterr().out
+    assert "simulated raters" in out
+    for name in ("guidance", "calibration"):
+        header, records = read(stage.folder / name / "results.jsonl")
+        assert header["experiment"] == name
+        assert f"hitl-fast experiment {name} --quick" in header["command"]
+        assert len(records) > 30
+        page = (stage.folder / name / "results.html").read_text()
+        assert all(told in page for told in ("<svg", header["machine"]))
+    model = CostModel.fit(stage.folder / "calibration" / "history.csv", "probe_error")
+    assert model.predict({"probe_error": 0.2}).epochs.value >= 0
 
 
 def test_the_command_runs_every_chapter(

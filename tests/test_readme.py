@@ -1,9 +1,11 @@
-"""What the README says: its numbers are those of bench/results/, its names exist."""
+"""What the README says: its numbers are those of bench/results/ and docs/results/, its names exist."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import hitl_fast as hf
 from hitl_fast import cli
@@ -15,6 +17,14 @@ TEXT = (ROOT / "README.md").read_text()
 def test_numbers_are_those_of_the_newest_rows() -> None:
     run = subprocess.run(
         [sys.executable, ROOT / "bench" / "table.py", "--check"], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.jit
+def test_answers_are_those_of_the_committed_results() -> None:
+    run = subprocess.run(
+        [sys.executable, ROOT / "docs" / "results" / "answers.py", "--check"], capture_output=True, text=True
     )
     assert run.returncode == 0, run.stdout + run.stderr
 

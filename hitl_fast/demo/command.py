@@ -39,9 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def chapters() -> tuple[ModuleType, ...]:
     """Modules with a TITLE and ``tell(stage)``, in the order of the story."""
-    from . import rated, shifts, weighted
+    from . import asked, rated, shifts, weighted
 
-    return shifts, rated, weighted
+    return shifts, rated, weighted, asked
 
 
 def _print_title(title: str) -> None:
