@@ -1,4 +1,4 @@
-"""How sure one can be of a difference or a rank correlation from the runs that there are."""
+"""How sure one can be of a difference from the runs that there are."""
 
 from __future__ import annotations
 
@@ -121,43 +121,6 @@ def paired_difference(
     ends = mean - error * np.quantile(t, _tails(level)[::-1], method="inverted_cdf")
     low, high = np.clip(ends, d.min(), d.max())
     return Interval(mean, float(low), float(high))
-
-
-def spearman(x: ArrayLike, y: ArrayLike) -> float:
-    """Spearman's rank correlation, ties at their mean rank; NaN if a side is constant.
-
-    >>> round(spearman([1, 2, 3, 4], [1, 3, 2, 4]), 3)
-    0.8
-    """
-    from scipy.stats import rankdata
-
-    ranks = np.stack([rankdata(_finite("x", x)), rankdata(_finite("y", y))])
-    ranks -= ranks.mean(1, keepdims=True)
-    norm = float(np.sqrt((ranks**2).sum(1).prod()))
-    return float(ranks[0] @ ranks[1]) / norm if norm > 0 else float("nan")
-
-
-def kendall(x: ArrayLike, y: ArrayLike) -> float:
-    """Kendall's tau-b; NaN if a side is constant.
-
-    >>> round(kendall([1, 2, 3, 4], [1, 3, 2, 4]), 3)
-    0.667
-    """
-    from scipy.stats import kendalltau
-
-    a, b = _finite("x", x), _finite("y", y)
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(kendalltau(a, b).statistic)
-
-
-def _finite(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"{name} must be (n,) with n of 1 or more, not {array.shape}")
-    if np.isnan(array).any():
-        raise ValueError(f"{name}[{int(np.flatnonzero(np.isnan(array))[0])}] is NaN")
-    return array
 
 
 def _standard_error(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from hitl_fast.experiment.calibration.concordance import (
     Effort,
@@ -14,8 +15,6 @@ from hitl_fast.experiment.calibration.concordance import (
     spearman,
     within,
 )
-from hitl_fast.experiment.statistics import kendall as plain_kendall
-from hitl_fast.experiment.statistics import spearman as plain_spearman
 
 GENERATOR = np.random.default_rng(3)
 
@@ -31,12 +30,13 @@ def order(effort: Effort) -> np.ndarray:
     return effort.values + effort.censored
 
 
+@pytest.mark.filterwarnings("ignore:An input array is constant")
 @pytest.mark.parametrize("n", [2, 5, 23])
 def test_with_equal_weights_they_are_scipy_s(n: int) -> None:
     x, effort = drawn(n)
     ones = np.ones((1, n))
-    for ours, theirs in ((spearman, plain_spearman), (kendall, plain_kendall)):
-        np.testing.assert_allclose(ours(x, effort, ones)[0], theirs(x, order(effort)), rtol=1e-12)
+    for ours, theirs in ((spearman, scipy.stats.spearmanr), (kendall, scipy.stats.kendalltau)):
+        np.testing.assert_allclose(ours(x, effort, ones)[0], theirs(x, order(effort)).statistic, rtol=1e-12)
 
 
 def test_a_weight_is_so_many_equal_rows() -> None:
@@ -77,6 +77,25 @@ def test_strata_are_ranked_apart_and_undefined_ones_left_out() -> None:
     effort = Effort(np.array([1.0, 2, 3, 1, 2, 3, 1, 2]), np.zeros(8, dtype=bool))
     strata = list("aaabbbcc")  # rises with effort, falls, is constant
     assert within(spearman, x, effort, strata, np.ones((1, 8)))[0] == pytest.approx(0)
+
+
+def test_a_stratum_within_a_group_counts_as_often_as_the_group_is_drawn() -> None:
+    x = np.array([0.0, 1, 2, 12, 11, 10])
+    effort = Effort(np.array([1.0, 2, 3, 1, 2, 3]), np.zeros(6, dtype=bool))
+    strata = list("aaabbb")  # rises with effort, falls
+    weights = np.array([[1.0] * 6, [2] * 3 + [1] * 3, [3] * 3 + [0] * 3, [0] * 3 + [2] * 3])
+    np.testing.assert_allclose(within(spearman, x, effort, strata, weights), [0, 1 / 3, 1, -1], atol=1e-12)
+
+
+def test_the_interval_of_a_mean_over_groups_is_the_bootstrap_s() -> None:
+    generator = np.random.default_rng(0)
+    groups = np.repeat(np.arange(12), 4)
+    x = generator.normal(size=48) + 2.0 * np.repeat(generator.normal(size=12), 4) * np.tile(np.arange(4), 12)
+    effort = Effort(np.tile(np.arange(4.0), 12), np.zeros(48, dtype=bool))
+    found = interval(within(spearman, x, effort, groups, resampled(groups, 4000, 0)))
+    each = [scipy.stats.spearmanr(x[groups == g], np.arange(4)).statistic for g in range(12)]
+    means = generator.choice(each, (4000, 12)).mean(1)
+    assert [found.low, found.high] == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.03)
 
 
 def test_resamples_draw_whole_groups_from_the_seed() -> None:

@@ -1,29 +1,7 @@
 import numpy as np
 import pytest
-import scipy.stats
 
-from hitl_fast.experiment.statistics import Interval, bootstrap, kendall, paired_difference, spearman
-
-
-@pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("n", [2, 3, 17, 200])
-def test_rank_correlations_are_scipys(n, ties):
-    generator = np.random.default_rng(n)
-    x = generator.integers(0, 3, n) if ties else generator.normal(size=n)
-    x[0], x[-1] = 0, 1
-    y = x + generator.normal(size=n)
-    assert spearman(x, y) == pytest.approx(scipy.stats.spearmanr(x, y).statistic, abs=1e-12)
-    assert kendall(x, y) == pytest.approx(scipy.stats.kendalltau(x, y).statistic, abs=1e-12)
-
-
-def test_a_constant_side_has_no_rank_correlation():
-    assert np.isnan(spearman([1, 1, 1], [1, 2, 3]))
-    assert np.isnan(kendall([1, 2, 3], [4, 4, 4]))
-    assert np.isnan(kendall([1], [4]))
-
-
-def test_infinite_values_have_a_rank():
-    assert spearman([1, 2, np.inf], [1, 2, 3]) == pytest.approx(1)
+from hitl_fast.experiment.statistics import Interval, bootstrap, paired_difference
 
 
 @pytest.mark.parametrize(
@@ -70,9 +48,12 @@ def test_groups_widen_the_interval():
 
 
 def test_undefined_resamples_are_left_out():
-    interval = bootstrap(spearman, [0, 0, 1], [1, 2, 3], seed=0)
-    assert np.isfinite(interval).all()
-    assert np.isnan(bootstrap(spearman, [0, 0, 0], [1, 2, 3], seed=0).low)
+    def mean_of_ones(x):
+        return x[x > 0].mean() if (x > 0).any() else np.nan
+
+    interval = bootstrap(mean_of_ones, [0, 0, 1], seed=0)
+    assert interval == (1, 1, 1)
+    assert np.isnan(bootstrap(mean_of_ones, [0, 0, 0], seed=0).low)
 
 
 def test_equal_differences_have_a_point_for_an_interval():
@@ -103,9 +84,6 @@ def test_a_seed_decides_and_no_global_state_is_touched():
         (lambda: paired_difference([1.0, 2.0], [1.0], seed=0), r"\(2,\) and \(1,\)"),
         (lambda: paired_difference([1.0, np.nan], [1.0, 2.0], seed=0), "pair 1 is not finite"),
         (lambda: paired_difference([1.0, 2.0], [1.0, 4.0], seed=0, level=0), "level"),
-        (lambda: spearman([1, np.nan], [1, 2]), r"x\[1\] is NaN"),
-        (lambda: kendall([1, 2], [[1, 2]]), r"y must be \(n,\)"),
-        (lambda: spearman([], []), "n of 1 or more"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -80,16 +80,22 @@ def resampled(groups: Sequence[Any], count: int, seed: int) -> Floats:
 
 
 def within(statistic: Statistic, x: ArrayLike, effort: Effort, strata: ArrayLike, weights: Floats) -> Floats:
-    """(resamples,) mean over strata of the statistic within each; strata where it is undefined do not count."""
+    """(resamples,) mean over strata of the statistic within each; strata where it is undefined do not count.
+
+    A stratum that lies within one group counts as often as the group was drawn; one that has rows of several counts
+    once, whatever was drawn of them.
+    """
     values = np.asarray(x, dtype=np.float64)
     _, member = np.unique(np.asarray(strata), return_inverse=True)
     sums, counts = np.zeros(len(weights)), np.zeros(len(weights))
     for stratum in range(int(member.max()) + 1):
         rows = np.flatnonzero(member == stratum)
-        found = statistic(values[rows], effort[rows], weights[:, rows])
-        defined = ~np.isnan(found)
-        sums[defined] += found[defined]
-        counts += defined
+        drawn = weights[:, rows]
+        found = statistic(values[rows], effort[rows], drawn)
+        times = drawn[:, 0] if (drawn == drawn[:, :1]).all() else np.ones(len(weights))
+        times = np.where(np.isnan(found), 0.0, times)
+        sums += times * np.nan_to_num(found)
+        counts += times
     with np.errstate(invalid="ignore", divide="ignore"):
         return sums / counts
 
