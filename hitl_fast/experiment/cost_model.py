@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,10 @@ class Energy:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What retraining will take. An upper end of infinity says: at least the cap at which others were given up.
+    """What retraining will take.
+
+    An upper end of infinity says: at least the cap at which others were given up; or, as a note tells, that there are
+    too few past retrainings for intervals of this level.
 
     Attributes:
         effort: value and interval, in ``unit``.
@@ -189,6 +192,8 @@ class CostModel:
         >>> round(estimate.epochs.value, 1), estimate.kwh.low < estimate.kwh.value < estimate.kwh.high
         (7.6, True)
         """
+        if not isinstance(scores, (str, Iterable)):
+            raise TypeError(f"scores must be one or several names of columns, not {scores!r}")
         names = (scores,) if isinstance(scores, str) else tuple(scores)
         _check(names, method, level)
         past = read(history, names, effort, groups)
@@ -268,6 +273,10 @@ class CostModel:
         effort = self._interval(centre, centres, residuals, weights, self.offset)
         if effort.high >= self.cap * (1 - TIE):
             effort = effort._replace(high=math.inf)
+        if math.isinf(effort.high) and math.isinf(self.cap):
+            notes.append(
+                f"{self.retrainings} past retrainings are too few for {self.level:.0%} intervals: no upper end is known"
+            )
         if effort.value >= self.cap * (1 - TIE):
             notes.append(
                 f"past retrainings at such scores were given up at {self.cap:.4g} {self.effort}: expect more"
@@ -328,7 +337,7 @@ class CostModel:
         with open(path, encoding="utf-8") as file:
             try:
                 held = json.load(file)
-            except ValueError as problem:
+            except (ValueError, RecursionError) as problem:
                 raise ValueError(f"{os.fspath(path)} is not JSON: {problem}") from None
         if not isinstance(held, dict) or held.get("format") != FORMAT:
             raise ValueError(f"{os.fspath(path)} is not a cost model of this version ({FORMAT!r})")
@@ -355,8 +364,8 @@ class CostModel:
                 raise ValueError(f"the report does not tell {name}, which this model predicts from")
             try:
                 x[j] = float(value)
-            except (TypeError, ValueError):
-                raise ValueError(f"{name} is {value!r}, not a number") from None
+            except (TypeError, ValueError, OverflowError):
+                raise ValueError(f"{name} is {str(value)[:40]!r}, not a number") from None
             if not math.isfinite(x[j]):
                 raise ValueError(f"{name} is {x[j]}; it must be finite")
         return x
@@ -423,7 +432,7 @@ def _check(names: tuple[str, ...], method: str, level: float) -> None:
         raise ValueError(f"method must be {', '.join(METHODS)}, not {method!r}")
     if method == "isotonic" and len(names) > 1:
         raise ValueError(f"isotonic takes one score, not {len(names)}: use method='ridge' or 'log_linear'")
-    if not 0 < level < 1:
+    if not isinstance(level, (int, float)) or not 0 < level < 1:
         raise ValueError(f"level must be within 0 and 1, not {level!r}")
 
 
@@ -524,10 +533,12 @@ def _restored(held: Mapping[str, Any]) -> CostModel:
     fields |= {
         "scores": tuple(map(str, held["scores"])),
         "cap": _number(held["cap"]),
+        "offset": float(held["offset"]),
+        "error": float(held["error"]),
         "ranges": tuple((float(low), float(high)) for low, high in held["ranges"]),
         "rivals": tuple(rivals),
-        "curve": curves.from_json(held["curve"]),
-        "fold_curves": tuple(map(curves.from_json, held["fold_curves"])),
+        "curve": curves.from_json(held["curve"], len(held["scores"])),
+        "fold_curves": tuple(curves.from_json(curve, len(held["scores"])) for curve in held["fold_curves"]),
         "folds": tuple(map(int, held["folds"])),
         "residuals": tuple(map(_number, held["residuals"])),
         "weights": tuple(map(float, held["weights"])),
@@ -547,6 +558,11 @@ def _restored(held: Mapping[str, Any]) -> CostModel:
     if len(model.ranges) != len(model.scores):
         raise ValueError("it has not one range for each score")
     _check(model.scores, model.method, model.level)
+    if model.effort not in EFFORTS:
+        raise ValueError(f"effort is {model.effort!r}")
+    weights, residuals = np.array(model.weights), np.array(model.residuals)
+    if not ((weights >= 0).all() and weights.sum() <= 1 and (residuals >= 0).all()):
+        raise ValueError("weights and residuals must be at least 0, and weights at most 1 together")
     return model
 
 

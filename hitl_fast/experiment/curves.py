@@ -98,15 +98,22 @@ def _spread(X: Floats) -> Floats:
     return np.asarray(np.where(spread > 0, spread, 1.0))
 
 
-def from_json(held: Mapping[str, Any]) -> Curve:
-    """The curve whose fields these are.
+def from_json(held: Mapping[str, Any], scores: int) -> Curve:
+    """The curve of so many scores whose fields these are.
 
     Raises:
         KeyError, TypeError, ValueError: they are not.
     """
     if "knots" in held:
         knots, values = (tuple(map(float, held[name])) for name in ("knots", "values"))
-        if not knots or len(knots) != len(values) or not (np.diff(knots) >= 0).all():
-            raise ValueError("knots must rise and have a value each")
+        rise = bool(knots) and len(knots) == len(values) and bool((np.diff(knots) >= 0).all())
+        if not (rise and scores == 1 and np.isfinite(knots + values).all()):
+            raise ValueError("knots must rise and have a value each, of one score")
         return Steps(knots, values)
-    return Line(tuple(map(float, held["coefficients"])), float(held["intercept"]))
+    line = Line(tuple(map(float, held["coefficients"])), float(held["intercept"]))
+    if (
+        len(line.coefficients) not in (0, scores)
+        or not np.isfinite([*line.coefficients, line.intercept]).all()
+    ):
+        raise ValueError(f"a line must have {scores} finite coefficients and an intercept")
+    return line

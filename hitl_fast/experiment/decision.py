@@ -90,15 +90,17 @@ def _one(own: Candidate, others: Sequence[Candidate], tolerance: float, budget: 
         reason = f"accuracy fell by {_points(drop)}"
     cost, unit = _cost(own)
     most = math.inf if budget is None else budget
-    rivals = [c for c in others if _fits(c, own, tolerance) and _cost(c)[0].low <= most]
-    if rivals:
-        best = min(rivals, key=lambda c: (_cost(c)[0].value, c.model))
-        theirs = _cost(best)[0]
-        if theirs.high < cost.low:
-            told = f"retraining {best.model} takes {interval_text(theirs)} {unit}, this {interval_text(cost)}"
-            return Decision(own, OTHER, told, best.model)
-        if theirs.value < cost.value:
-            reason += f"; {best.model} may take less, but the intervals meet"
+    rivals = sorted(
+        (c for c in others if _fits(c, own, tolerance) and _cost(c)[0].low <= most),
+        key=lambda c: (_cost(c)[0].value, c.model),
+    )
+    cheaper = [c for c in rivals if _cost(c)[0].high < cost.low]
+    if cheaper:
+        best = cheaper[0]
+        told = f"retraining {best.model} takes {interval_text(_cost(best)[0])} {unit}, this {interval_text(cost)}"
+        return Decision(own, OTHER, told, best.model)
+    if rivals and _cost(rivals[0])[0].value < cost.value:
+        reason += f"; {rivals[0].model} may take less, but the intervals meet"
     if cost.low > most:
         return Decision(
             own, KEEP, f"{reason}, but retraining takes {cost.low:.3g} kWh or more: over the budget"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,7 +55,8 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
 
     Raises:
         ValueError: fewer than 8 rows, a missing column (near ones are named), a value that is missing, not finite or
-            negative (its row is named), a score or effort that does not vary, no retraining that reached its target.
+            negative (its row is named), a retraining given up before it began, a score or effort that does not vary,
+            no retraining that reached its target.
         TypeError: not a table; a column that does not hold numbers.
         OSError: no such file.
     """
@@ -60,9 +65,7 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
         raise ValueError(f"history must hold at least {FEWEST} past retrainings, not {len(frame)}")
     if effort not in EFFORTS:
         raise ValueError(f"effort must be {', '.join(EFFORTS)}, not {effort!r}{_near(effort, EFFORTS)}")
-    repeated = sorted({str(name) for name in frame.columns if list(frame.columns).count(name) > 1})
-    if repeated:
-        raise ValueError(f"history has more than one column {repeated[0]!r}")
+    _refuse_repeated([str(name) for name in frame.columns])
     X = np.column_stack([_numbers(frame, name) for name in scores])
     for name, column in zip(scores, X.T, strict=True):
         if np.ptp(column) == 0:
@@ -82,6 +85,9 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
             row = int(np.flatnonzero(~np.isin(flags, (0, 1)))[0])
             raise ValueError(f"history row {row}: censored is {flags[row]:g}; it must be 0 or 1")
         censored = flags == 1
+    if (censored & (y == 0)).any():
+        row = int(np.flatnonzero(censored & (y == 0))[0])
+        raise ValueError(f"history row {row} was given up at 0 {effort}, which tells nothing: leave it out")
     if censored.all():
         raise ValueError("every past retraining is censored: none tells what reaching the target takes")
     drop = None
@@ -98,8 +104,10 @@ def table(history: Any) -> Any:
         raise ImportError("cost models need pandas: pip install 'hitl-fast[experiment]'") from None
     if isinstance(history, (str, os.PathLike)):
         try:
-            return pd.read_csv(history)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as problem:
+            return _csv(Path(history).read_text(encoding="utf-8-sig"))
+        except (
+            csv.Error, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError
+        ) as problem:  # fmt: skip
             raise ValueError(f"{os.fspath(history)} is not a CSV file: {problem}") from None
     if isinstance(history, pd.DataFrame):
         return history.reset_index(drop=True)
@@ -114,6 +122,23 @@ def table(history: Any) -> Any:
     raise TypeError(
         f"history must be a path of a CSV file, a DataFrame or a sequence of dicts, not {type(history).__name__}"
     )
+
+
+def _csv(text: str) -> Any:
+    """The table, where pandas alone would rename a second column of a name, and shift rows longer than the first."""
+    import pandas as pd
+
+    names = [name for name in next(csv.reader(io.StringIO(text)), []) if name]
+    _refuse_repeated(names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(io.StringIO(text), index_col=False)
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"history has more than one column {repeated[0]!r}")
 
 
 def _column(frame: Any, name: str) -> Any:
@@ -137,8 +162,8 @@ def _numbers(frame: Any, name: str) -> Floats:
     for row, value in enumerate(column.tolist()):
         try:
             values[row] = np.nan if value is None else float(value)
-        except (TypeError, ValueError):
-            raise TypeError(f"history row {row}: {name} is {value!r}, not a number") from None
+        except (TypeError, ValueError, OverflowError):
+            raise TypeError(f"history row {row}: {name} is {str(value)[:40]!r}, not a number") from None
         if not np.isfinite(values[row]):
             what = "missing" if np.isnan(values[row]) else "infinite"
             raise ValueError(f"history row {row}: {name} is {what}")

@@ -148,7 +148,7 @@ class PreIndexReport:
         with open(path, encoding="utf-8") as file:
             try:
                 held = json.load(file)
-            except ValueError as problem:
+            except (ValueError, RecursionError) as problem:
                 raise ValueError(f"{path} is not JSON: {problem}") from None
         fields = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(held, dict):

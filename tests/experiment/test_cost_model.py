@@ -255,6 +255,14 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
         (lambda held: held["ranges"].pop(), "one range for each score"),
         (lambda held: held["curve"]["knots"].reverse(), "knots must rise"),
         (lambda held: held.update(folds=[99] * 20), "do not belong together"),
+        (lambda held: held.update(offset="much"), "could not convert"),
+        (lambda held: held.update(error=None), "TypeError"),
+        (lambda held: held.update(effort="bogus"), "effort is 'bogus'"),
+        (lambda held: held.update(level="high"), "level must be"),
+        (lambda held: held.update(weights=[1] * 20), "weights at most 1 together"),
+        (lambda held: held["residuals"].__setitem__(0, None), "residuals must be at least 0"),
+        (lambda held: held["curve"]["values"].__setitem__(0, math.nan), "have a value each"),
+        (lambda held: held.update(curve={"coefficients": [1, 2], "intercept": 0}), "1 finite coefficients"),
     ],
 )
 def test_a_damaged_file_is_refused(change: Callable[[Any], Any], message: str, tmp_path: Path) -> None:
@@ -266,10 +274,38 @@ def test_a_damaged_file_is_refused(change: Callable[[Any], Any], message: str, t
         CostModel.from_json(tmp_path / "model.json")
 
 
-def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", "[" * 100_000], ids=["cut", "deep"])
+def test_a_file_of_something_else_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(content)
     with pytest.raises(ValueError, match="is not JSON"):
         CostModel.from_json(tmp_path / "model.json")
+    with pytest.raises(ValueError, match="is not JSON"):
+        CostModel.fit(history(20, 0)).predict(tmp_path / "model.json")
+
+
+def test_a_csv_that_pandas_would_misread(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    rows = [f"{i / 20},{1.5**i:.3f}" for i in range(12)]
+    path.write_text("\n".join(["probe_error,epochs", *rows]))
+    model = CostModel.fit(path)
+    path.write_text("\n".join(["\ufeffprobe_error,epochs,,", *(f"{row},," for row in rows)]))
+    assert CostModel.fit(path) == model
+    # Without a name for it, a last column would make pandas take the first for names of rows.
+    path.write_text("\n".join(["probe_error,epochs", *(f"{row},x" for row in rows)]))
+    with pytest.raises(ValueError, match="is not a CSV file"):
+        CostModel.fit(path)
+    path.write_text("\n".join(["probe_error,epochs,epochs", *(f"{row},1" for row in rows)]))
+    with pytest.raises(ValueError, match="more than one column 'epochs'"):
+        CostModel.fit(path)
+
+
+def test_too_few_for_the_level_is_said() -> None:
+    few = history(12, 0)
+    told = CostModel.fit(few, groups=None, level=0.95).predict(few[0])
+    assert math.isinf(told.effort.high)
+    assert any("12 past retrainings are too few for 95% intervals" in note for note in told.notes)
+    told = CostModel.fit(few, groups=None).predict(few[0])
+    assert not any("too few" in note for note in told.notes)
 
 
 def changed(column: str, value: object) -> list[Row]:
@@ -295,6 +331,14 @@ def changed(column: str, value: object) -> list[Row]:
         (changed("probe_error", None), {}, ValueError, "row 3: probe_error is missing"),
         (changed("probe_error", math.inf), {}, ValueError, "row 3: probe_error is infinite"),
         (changed("probe_error", "high"), {}, TypeError, "row 3: probe_error is 'high', not a number"),
+        (
+            [{**row, "epochs": 0.0, "censored": 1} for row in history(2, 0)] + history(9, 0),
+            {},
+            ValueError,
+            "at 0",
+        ),
+        (changed("epochs", 10**400), {}, TypeError, "row 3: epochs is '1000"),
+        (history(9, 0), {"scores": None}, TypeError, "scores must be one or several names"),
         (changed("epochs", -1.0), {}, ValueError, "row 3: epochs is -1; an effort must be at least 0"),
         (changed("epochs", math.nan), {}, ValueError, "row 3: epochs is missing"),
         (changed("joules", -2.0), {}, ValueError, "row 3: joules is -2"),

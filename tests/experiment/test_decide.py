@@ -54,6 +54,8 @@ def test_uses_another_model_that_is_accurate_as_it_is() -> None:
 def test_uses_another_model_that_is_cheaper_beyond_doubt() -> None:
     dear = candidate("a", 0.95, 0.7, (20, 10, 40))
     assert advice(dear, candidate("b", 0.95, 0.6, (3, 2, 9))) == [("use other", "b"), ("retrain", None)]
+    wide = candidate("c", 0.95, 0.6, (2, 1, 30))
+    assert advice(dear, wide, candidate("b", 0.95, 0.6, (3, 2, 9)))[0] == ("use other", "b")
     doubtful = decide([dear, candidate("b", 0.95, 0.6, (6, 2, 12))])[0]
     assert doubtful.advice == "retrain"
     assert "b may take less, but the intervals meet" in doubtful.reason
