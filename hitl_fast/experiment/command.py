@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
+
+from .runner import WorkerDiedError
 
 # name: (module with `configure(parser)` and `run(arguments) -> exit status`, what --help says of it)
 PARTS = {
@@ -24,4 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return int(importlib.import_module(PARTS[arguments.experiment][0]).run(arguments))
+    try:
+        return int(importlib.import_module(PARTS[arguments.experiment][0]).run(arguments))
+    except WorkerDiedError as problem:
+        print(f"hitl-fast experiment {arguments.experiment}: {problem}", file=sys.stderr)
+        return 1

@@ -145,18 +145,18 @@ class Journal:
             raise ValueError(
                 f"{self.path} is not a journal of experiments; give another place for the results"
             )
+        kept, records = _split(self.path, lines) if lines else (header, [])
+        for name in ("experiment", "settings", "versions"):
+            if kept[name] != header[name]:
+                raise ValueError(
+                    f"{self.path} differs in {name}: {_difference(kept[name], header[name])}; "
+                    "give another place for the results, or remove the file"
+                )
+        # Only what is a journal, and this one, is cut: another file is left as it is.
         if whole < len(content):
             os.truncate(self.path, whole)
         if not lines:
             self._write(_line(header))
-            return header
-        kept, records = _split(self.path, lines)
-        for name in ("experiment", "settings", "versions"):
-            if kept[name] != header[name]:
-                raise ValueError(
-                    f"{self.path} was written with another {name}: {_difference(kept[name], header[name])}; "
-                    "give another place for the results, or remove the file"
-                )
         self.done = {record["key"]: record for record in records}
         return kept
 

@@ -38,7 +38,7 @@ HEAD = """<!DOCTYPE html>
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <link rel="icon" href="data:,">
-<title>{title}</title>
+{heading}
 <style>{style}</style>
 </head>
 <body>
@@ -191,7 +191,7 @@ class Page:
         contents = [f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>'] if len(links) > 2 else []
         parts = [f"<h1>{escape(self.title)}</h1>", *self._parts[: self._contents], *contents]
         parts += self._parts[self._contents :]
-        return HEAD.format(title=escape(self.title), style=STYLE) + "\n".join(parts) + "\n" + TAIL
+        return HEAD.format(heading=heading(self.title), style=STYLE) + "\n".join(parts) + "\n" + TAIL
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the file, whole or not at all.
@@ -200,6 +200,11 @@ class Page:
             OSError: the folder is missing or not writable.
         """
         write_text(path, self.html())
+
+
+def heading(title: str) -> str:
+    """What tells a page by its title, near the beginning of its file."""
+    return f"<title>{escape(title)}</title>"
 
 
 def plain(value: Any) -> object:

@@ -16,6 +16,11 @@ from typing import Any
 
 from .journal import Journal, Record
 
+
+class WorkerDiedError(RuntimeError):
+    """A process of a grid ended without a result: killed, or out of memory."""
+
+
 Work = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -46,7 +51,8 @@ def run_grid(
 
     Raises:
         ValueError: a key is missing or there twice, or the journal holds jobs that are not in the grid.
-        RuntimeError: a job failed or its process died; the message names the job. What was done before is kept.
+        RuntimeError: a job failed; the message names it. What was done before is kept.
+        WorkerDiedError: a process of the grid ended without a result. What was done before is kept.
         KeyboardInterrupt: what was done is kept; the same call goes on from there.
     """
     keys = [job.get("key") for job in jobs]
@@ -88,6 +94,7 @@ def _here(work: Work, jobs: Sequence[dict[str, Any]]) -> Iterator[Record]:
 def _spread(work: Work, jobs: Sequence[dict[str, Any]], workers: int) -> Iterator[Record]:
     # Spawned, not forked: the threads of OpenMP and Numba do not survive a fork.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_worker)
     try:
         futures: dict[Future[Record], dict[str, Any]] = {
@@ -97,12 +104,17 @@ def _spread(work: Work, jobs: Sequence[dict[str, Any]], workers: int) -> Iterato
             try:
                 yield future.result()
             except BrokenProcessPool:
-                raise RuntimeError(
+                raise WorkerDiedError(
                     "a worker died (out of memory, or killed); what was done is kept, run again to go on"
                 ) from None
             except Exception as problem:
                 raise _failed(futures[future], problem) from problem
             del futures[future]
+    except BaseException:
+        # What runs would be thrown away, and waited for when Python exits.
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

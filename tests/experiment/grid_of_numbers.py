@@ -1,4 +1,4 @@
-"""A grid that another process can run: `python grid_of_numbers.py JOURNAL WORKERS`."""
+"""A grid that another process can run: `python grid_of_numbers.py JOURNAL WORKERS [WORK]`."""
 
 import sys
 import time
@@ -32,9 +32,15 @@ def die_at_three(job):
     return work(job)
 
 
-def main(path, workers):
+def stuck_at_three(job):
+    if job["n"] == 3:
+        time.sleep(3600)
+    return work(job)
+
+
+def main(path, workers, of="work"):
     with Journal(Path(path), "numbers", SETTINGS) as journal:
-        return run_grid(work, JOBS, journal, workers=int(workers), progress=False)
+        return run_grid(globals()[of], JOBS, journal, workers=int(workers), progress=False)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def test_a_header_cut_by_a_kill_is_written_again(path):
 
 def test_a_foreign_file_is_left_alone(path):
     path.parent.mkdir()
-    for content in ("not a journal", "not a journal\n", '{"key": "a"}\n', "[]\n"):
+    for content in ("not a journal", "not a journal\n", '{"key": "a"}\n', "[]\n", '{"a": 1}\n{"b": 2}'):
         path.write_text(content)
         with pytest.raises(ValueError, match=r"journal|not JSON"):
             Journal(path, "test", {})
@@ -74,13 +74,14 @@ def test_a_foreign_file_is_left_alone(path):
 @pytest.mark.parametrize(
     ("experiment", "settings", "message"),
     [
-        ("other", {"seed": 0}, "another experiment: 'test' there, 'other' now"),
-        ("test", {"seed": 1}, "another settings: seed is 0 there and 1 now"),
+        ("other", {"seed": 0}, "differs in experiment: 'test' there, 'other' now"),
+        ("test", {"seed": 1}, "differs in settings: seed is 0 there and 1 now"),
         ("test", {"seed": 0, "grid": 3}, "grid is None there and 3 now"),
     ],
 )
 def test_another_run_is_refused_and_named(path, experiment, settings, message):
-    write(path, A)
+    write(path, A, B)
+    os.truncate(path, path.stat().st_size - 3)
     before = path.read_bytes()
     with pytest.raises(ValueError, match=message):
         Journal(path, experiment, settings)
@@ -91,7 +92,7 @@ def test_other_versions_are_refused(path):
     write(path, A)
     content = path.read_text().replace('"python": "', '"python": "1.')
     path.write_text(content)
-    with pytest.raises(ValueError, match=r"another versions: python is '1\."):
+    with pytest.raises(ValueError, match=r"differs in versions: python is '1\."):
         Journal(path, "test", {"seed": 0})
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hitl_fast.experiment.journal import Journal, deterministic, read
-from hitl_fast.experiment.runner import run_grid
+from hitl_fast.experiment.runner import WorkerDiedError, run_grid
 
 
 def run(path, work=grid.work, jobs=grid.JOBS, workers=0):
@@ -26,10 +26,12 @@ def uninterrupted(tmp_path_factory):
     return deterministic(path)
 
 
-def start(path, workers):
+def start(path, workers, work=grid.work):
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "kernels")])}
-    return subprocess.Popen([sys.executable, grid.__file__, str(path), str(workers)], env=environment)
+    return subprocess.Popen(
+        [sys.executable, grid.__file__, str(path), str(workers), work.__name__], env=environment
+    )
 
 
 def lines(path):
@@ -86,7 +88,7 @@ def test_a_job_that_fails_is_named_and_the_rest_kept(tmp_path, workers):
 
 
 def test_a_worker_that_dies_is_said(tmp_path):
-    with pytest.raises(RuntimeError, match="a worker died"):
+    with pytest.raises(WorkerDiedError, match="a worker died"):
         run(tmp_path / "r.jsonl", grid.die_at_three, grid.JOBS[:6], workers=1)
     run(tmp_path / "r.jsonl", jobs=grid.JOBS[:6])
 
@@ -120,10 +122,27 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path, sent):
     assert len(children) >= 2
     process.send_signal(sent)
     process.wait()
+    gone(children)
+
+
+@pytest.mark.jit
+def test_an_interrupt_of_the_parent_alone_waits_for_no_job(tmp_path):
+    path = tmp_path / "r.jsonl"
+    process = start(path, 2, grid.stuck_at_three)
+    while lines(path) < len(grid.JOBS) and process.poll() is None:
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == -signal.SIGINT  # the job that is stuck takes an hour
+    gone(children)
+    assert len(read(path)[1]) == len(grid.JOBS) - 1
+
+
+def gone(processes):
     deadline = time.monotonic() + 60
-    while any(alive(child) for child in children) and time.monotonic() < deadline:
+    while any(map(alive, processes)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not [child for child in children if alive(child)]
+    assert not list(filter(alive, processes))
 
 
 def alive(pid):

@@ -41,14 +41,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from ...preindex.report import write_whole
     from ..journal import Journal
+    from ..page import heading
     from ..runner import run_grid
+    from ..runs import refuse_foreign
     from .analysis import analyse
-    from .history import history_csv
+    from .history import IDENTITY, history_csv
     from .jobs import grid, work
-    from .report import answer, page, unseen
+    from .report import TITLE, answer, page, unseen
 
+    if arguments.seed < 0:
+        raise ValueError(f"--seed must be 0 or more, not {arguments.seed}")
     settings = chosen(arguments.quick, arguments.seed)
     out = arguments.out
+    refuse_foreign(out / "history.csv", ",".join(IDENTITY))
+    refuse_foreign(out / "results.html", heading(TITLE))
     do = functools.partial(
         work, settings=settings, folder=str(out / "models"), energy=arguments.workers in (0, 1)
     )

@@ -17,6 +17,7 @@ from .retraining import BATCH, LEARNING_RATE, MARGINS
 from .shifts import SHIFTS
 
 MEANS = ("index within a model", "index all together", "p within a model", "p all together")
+TITLE = "Does PreIndex predict retraining cost?"
 ASKED = (
     "Does a score from one forward pass over clean and shifted data rank what it will cost to retrain a model to the"
     " shift? Digits were shifted, models retrained until they were about as accurate as before, and every score was"
@@ -59,7 +60,7 @@ def unseen(findings: Findings) -> str:
 
 def page(header: Mapping[str, Any], findings: Findings) -> Page:
     """All figures and tables."""
-    made = Page("Does PreIndex predict retraining cost?")
+    made = Page(TITLE)
     made.asked(ASKED)
     made.answer(answer(findings))
     made.text(unseen(findings))

@@ -63,10 +63,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from ..journal import Journal
+    from ..page import heading
     from ..runner import run_grid
+    from ..runs import refuse_foreign
     from .pool import export_pool
     from .spending import measurable
-    from .story import Story
+    from .story import ASKED, Story
     from .work import work
 
     prices = _prices(arguments)
@@ -77,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         for path in export_pool(plan, arguments.export_pool):
             print(f"-> {path}")
         return 0
+    page = arguments.out / "results.html"
+    refuse_foreign(page, heading(ASKED))
     joules = measurable()
     workers = arguments.workers
     if joules and workers is None:
@@ -95,7 +99,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
         header = journal.header
     story = Story(header, records, prices)
-    page = arguments.out / "results.html"
     story.write(page)
     print("\n".join(story.lines()))
     print(f"\n-> {arguments.out / 'results.jsonl'}\n-> {page}")
@@ -151,11 +154,12 @@ def _tasks(wanted: list[str] | None, known: tuple[str, ...]) -> tuple[tuple[str,
     """The tasks wanted; of all, those whose data are here."""
     from .tasks import available
 
-    if wanted is not None:
-        return _names("--tasks", wanted, known, known), []
-    missing = {task: problem for task in known if (problem := available(task))}
+    asked = _names("--tasks", wanted, known, known)
+    missing = {task: problem for task in asked if (problem := available(task))}
+    if wanted is not None and missing:
+        raise ValueError("; ".join(f"--tasks {task}: {problem}" for task, problem in missing.items()))
     notes = [f"{task} is left out: {problem}" for task, problem in missing.items()]
-    here = tuple(task for task in known if task not in missing)
+    here = tuple(task for task in asked if task not in missing)
     if not here:
         raise ValueError("; ".join(notes))
     return here, notes

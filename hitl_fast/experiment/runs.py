@@ -1,0 +1,26 @@
+"""The folder that a run writes into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+BEGINNING = 4096  # bytes: what a file is stands in its first lines
+
+
+def refuse_foreign(path: Path, mark: str) -> None:
+    """Before hours of work end in overwriting it: a file that no earlier run wrote there is left alone.
+
+    Args:
+        path: of a file that a run will write.
+        mark: what stands near the beginning of every such file.
+
+    Raises:
+        ValueError: there is a file without it.
+        OSError: it cannot be read.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        found = mark.encode() in file.read(BEGINNING)
+    if not found:
+        raise ValueError(f"{path} is not of an earlier run, and would be written over: give another --out")
