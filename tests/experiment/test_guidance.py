@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from browsing import DESK, PHONE, looked_at
 
@@ -20,11 +19,12 @@ from hitl_fast import cli
 from hitl_fast.experiment.guidance import analysis, command, plan, spending, work
 from hitl_fast.experiment.guidance.breakeven import Prices
 from hitl_fast.experiment.guidance.plan import QUICK, SETTINGS, Plan
-from hitl_fast.experiment.guidance.story import Story, number, steps
+from hitl_fast.experiment.guidance.story import Story, number, percent, steps, verdict
 from hitl_fast.experiment.guidance.tasks import Sizes, available
 from hitl_fast.experiment.guidance.training import Recipe
 from hitl_fast.experiment.journal import Journal, Record, deterministic, read
 from hitl_fast.experiment.runner import run_grid
+from hitl_fast.experiment.statistics import Interval
 
 TINY = replace(
     QUICK,
@@ -163,10 +163,12 @@ def test_ratings_of_your_own_take_the_place_of_the_simulated(
     assert {record["setting"] for record in records} == {"main"}
     page = (tmp_path / "out/results.html").read_text()
     assert "simulated" not in page
+    assert "Ratings: mine.csv, SHA-256" in page
+    assert "2 seeds are too few to tell" in page
     assert "raters of your own" in capsys.readouterr().out
     mine.write_text(mine.read_text().replace("0,me,1", "0,me,2"))
     assert run("--ratings", mine, "--out", tmp_path / "out") == 2  # other ratings, other results
-    assert "another settings" in capsys.readouterr().err
+    assert "differs in settings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -196,6 +198,8 @@ def test_a_task_without_data_is_left_out_and_named(monkeypatch: pytest.MonkeyPat
     wanted, notes = command.chosen(parser.parse_args(["--quick"]))
     assert wanted.tasks == ("image",)
     assert notes == ["text is left out: apt-get it"]
+    with pytest.raises(ValueError, match="--tasks text: apt-get it"):
+        command.chosen(parser.parse_args(["--tasks", "text"]))
     monkeypatch.setattr(tasks, "available", lambda task: "nothing here")
     with pytest.raises(ValueError, match="nothing here"):
         command.chosen(parser.parse_args([]))
@@ -253,7 +257,7 @@ def test_budgets_that_ended_early_bound_the_saving() -> None:
     found = analysis.compare(late, "image", "main", "sampler")
     assert found is not None
     assert (found.bound, found.verdict) == ("at most", "costs")
-    assert analysis.compare(fast, "image", "main", "sampler") is None
+    assert (found.few, analysis.compare(fast, "image", "main", "sampler")) == (True, None)
     assert analysis.steps_to([10, 50], 0.5, 100, 25) == 50
     assert analysis.steps_to([10, 49], 0.5, 100, 25) == float("inf")
     assert steps(float("inf")) == steps(None) == "never"
@@ -274,7 +278,7 @@ def made_up(wanted: Plan) -> list[Record]:
 @pytest.fixture(scope="module")
 def whole_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("guidance") / "results.html"
-    wanted = replace(plan.FULL, seeds=(0, 1, 2))
+    wanted = replace(plan.FULL, seeds=tuple(range(6)))
     header = {
         "settings": wanted.described(),
         "machine": "",
@@ -294,7 +298,7 @@ def test_the_page_has_every_part(whole_page: Path) -> None:
         "other targets", "noise 10%", "runs until energy is paid back", "simulated raters",
     ):  # fmt: skip
         assert said in page
-    assert "33 % [" in page.split("</p>")[1]  # 30 of 91 steps on average, in the answer
+    assert "32 % [" in page.split("</p>")[1]  # 30 of 92.5 steps on average, in the answer
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -309,11 +313,14 @@ def test_an_answer_of_no_is_an_answer() -> None:
     same = [
         record(arm, s, 80 + 5 * (s % 2 == (arm == "sampler")))
         for arm in ("uniform", "sampler")
-        for s in range(4)
+        for s in range(6)
     ]
     story = Story(header, same, Prices())
     assert "no: the best arm does not save" in story.answer()
     assert "image: no." in story.details()[0]
+    few = Story(header, [r for r in same if r["seed"] < 4], Prices())
+    assert "4 seeds are too few to tell" in few.answer()
+    assert "4 seeds, which are too few to tell" in few.details()[0]
     with_joules = [
         {**r, "measured": {**r["measured"], "joules": 4.0, "joules_to_target": 0.01 * r["samples"]}}
         for r in same
@@ -383,10 +390,62 @@ def test_a_job_with_a_meter_reports_no_joules_where_none_are_counted() -> None:
         assert "joules" not in measured
 
 
-def test_headline_rounds_what_the_readme_quotes() -> None:
-    records = [
-        record(arm, s, 80 if arm == "uniform" else 40 + s) for arm in ("uniform", "sampler") for s in range(4)
+def test_budgets_that_ended_too_early_decide_nothing() -> None:
+    def told(control: list[int | None], arm: list[int | None]) -> str:
+        both = [record("uniform", s, reached) for s, reached in enumerate(control)]
+        both += [record("sampler", s, reached) for s, reached in enumerate(arm)]
+        found = analysis.compare(both, "image", "main", "sampler")
+        assert found is not None
+        return verdict(found)
+
+    assert told([90] * 6, [40, 40, 41, 40, 42, 40]) == "saves"
+    assert told([None] * 6, [40, 40, 41, 40, 42, 40]) == "saves, at least"
+    assert told([40, 40, 41, 40, 42, 40], [None] * 6) == "costs, at least"
+    assert told([110] * 6, [40, 40, 41, 40, 42, None]).startswith(
+        "undecided"
+    )  # the last one may take any time
+    assert told([50, 50, 50, 50, 50, None], [105] * 6).startswith("undecided")
+    assert told([None] * 6, [None] * 6) == "neither got there"
+
+
+def test_a_share_that_rounds_to_nothing_has_no_sign() -> None:
+    assert percent(Interval(-0.001, -0.126, 0.004)) == "0 % [-13, 0]"
+
+
+def test_small_models_may_be_large_enough() -> None:
+    settings = {**plan.QUICK.described(), "tasks": ["image"]}
+    header = {"settings": settings, "machine": "", "versions": {}, "date": "", "command": ""}
+    found = [
+        record(arm, s, 80 if arm == "uniform" else 40 + s) for arm in ("uniform", "sampler") for s in range(6)
     ]
-    told = analysis.headline(records)["image"]["sampler"]
-    assert told["flops_saved_percent"][0] == round(100 * (1 - np.mean([40, 41, 42, 43]) / 80))
-    assert told["reached"] == "4/4"
+    assert "only in models of" in Story(header, found, Prices()).answer()
+    assert (
+        "saves energy, once people's time is counted, in models as small as these."
+        in Story(header, found, Prices(watts=0.0)).answer()
+    )
+
+
+def test_files_of_other_origin_are_not_written_over(
+    tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results.html").write_text("mine")
+    (tmp_path / "history.csv").write_text("probe_error,epochs\n")
+    assert run("--out", tmp_path) == 2
+    assert cli.main(["experiment", "calibration", "--quick", "--out", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'results.html'} is not of an earlier run" in told
+    assert f"{tmp_path / 'history.csv'} is not of an earlier run" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "results.html"]
+
+
+def test_a_worker_that_died_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hitl_fast.experiment.runner import WorkerDiedError
+
+    def died(arguments: object) -> int:
+        raise WorkerDiedError("a worker died; run again to go on")
+
+    monkeypatch.setattr(command, "run", died)
+    assert cli.main(["experiment", "guidance"]) == 1
+    assert capsys.readouterr().err == "hitl-fast experiment guidance: a worker died; run again to go on\n"

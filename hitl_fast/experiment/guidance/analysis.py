@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ..statistics import Interval, paired_difference
 from .plan import MAIN, SETTINGS
 
 CONTROL = "uniform"
+FEW = 6  # 2 ** (1 - n) is the chance that n differences all lie on one side of their median: 5 % takes 6
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,23 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Whether operations were saved beyond doubt: "saves", "costs" or "no difference shown"."""
+        """Whether operations were saved beyond doubt: "saves", "costs", "no difference shown" or "undecided".
+
+        Undecided: no run of either reached the target, or the interval is on one side of 0 and what budgets that ended
+        too early hide may be on the other.
+        """
+        if self.reached == self.against_reached == 0:
+            return "undecided"
         if self.flops.low > 0:
-            return "saves"
-        return "costs" if self.flops.high < 0 else "no difference shown"
+            return "undecided" if self.bound == "at most" else "saves"
+        if self.flops.high < 0:
+            return "undecided" if self.bound == "at least" else "costs"
+        return "no difference shown"
+
+    @property
+    def few(self) -> bool:
+        """Whether the pairs are too few for any interval within their differences to hold its 95 %."""
+        return self.pairs < FEW
 
 
 def compare(
@@ -140,24 +153,6 @@ def best_human(found: Sequence[Comparison], task: str) -> Comparison | None:
         and c.arm in ("sampler", "loss", "sampler+loss")
     ]
     return max(human, key=lambda c: c.flops.value, default=None)
-
-
-def headline(records: Sequence[Record]) -> dict[str, Any]:
-    """The numbers that the README quotes, by task: plain data, rounded to what they are worth."""
-    told: dict[str, Any] = {}
-    found = comparisons(records)
-    for task in dict.fromkeys(r["task"] for r in records):
-        arms = {c.arm: c for c in found if c.task == task and c.setting == MAIN}
-        told[task] = {
-            arm: {
-                "flops_saved_percent": [round(100 * v) for v in c.flops],
-                "accuracy_points": [round(100 * v, 1) for v in c.accuracy],
-                "reached": f"{c.reached}/{c.pairs}",
-                "minutes": round(c.minutes),
-            }
-            for arm, c in arms.items()
-        }
-    return told
 
 
 def _by_seed(records: Iterable[Record], task: str, setting: str, arm: str) -> dict[int, Record]:

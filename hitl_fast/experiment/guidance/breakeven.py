@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ...energy.grid import JOULES_PER_KWH
 from ..statistics import Interval
 
-JOULES_PER_KWH = 3.6e6
 FORMULA = """\
 runs to break even = people's cost / (samples saved a run x operations a sample x cost of an operation)
 operations a sample to break even in N runs = people's cost / (N x samples saved a run x cost of an operation)

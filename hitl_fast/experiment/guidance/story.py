@@ -12,7 +12,7 @@ import numpy as np
 from ..journal import Record
 from ..statistics import Interval
 from . import figures
-from .analysis import CONTROL, Comparison, best_human, compare, comparisons, curves, steps_to
+from .analysis import CONTROL, FEW, Comparison, best_human, compare, comparisons, curves, steps_to
 from .arms import ARMS
 from .breakeven import FORMULA, MODELS, Prices, runs_to_break_even, size_to_break_even
 from .plan import COVERAGES, MAIN, NOISES, RATED, SETTINGS, WITHOUT_PEOPLE
@@ -34,6 +34,10 @@ LIMITS = (
     "A run that does not reach the target counts with its whole budget. The saving is then at least or at most what "
     "is shown, as the verdict says. Intervals are of single comparisons, not corrected for their number, and the best "
     "of the rated arms is chosen by the same runs that it is judged by.",
+)
+TOO_FEW = (
+    f"Of fewer than {FEW} seeds no interval within the differences seen can hold 95 %: those shown are too narrow, and "
+    "their verdicts are hints."
 )
 CURRENCIES = {"joules": "energy", "money": "money"}
 
@@ -62,18 +66,27 @@ class Story:
         begin = f"With {self.raters} and planted trouble, "
         if not best:
             return f"{begin}nothing can be said: no arm with ratings of samples was compared."
+        told = ", ".join(f"{task} {bounded(c)}" for task, c in best.items())
+        if any(c.few for c in best.values()):
+            pairs = min(c.pairs for c in best.values())
+            return f"{begin}{pairs} seeds are too few to tell; operations saved by the best arm: {told}."
         if not saving:
-            told = ", ".join(f"{task} {bounded(c)}" for task, c in best.items())
             return f"{begin}no: the best arm does not save operations beyond doubt ({told})."
         told = ", ".join(f"{task} {bounded(c)}" for task, c in saving.items())
         lost = [task for task in best if task not in saving]
         but = f", but not of {' or '.join(lost)}," if lost else ""
         needed = max(self._needed(task, c, "joules") for task, c in saving.items())
         own = max(self._samples_saved(task, c)[1] for task, c in saving.items())
+        smallest = min(self._samples_saved(task, c)[1] for task, c in saving.items())
+        where = (
+            f"only in models of {number(needed)} operations a sample and more or over many runs: these small ones have "
+            f"{number(own)}"
+            if needed > smallest
+            else "in models as small as these"
+        )
         return (
             f"{begin}the best arm reaches the same accuracy with fewer training operations ({told}){but} and that "
-            f"saves energy, once people's time is counted, only in models of {number(needed)} operations a sample and "
-            f"more or over many runs: these small ones have {number(own)}."
+            f"saves energy, once people's time is counted, {where}."
         )
 
     def details(self) -> list[str]:
@@ -107,6 +120,8 @@ class Story:
         self._planting(page)
         self._break_even(page)
         page.section("What this cannot tell")
+        if any(c.few for c in self.found):
+            page.text(TOO_FEW)
         page.text(*([SIMULATED] if self.settings["ratings"] is None else []), *LIMITS)
         page.provenance(self._provenance())
         page.write(path)
@@ -123,10 +138,17 @@ class Story:
             return f"{task}: no arm with ratings of samples was compared."
         people = f"{best.minutes:,.0f} minutes of people's time"
         target = f"{self._target(task):.0%} validation accuracy"
-        if best.verdict != "saves":
+        if best.verdict != "saves" or best.few:
+            doubt = {
+                "undecided": "and runs that did not get there leave open whether it saves any",
+                "costs": "so it costs more",
+            }.get(best.verdict, "an interval that does not exclude 0")
+            if best.few:
+                doubt = f"by {best.pairs} seeds, which are too few to tell"
+            no = "" if best.few else " no."
             return (
-                f"{task}: no. {best.arm}, the best of the rated arms, saves {percent(best.flops)} of the operations to "
-                f"{target}, an interval that does not exclude 0, for {people}."
+                f"{task}:{no} {best.arm}, the best of the rated arms, saves {percent(best.flops)} of the operations to "
+                f"{target}, {doubt}, for {people}."
             )
         rival = self._rival(task, best)
         energy, money = (number(self._runs(task, best, None, currency).value) for currency in CURRENCIES)
@@ -166,6 +188,7 @@ class Story:
     def _arms(self, page: Page) -> None:
         page.section("What was compared")
         planting = SETTINGS[MAIN].planting
+        own = self.settings["ratings"]
         page.text(
             "Trouble is planted in the pool that is trained on: "
             f"{planting.label_noise:.0%} of labels are wrong, a class in two is rare ({planting.imbalance:g} to 1), "
@@ -174,8 +197,10 @@ class Story:
             "4 if right and common, 5 if right and rare; that is a definition, and real people will hold other things "
             "to be important.",
             f"Ratings: {Crew()}."
-            if self.settings["ratings"] is None
-            else f"Ratings: {self.settings['ratings']}.",
+            if own is None
+            else f"Ratings: {own['file']}, SHA-256 {own['sha256']}. An answer whose time it does not tell counts "
+            f"as {Crew.seconds:g} s. All runs train on one pool, so that intervals tell the chance of training, not "
+            "that of other data or other people.",
             "Every arm has the same model, initial weights, optimiser and budget of steps. The target is a validation "
             "accuracy fixed beforehand; learning rates, the strength of the penalty and the targets were chosen on "
             "seeds that are not among these. Operations are those of torch's FlopCounterMode, forward and backward, "
@@ -397,13 +422,20 @@ class Story:
 
 def percent(interval: Interval) -> str:
     """A share with its interval: "31 % [22, 40]"."""
-    value, low, high = (100 * v for v in interval)
-    return f"{value:.0f} % [{low:.0f}, {high:.0f}]"
+    value, low, high = (round(100 * v) if math.isfinite(v) else v for v in interval)  # an integer has no -0
+    return f"{value} % [{low}, {high}]"
 
 
 def verdict(c: Comparison) -> str:
     """In words; with what budgets that ended before the target leave open."""
-    return f"{c.verdict}, {c.bound}" if c.bound else c.verdict
+    if c.verdict == "undecided":
+        return (
+            "undecided: a budget ended too early" if c.reached or c.against_reached else "neither got there"
+        )
+    bound = (
+        "at least" if c.verdict == "costs" and c.bound == "at most" else c.bound
+    )  # to save less is to cost more
+    return f"{c.verdict}, {bound}" if bound else c.verdict
 
 
 def bounded(c: Comparison) -> str:
