@@ -7,10 +7,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -67,8 +67,10 @@ def run_grid(
     left = [job for job in jobs if job["key"] not in journal.done]
     count = min(len(left), _cores() if workers is None else workers)
     finished = _here(work, left) if count == 0 else _spread(work, left, count)
-    for record in _shown(finished, len(jobs), len(left), progress):
-        journal.append(record)
+    # Closed even where the disk is full, or the interrupt comes, while a record is written.
+    with closing(finished):
+        for record in _shown(finished, len(jobs), len(left), progress):
+            journal.append(record)
     journal.finish([job["key"] for job in jobs])
     return [journal.done[job["key"]] for job in jobs]
 
@@ -82,7 +84,7 @@ def _shown(records: Iterator[Record], total: int, left: int, progress: bool) -> 
             bar.update()
 
 
-def _here(work: Work, jobs: Sequence[dict[str, Any]]) -> Iterator[Record]:
+def _here(work: Work, jobs: Sequence[dict[str, Any]]) -> Generator[Record, None, None]:
     with _one_thread():
         for job in jobs:
             try:
@@ -91,7 +93,7 @@ def _here(work: Work, jobs: Sequence[dict[str, Any]]) -> Iterator[Record]:
                 raise _failed(job, problem) from problem
 
 
-def _spread(work: Work, jobs: Sequence[dict[str, Any]], workers: int) -> Iterator[Record]:
+def _spread(work: Work, jobs: Sequence[dict[str, Any]], workers: int) -> Generator[Record, None, None]:
     # Spawned, not forked: the threads of OpenMP and Numba do not survive a fork.
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
