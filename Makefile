@@ -37,5 +37,5 @@ bench: $(READY)
 	$(BIN)/python -m pytest bench -q -s --timeout=0 -o python_files='bench_*.py' -o testpaths=bench
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage hitl-fast-demo
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage hitl-fast-demo hitl-fast-experiment
 	find hitl_fast kernels tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

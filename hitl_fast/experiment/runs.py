@@ -7,6 +7,15 @@ from pathlib import Path
 BEGINNING = 4096  # bytes: what a file is stands in its first lines
 
 
+def folder(out: Path | None, experiment: str, quick: bool) -> Path:
+    """Where a run writes: the folder asked for, or one of its own for each experiment, in small and in full.
+
+    >>> str(folder(None, "guidance", quick=True))
+    'hitl-fast-experiment/guidance-quick'
+    """
+    return out or Path("hitl-fast-experiment") / (f"{experiment}-quick" if quick else experiment)
+
+
 def refuse_foreign(path: Path, mark: str) -> None:
     """Before hours of work end in overwriting it: a file that no earlier run wrote there is left alone.
 

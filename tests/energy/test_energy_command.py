@@ -177,8 +177,8 @@ def test_command_has_the_signal_mask_and_handlers_of_its_caller() -> None:
     )
     with launched("--quiet", *python(code)) as process:
         measured, _ = process.communicate(timeout=60)
-    plain = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert measured == plain
+    line = [sys.executable, "-c", AS_FROM_A_TERMINAL, sys.executable, "-c", code]
+    assert measured == subprocess.run(line, capture_output=True, text=True, check=True).stdout
 
 
 def test_killed_command() -> None:

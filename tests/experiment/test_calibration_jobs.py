@@ -225,7 +225,7 @@ def test_a_score_without_a_value_ranks_with_the_dearest(records):
 def test_the_answer_says_who_wins(findings, records):
     told = answer(findings)
     assert "worse" in told
-    assert "best is probe error with 1.00" in told
+    assert "chosen after the fact, is probe error with 1.00" in told
     header = {
         "settings": {**TINY.__dict__, "shifts": ("noise", "patches")},
         "command": "hitl-fast experiment",

@@ -28,8 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="a small grid in about a minute: shows how, proves nothing"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("hitl-fast-experiment/calibration"), metavar="DIR",
-        help="where files go (default: %(default)s)",
+        "--out", type=Path, metavar="DIR",
+        help="where files go (default: hitl-fast-experiment/calibration, with -quick behind if so)",
     )  # fmt: skip
     parser.add_argument(
         "--workers", type=int, metavar="N", help="processes (default: one a core; 1 also measures joules)"
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..journal import Journal
     from ..page import heading
     from ..runner import run_grid
-    from ..runs import refuse_foreign
+    from ..runs import folder, refuse_foreign
     from .analysis import analyse
     from .history import IDENTITY, history_csv
     from .jobs import grid, work
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seed < 0:
         raise ValueError(f"--seed must be 0 or more, not {arguments.seed}")
     settings = chosen(arguments.quick, arguments.seed)
-    out = arguments.out
+    out = folder(arguments.out, "calibration", arguments.quick)
     refuse_foreign(out / "history.csv", ",".join(IDENTITY))
     refuse_foreign(out / "results.html", heading(TITLE))
     do = functools.partial(

@@ -29,22 +29,20 @@ def answer(findings: Findings) -> str:
     """One sentence; "no" and "not better" are answers."""
     level = "within a model"
     index, drop = (findings.ranks[name][level]["spearman"] for name in ("index", "accuracy_drop"))
-    best = max(
-        (name for name in SCORES if name != "gradient_norm"),
-        key=lambda name: _number(findings.ranks[name][level]["spearman"].value),
-    )
+    forward = [name for name in SCORES if name != "gradient_norm"]
+    best = max(forward, key=lambda name: _number(findings.ranks[name][level]["spearman"].value))
     told = (
         f"Within a model the index ranks retraining effort with Spearman {_said(index)}, {_verdict(findings)} the"
         f" accuracy drop ({_said(drop)})"
     )
     if best == "index":
         return told + "; no other score ranks it better."
-    ahead = findings.over_index[best]
+    reached, ahead = findings.ranks[best][level]["spearman"], findings.over_index[best]
     doubt = "" if ahead.excludes_zero else ", which may be chance"
     return (
         told
-        + f"; best is {SCORES[best]} with {_said(findings.ranks[best][level]['spearman'])}, ahead of the index by"
-        f" {_said(ahead)}{doubt}."
+        + f"; best of {len(forward)} scores, chosen after the fact, is {SCORES[best]} with {_said(reached)},"
+        f" ahead of the index by {_said(ahead)}{doubt}."
     )
 
 

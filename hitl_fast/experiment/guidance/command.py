@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from .breakeven import Prices
     from .plan import Plan
 
-OUT = Path("hitl-fast-experiment/guidance")
 EPILOG = """\
 Writes results.jsonl (one line a run) and results.html into the folder. The same command goes on where it was
 interrupted, and only draws the page anew when all runs are done. Ratings are simulated and every output says so,
@@ -24,7 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     add = parser.add_argument
     add("--quick", action="store_true", help="a small grid, under a minute on two cores")
-    add("--out", type=Path, default=OUT, metavar="DIR", help="where results go (default: %(default)s)")
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where results go (default: hitl-fast-experiment/guidance, with -quick behind if so)",
+    )
     add(
         "--workers",
         type=int,
@@ -65,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..journal import Journal
     from ..page import heading
     from ..runner import run_grid
-    from ..runs import refuse_foreign
+    from ..runs import folder, refuse_foreign
     from .pool import export_pool
     from .spending import measurable
     from .story import ASKED, Story
@@ -79,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         for path in export_pool(plan, arguments.export_pool):
             print(f"-> {path}")
         return 0
-    page = arguments.out / "results.html"
+    out = folder(arguments.out, "guidance", arguments.quick)
+    page = out / "results.html"
     refuse_foreign(page, heading(ASKED))
     joules = measurable()
     workers = arguments.workers
@@ -87,9 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         workers = 1
         print("Sensors count whole processors, so one run at a time; --workers N is faster, without joules.")
     jobs = plan.jobs()
-    with Journal(
-        arguments.out / "results.jsonl", "guidance", plan.described(), command(arguments)
-    ) as journal:
+    with Journal(out / "results.jsonl", "guidance", plan.described(), command(arguments)) as journal:
         records = run_grid(
             work(plan, joules and workers in (0, 1)),
             jobs,
@@ -101,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     story = Story(header, records, prices)
     story.write(page)
     print("\n".join(story.lines()))
-    print(f"\n-> {arguments.out / 'results.jsonl'}\n-> {page}")
+    print(f"\n-> {out / 'results.jsonl'}\n-> {page}")
     return 0
 
 

@@ -42,9 +42,11 @@ def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float) -> Run:
             break
     else:
         _assign_all(rows, run, None)
-    run.inertia = sum(
-        _inertia(x, rows.mean, run.centroids, run.labels[start : start + len(x)])
-        for start, x in rows.chunks()
+    run.inertia = float(
+        sum(
+            _inertia(x, rows.mean, run.centroids, run.labels[start : start + len(x)])
+            for start, x in rows.chunks()
+        )
     )
     return run
 
