@@ -1,5 +1,6 @@
 """A grid that another process can run: `python grid_of_numbers.py JOURNAL WORKERS [WORK]`."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -44,4 +45,6 @@ def main(path, workers, of="work"):
 
 
 if __name__ == "__main__":
+    # A job in the background inherits that interrupts are ignored, and whoever runs these tests may be one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main(*sys.argv[1:])

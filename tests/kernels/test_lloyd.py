@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hitl_kernels.lloyd import KMeansResult, cpu, kmeans, kmeans_plusplus, lloyd, reference
+from hitl_kernels.lloyd import KMeansResult, cpu, kmeans, kmeans_plusplus, lloyd, plusplus, reference
 from hitl_kernels.lloyd import rows as rows_module
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
@@ -205,6 +205,32 @@ def test_kmeans_of_a_small_set_reproduces_sklearn() -> None:
     result = kmeans(x, 6, n_init=3)
     np.testing.assert_array_equal(result.labels, expected.labels_)
     assert result.inertia == pytest.approx(float(expected.inertia_), rel=INERTIA_SKLEARN)
+
+
+@pytest.mark.parametrize("together", [1, 2, 7])
+def test_starts_do_not_depend_on_how_many_are_drawn_together(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, _ = blobs(150, 4, 6, spread=1.0)
+    trials = 2 + int(np.log(6))
+    monkeypatch.setattr(plusplus, "AT_HAND", together * trials * len(x))
+    rows, state = rows_module.Rows(x, stream=False), np.random.RandomState(5)
+    drawn = np.stack(list(plusplus.kmeans_plusplus(cpu, rows, 6, 7, np.random.RandomState(5))))
+    np.testing.assert_array_equal(drawn + rows.mean, [kmeans_plusplus(x, 6, state) for _ in range(7)])
+
+
+def test_squared_distances_are_float64() -> None:
+    x, starts = blobs(150, 40, 6, spread=1.0)
+    rows = rows_module.Rows(x, stream=False)
+    centred = (x - rows.mean).astype(np.float64)
+    expected = ((centred[None] - starts[:, None]) ** 2).sum(2).astype(np.float32)
+    far = np.full((1, len(x)), np.inf, np.float32)
+    np.testing.assert_array_equal(cpu.distances(rows, starts[None], far)[0], expected)
+    result = lloyd(x, starts)
+    means = result.centroids - rows.mean
+    inertia = ((centred - means.astype(np.float64)[result.labels]) ** 2).sum()
+    assert result.inertia == pytest.approx(inertia, rel=1e-6)
+    assert rows.variance == pytest.approx((centred**2).mean(), rel=1e-12)
 
 
 def test_draws_from_the_state_given_and_no_other() -> None:

@@ -86,8 +86,9 @@ def test_draws_the_rows_that_the_cpu_draws() -> None:
     """k-means++ has no kernel of its own: torch computes distances, which the CPU can do as well."""
     x, _ = blobs(300, 4, 6, spread=1.0)
     backend, rows = on_gpu_backend(torch.from_numpy(x))
-    drawn = plusplus.kmeans_plusplus(backend, rows, 6, np.random.RandomState(0)) + rows.mean
-    np.testing.assert_allclose(drawn, kmeans_plusplus(x, 6, 0), rtol=0, atol=1e-6)
+    state, ours = np.random.RandomState(0), np.random.RandomState(0)
+    for drawn in plusplus.kmeans_plusplus(backend, rows, 6, 3, state):
+        np.testing.assert_allclose(drawn + rows.mean, kmeans_plusplus(x, 6, ours), rtol=0, atol=1e-6)
     assert rows.variance == pytest.approx(Rows(x, stream=False).variance, rel=1e-6)
 
 

@@ -107,7 +107,7 @@ def kmeans_plusplus(x: Source, n_clusters: int, random_state: int | np.random.Ra
     _check_rows(x)
     n_clusters = _clusters(n_clusters, x)
     backend, rows = _placed(x)
-    centroids = plusplus.kmeans_plusplus(backend, rows, n_clusters, _state(random_state))
+    (centroids,) = plusplus.kmeans_plusplus(backend, rows, n_clusters, 1, _state(random_state))
     return _like(centroids + rows.mean, x)
 
 

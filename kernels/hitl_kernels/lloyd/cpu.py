@@ -269,27 +269,39 @@ def _inertia(x: Float32, mean: Float32, centroids: Float32, labels: Labels) -> f
 
 @compiled_fast
 def _squared_distance(x: Float32, i: int, mean: Float32, centroids: Float32, k: int) -> float:
-    """To a centroid about the mean, where the row is rounded to float32 too."""
+    """To a centroid about the mean, where the row is rounded to float32 too. Numba's float() would not widen."""
     total = 0.0
     for d in range(x.shape[1]):
-        total += (float(x[i, d] - mean[d]) - float(centroids[k, d])) ** 2
+        total += (np.float64(x[i, d] - mean[d]) - np.float64(centroids[k, d])) ** 2
     return total
 
 
 def distances(rows: Rows, candidates: Float32, closest: Float32) -> Float32:
-    """[candidates, rows] squared distance of each row to its closest centroid, were the candidate added."""
-    out = np.empty((len(candidates), rows.samples), np.float32)
+    """[starts, candidates, rows] squared distance to the start's closest centroid, were the candidate added."""
+    wide = candidates.astype(np.float64)
+    out = np.empty((*candidates.shape[:2], rows.samples), np.float32)
     for start, x in rows.chunks():
         part = slice(start, start + len(x))
-        _candidate_distances(x, rows.mean, candidates, closest[part], out[:, part])
+        _candidate_distances(x, rows.mean, wide, closest[:, part], out[:, :, part])
     return out
 
 
 @compiled_parallel_fast
 def _candidate_distances(
-    x: Float32, mean: Float32, candidates: Float32, closest: Float32, out: Float32
+    x: Float32, mean: Float32, candidates: Float64, closest: Float32, out: Float32
 ) -> None:
-    for block in numba.prange((closest.size + BLOCK - 1) // BLOCK):
-        for i in range(block * BLOCK, min((block + 1) * BLOCK, closest.size)):
-            for t in range(candidates.shape[0]):
-                out[t, i] = min(closest[i], np.float32(_squared_distance(x, i, mean, candidates, t)))
+    starts, trials, width = candidates.shape
+    samples = x.shape[0]
+    for task in numba.prange((samples + TASK - 1) // TASK):
+        row = np.empty(width)
+        for i in range(task * TASK, min((task + 1) * TASK, samples)):
+            for column in range(width):
+                d = np.uint64(column)  # as in _centre
+                row[d] = x[i, d] - mean[d]
+            for start in range(starts):
+                for t in range(trials):
+                    distance = 0.0
+                    for column in range(width):
+                        d = np.uint64(column)
+                        distance += (row[d] - candidates[start, t, d]) ** 2
+                    out[start, t, i] = min(closest[start, i], np.float32(distance))

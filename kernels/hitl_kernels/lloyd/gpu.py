@@ -225,13 +225,13 @@ def _relocate(
 
 
 def distances(rows: Rows, candidates: Float32, closest: Float32) -> Float32:
-    """[candidates, rows] squared distance of each row to its closest centroid, were the candidate added."""
+    """[starts, candidates, rows] squared distance to the start's closest centroid, were the candidate added."""
     device = rows.x.device
     others = torch.from_numpy(candidates).to(device).double()
-    out = torch.from_numpy(closest).to(device).repeat(len(candidates), 1)
+    out = torch.from_numpy(closest).to(device)[:, None].repeat(1, candidates.shape[1], 1)
     for start, x in rows.chunks():
         centred = (x - rows.origin).double()
-        for candidate, other in enumerate(others):
-            part = out[candidate, start : start + len(x)]
-            torch.minimum(part, (centred - other).square().sum(1).float(), out=part)
+        for of_start, parts in zip(others, out[:, :, start : start + len(x)], strict=True):
+            for other, part in zip(of_start, parts, strict=True):
+                torch.minimum(part, (centred - other).square().sum(1).float(), out=part)
     return np.asarray(out.cpu())

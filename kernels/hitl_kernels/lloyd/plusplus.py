@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from ..policy import compiled
 from .rows import Float32, Run
+
+AT_HAND = 1 << 20  # distances that the candidates of all starts drawn together may have
 
 
 class Data(Protocol):
@@ -29,32 +32,54 @@ class Backend(Protocol):
         """Centroids in and out are about the mean."""
 
     def distances(self, rows: Any, candidates: Float32, closest: Float32) -> Float32:
-        """[candidates, rows] squared distance to the closest centroid, were the candidate added."""
+        """[starts, candidates, rows] squared distance to the start's closest centroid, were the candidate added.
+
+        Candidates are [starts, candidates, width], closest is [starts, rows].
+        """
 
 
 def kmeans_plusplus(
-    backend: Backend, rows: Data, n_clusters: int, random_state: np.random.RandomState
-) -> Float32:
-    """Centroids about the mean of the rows, drawn as scikit-learn draws them from the same state.
+    backend: Backend, rows: Data, n_clusters: int, starts: int, random_state: np.random.RandomState
+) -> Iterator[Float32]:
+    """Centroids about the mean of the rows, start by start, drawn as scikit-learn draws them from the same state.
 
     That is: float64 distances kept as float32, running sums in float32, greedy among 2 + log k candidates.
     """
     weights = np.full(rows.samples, np.float32(1) / np.float32(rows.samples))
-    chosen = np.array([random_state.choice(rows.samples, p=weights)])
-    centroids = np.empty((n_clusters, rows.width), np.float32)
-    centroids[0] = rows.take(chosen)[0] - rows.mean
     trials = 2 + int(np.log(n_clusters))
-    closest = backend.distances(rows, centroids[:1], np.full(rows.samples, np.inf, np.float32))[0]
-    potential = np.float32(closest.sum(dtype=np.float64))
-    for k in range(1, n_clusters):
-        drawn = random_state.uniform(size=trials) * potential
-        candidates = np.searchsorted(np.cumsum(closest), drawn).clip(max=rows.samples - 1)
-        candidate_rows = rows.take(candidates) - rows.mean
+    together = max(1, AT_HAND // (trials * rows.samples))
+    for first in range(0, starts, together):
+        draws = [
+            (
+                random_state.choice(rows.samples, p=weights),
+                random_state.uniform(size=(n_clusters - 1, trials)),
+            )
+            for _ in range(min(together, starts - first))
+        ]
+        yield from _drawn_together(backend, rows, n_clusters, draws)
+
+
+def _drawn_together(
+    backend: Backend, rows: Data, n_clusters: int, draws: list[tuple[int, NDArray[np.float64]]]
+) -> Float32:
+    """[starts, clusters, width]: starts by their random numbers, in lockstep, so that a step reads the rows once."""
+    which = np.arange(len(draws))
+    centroids = np.empty((len(draws), n_clusters, rows.width), np.float32)
+    candidates = np.array([[first] for first, _ in draws])
+    closest = np.full((len(draws), rows.samples), np.inf, np.float32)
+    potentials = np.full(len(draws), np.inf, np.float32)
+    for k in range(n_clusters):
+        if k:
+            drawn = np.stack([uniform[k - 1] for _, uniform in draws]) * potentials[:, None]
+            sums = np.cumsum(closest, axis=1)
+            candidates = np.stack([np.searchsorted(*pair) for pair in zip(sums, drawn, strict=True)])
+            candidates = candidates.clip(max=rows.samples - 1)
+        candidate_rows = rows.take(candidates.ravel()).reshape(*candidates.shape, rows.width) - rows.mean
         distances = backend.distances(rows, candidate_rows, closest)
-        potentials = distances.sum(1, dtype=np.float64).astype(np.float32)
-        best = int(potentials.argmin())
-        closest, potential = distances[best], potentials[best]
-        centroids[k] = candidate_rows[best]
+        of_candidates = distances.sum(2, dtype=np.float64).astype(np.float32)
+        best = of_candidates.argmin(1)
+        closest, potentials = distances[which, best], of_candidates[which, best]
+        centroids[:, k] = candidate_rows[which, best]
     return centroids
 
 
@@ -69,8 +94,7 @@ def kmeans(
 ) -> Run:
     """The best of n_init runs from k-means++ starts."""
     best: Run | None = None
-    for _ in range(n_init):
-        start = kmeans_plusplus(backend, rows, n_clusters, random_state)
+    for start in kmeans_plusplus(backend, rows, n_clusters, n_init, random_state):
         run = backend.lloyd(rows, start, max_iter, tol)
         # The second condition as in scikit-learn: of one partition found twice, the first keeps its names.
         if best is None or (

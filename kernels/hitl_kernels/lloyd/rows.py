@@ -59,6 +59,7 @@ class Rows:
     """
 
     def __init__(self, source: Sliceable, stream: bool) -> None:
+        self.stream = stream
         self.source = source if stream else _float32(source)
         self.samples, self.width = source.shape
         self.per_chunk = max(CHUNK // self.width // SEGMENT, 1) * SEGMENT
@@ -69,10 +70,16 @@ class Rows:
 
     def chunks(self) -> Iterator[tuple[int, Float32]]:
         """The number of its first row and the rows, chunk by chunk."""
-        return read_chunks(self.source, self.per_chunk)
+        if self.stream:
+            return read_chunks(self.source, self.per_chunk)
+        starts = range(0, self.samples, self.per_chunk)
+        return ((start, self.source[start : start + self.per_chunk]) for start in starts)
 
     def take(self, indices: NDArray[np.integer]) -> Float32:
-        return np.concatenate([_float32(self.source[i : i + 1]) for i in indices])
+        if self.stream:
+            return np.concatenate([_float32(self.source[i : i + 1]) for i in indices])
+        rows: Float32 = np.asarray(self.source)[indices]
+        return rows
 
     def _mean(self) -> Float32:
         # In float32 and in the order of the rows, which is how NumPy's mean(0) gives scikit-learn the origin
@@ -145,7 +152,7 @@ def _squares(rows: Float32, mean: Float32) -> float:
         squares = 0.0
         for i in range(segment * SEGMENT, min((segment + 1) * SEGMENT, rows.shape[0])):
             for d in range(rows.shape[1]):
-                squares += float(rows[i, d] - mean[d]) ** 2
+                squares += np.float64(rows[i, d] - mean[d]) ** 2
         of_segments[segment] = squares
     squares = 0.0
     for segment in range(segments):
