@@ -53,6 +53,7 @@ def test_forward_and_backward(shape: tuple[int, int]) -> None:
         providers,
         shape=f"N={shape[0]} C={shape[1]}",
         inner=dict.fromkeys(providers, INNER[shape]),
+        rounds=30,  # the heap gives pages back or keeps them, and every choice lasts for a while
     )
 
 
