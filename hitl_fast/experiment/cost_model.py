@@ -349,11 +349,11 @@ class CostModel:
             ) from None
 
     def _scores_of(self, report: Any) -> Floats:
-        if isinstance(report, (str, os.PathLike)):
-            from hitl_fast.preindex import PreIndexReport
+        from hitl_fast.preindex import PreIndexReport
 
+        if isinstance(report, (str, os.PathLike)):
             report = PreIndexReport.from_json(report)
-        if not isinstance(report, Mapping) and not any(hasattr(report, name) for name in self.scores):
+        if not isinstance(report, (Mapping, PreIndexReport)):
             raise TypeError(
                 f"report must be a PreIndexReport, its path or a dict of scores, not {type(report).__name__}"
             )

@@ -51,14 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source = learn.add_mutually_exclusive_group(required=True)
     source.add_argument("--history", type=Path, metavar="FILE", help="past retrainings, CSV")
     source.add_argument("--cost-model", type=Path, metavar="FILE", help="or what CostModel.to_json wrote")
-    learn.add_argument(
-        "--scores", nargs="+", default=["probe_error"], metavar="S", help="(default: probe_error)"
-    )
+    learn.add_argument("--scores", nargs="+", metavar="S", help="(default: probe_error)")
     learn.add_argument("--method", choices=METHODS, help="(default: isotonic; of several scores ridge)")
-    learn.add_argument(
-        "--effort", default="epochs", help="epochs, samples, flops or joules (default: epochs)"
-    )
-    learn.add_argument("--level", type=float, default=0.8, help="of the intervals (default: 0.8)")
+    learn.add_argument("--effort", help="epochs, samples, flops or joules (default: epochs)")
+    learn.add_argument("--level", type=float, help="of the intervals (default: 0.8)")
     cost = parser.add_argument_group("what it costs")
     cost.add_argument("--joules-per-epoch", type=float, metavar="J", help="of your training")
     cost.add_argument("--carbon", type=float, metavar="G", help="the grid's gCO2e per kWh")
@@ -77,13 +73,15 @@ def run(arguments: argparse.Namespace) -> int:
     from .decision import decide
 
     names = names_of(arguments.reports, arguments.model_names, arguments.shift_names)
-    if arguments.cost_model is not None:
-        model = CostModel.from_json(arguments.cost_model)
+    settled = {name: getattr(arguments, name) for name in ("scores", "method", "effort", "level")}
+    given = {name: value for name, value in settled.items() if value is not None}
+    if arguments.cost_model is None:
+        given.setdefault("method", "ridge" if len(given.get("scores", ())) > 1 else "isotonic")
+        model = CostModel.fit(arguments.history, **given)
+    elif given:
+        raise ValueError(f"--{next(iter(given))} is settled by --cost-model: give --history to choose it")
     else:
-        method = arguments.method or ("isotonic" if len(arguments.scores) == 1 else "ridge")
-        model = CostModel.fit(
-            arguments.history, arguments.scores, effort=arguments.effort, method=method, level=arguments.level
-        )
+        model = CostModel.from_json(arguments.cost_model)
     candidates = [
         candidate(model, path, *name, arguments) for path, name in zip(arguments.reports, names, strict=True)
     ]

@@ -43,11 +43,18 @@ class _Sums:
     def plus(self, other: _Sums, distances: Any) -> _Sums:
         return _Sums(
             distances,
-            self.counts + other.counts,
-            self.left_out + other.left_out,
+            self.counts + _like(other.counts, self.counts),
+            self.left_out + _like(other.left_out, self.left_out),
             self.rows + other.rows,
             self.units,
         )
+
+
+def _like(values: Any, held: Any) -> Any:
+    """Values where the held ones are: a tensor on their device, or an array."""
+    if isinstance(held, torch.Tensor):
+        return torch.as_tensor(values, device=held.device)
+    return values.cpu().numpy() if isinstance(values, torch.Tensor) else values
 
 
 class PreIndexAccumulator:
@@ -98,7 +105,9 @@ class PreIndexAccumulator:
             total = add_in_order(found.distances[:0].sum(0), found.distances)
             self._sums[name] = replace(part, distances=total)
             return
-        self._sums[name] = sums.plus(part, add_in_order(sums.distances, found.distances))
+        self._sums[name] = sums.plus(
+            part, add_in_order(sums.distances, _like(found.distances, sums.distances))
+        )
 
     def merge(self, other: PreIndexAccumulator) -> None:
         """Add what another accumulator has seen, of a part of the data or on another rank.
@@ -113,7 +122,9 @@ class PreIndexAccumulator:
         for name, theirs in other._sums.items():
             ours = self._sums.get(name)
             self._sums[name] = (
-                theirs if ours is None else ours.plus(theirs, ours.distances + theirs.distances)
+                theirs
+                if ours is None
+                else ours.plus(theirs, ours.distances + _like(theirs.distances, ours.distances))
             )
 
     def snapshot(self) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,16 +26,17 @@ LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the model is called with: ``model(*args, **kwargs)``."""
+    """What the model is called with: ``model(*args, **kwargs)``, tensors in mappings, tuples and lists included."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
     def map(self, function: Callable[[Any], Any]) -> Inputs:
-        return Inputs(tuple(map(function, self.args)), {k: function(v) for k, v in self.kwargs.items()})
+        kwargs = {k: _mapped(function, v) for k, v in self.kwargs.items()}
+        return Inputs(tuple(_mapped(function, v) for v in self.args), kwargs)
 
     def values(self) -> list[Any]:
-        return [*self.args, *self.kwargs.values()]
+        return [leaf for v in (*self.args, *self.kwargs.values()) for leaf in _leaves(v)]
 
     def wanted(self, names: frozenset[str] | None) -> Inputs:
         """Without what a batch carries beside its tensors (paths, ids) and the model does not ask for by name."""
@@ -101,8 +103,13 @@ def pairs(clean: Iterable[Any], shifted: Iterable[Any], labels: str | int | None
     """
     position = 0
     ends = object()
-    theirs = iter(shifted)
-    for ours in clean:
+    mine, theirs = iter(clean), iter(shifted)
+    if mine is theirs:
+        raise ValueError(
+            "clean and shifted give the same iterator, so each would see half of the batches: one DataLoader with"
+            " persistent_workers cannot be read twice at once; make two"
+        )
+    for ours in mine:
         other = next(theirs, ends)
         if other is ends:
             raise ValueError(
@@ -174,7 +181,38 @@ def _in_order(shifted: Inputs, clean: Inputs, position: int) -> Inputs:
     if len(shifted.args) != len(clean.args) or shifted.kwargs.keys() != clean.kwargs.keys():
         ours, theirs = (sorted(side.kwargs) or f"{len(side.args)} inputs" for side in (clean, shifted))
         raise ValueError(f"after {position} samples, a batch of clean has {ours} but one of shifted {theirs}")
-    return Inputs(shifted.args, {key: shifted.kwargs[key] for key in clean.kwargs})
+    ordered = Inputs(shifted.args, {key: shifted.kwargs[key] for key in clean.kwargs})
+    if len(ordered.values()) != len(clean.values()):
+        raise ValueError(
+            f"after {position} samples, a batch of clean holds {len(clean.values())} values but one of shifted"
+            f" {len(ordered.values())}"
+        )
+    return ordered
+
+
+def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """The value with the function applied to every leaf; containers are new ones, of the same types."""
+    if isinstance(value, MutableMapping):
+        held = copy.copy(value)
+        for key, inner in value.items():
+            held[key] = _mapped(function, inner)
+        return held
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_mapped(function, inner) for inner in value))
+    if type(value) in (tuple, list):
+        return type(value)(_mapped(function, inner) for inner in value)
+    return function(value)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What ``_mapped`` applies a function to, in the same order."""
+    if isinstance(value, MutableMapping):
+        value = tuple(value.values())
+    if type(value) in (tuple, list) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        for inner in value:
+            yield from _leaves(inner)
+    else:
+        yield value
 
 
 def _split(batch: Any, labels: str | int | None, name: str) -> tuple[Inputs, np.ndarray]:
@@ -229,5 +267,5 @@ def _shuffling_sampler(loader: object) -> str | None:
 def _batches(loader: object) -> int | None:
     try:
         return len(loader)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, NotImplementedError):
         return None

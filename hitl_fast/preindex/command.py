@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=not arguments.quiet,
         )
     except RuntimeError as problem:
-        reason = str(problem).strip().splitlines()[0]
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise ValueError(
             f"the model failed on {clean.dtype} samples of shape {clean.shape[1:]}: {reason}"
         ) from problem

@@ -178,6 +178,24 @@ def test_several_scores_and_a_saved_model(
 
 
 @pytest.mark.parametrize(
+    "options", [["--scores", "index"], ["--method", "ridge"], ["--effort", "samples"], ["--level", "0.9"]]
+)
+def test_a_saved_model_has_settled_what_it_learnt(
+    options: list[str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hf.CostModel.fit(folder / "history.csv").to_json(tmp_path / "model.json")
+    report = str(folder / "small--fog.json")
+    assert cli.main(["decide", report, "--cost-model", str(tmp_path / "model.json"), *options]) == 2
+    assert f"{options[0]} is settled by --cost-model" in capsys.readouterr().err
+
+
+def test_a_report_that_does_not_tell_a_score_is_said_so(folder: Path) -> None:
+    past = [{"gradient_norm": i / 20, "epochs": 1.5**i} for i in range(12)]
+    with pytest.raises(ValueError, match="the report does not tell gradient_norm"):
+        hf.CostModel.fit(past, "gradient_norm").predict(folder / "small--fog.json")
+
+
+@pytest.mark.parametrize(
     ("options", "names"),
     [
         (["--model-names", "m"], [("m", "fog"), ("m", "fog"), ("m", "rain")]),

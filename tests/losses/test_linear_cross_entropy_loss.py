@@ -123,6 +123,23 @@ def test_makes_only_the_gradients_that_are_asked_for() -> None:
     assert nothing[2:5] == (None, None, None)
 
 
+@pytest.mark.parametrize("chunk", [1, 3, None])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_rows_left_out_may_hold_anything(chunk: int | None, broken: float) -> None:
+    hidden, table, bias, target, weight = (t.detach() for t in problem(torch.float64))
+    left_out = (target == -100) | (weight == 0)
+    assert left_out.any()
+    denominator = torch.tensor(4.0, dtype=torch.float64)
+    expected = core(hidden, table, target, weight, bias, denominator, chunk=chunk)
+    hidden[left_out] = broken
+    found = core(hidden, table, target, weight, bias, denominator, chunk=chunk)
+    for ours, theirs in zip(found, expected, strict=True):
+        if ours is not None and ours is not found[1]:  # losses of rows left out are told as they are
+            torch.testing.assert_close(ours, theirs)
+    kept = core(hidden[~left_out], table, target[~left_out], weight[~left_out], bias, denominator)
+    torch.testing.assert_close(found[3], kept[3])
+
+
 def test_sequences_and_no_rows() -> None:
     head = nn.Linear(4, 6)
     hidden, target, weight = torch.randn(2, 3, 4), torch.zeros(2, 3).long(), torch.rand(2, 3)

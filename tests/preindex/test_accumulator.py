@@ -61,6 +61,26 @@ def test_merge_adds_what_the_other_saw() -> None:
             assert measures == pytest.approx(expected[name].distances[bins], rel=1e-14)
 
 
+def test_arrays_and_tensors_mix() -> None:
+    pairs = [rows(5, 9, seed) for seed in range(3)]
+    arrays = [tuple(np.asarray(side) for side in pair) for pair in pairs]
+    tensors = [tuple(torch.as_tensor(side) for side in pair) for pair in arrays]
+    whole = hf.PreIndexAccumulator()
+    for pair in tensors:
+        whole.update("a", *pair)
+    for first, second in ((arrays, tensors), (tensors, arrays)):
+        mixed, merged, other = (hf.PreIndexAccumulator() for _ in range(3))
+        for accumulator in (mixed, merged):
+            accumulator.update("a", *first[0])
+        for i in (1, 2):
+            mixed.update("a", *second[i])
+            other.update("a", *second[i])
+        merged.merge(other)
+        assert mixed.result() == whole.result()
+        assert merged.result()["a"].rows == 15
+        assert merged.result()["a"].histogram == whole.result()["a"].histogram
+
+
 def test_nan_rows_are_counted_per_layer() -> None:
     clean, shifted = rows(6, 5, 2)
     clean[1, 2] = np.nan

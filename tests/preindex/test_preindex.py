@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import hitl_fast as hf
+from hitl_fast.preindex.batches import Inputs
 
 N, CLASSES = 30, 3
 Batches = list[tuple[Tensor, Tensor]]
@@ -597,6 +598,50 @@ def test_refuses_loaders_that_shuffle_or_differ() -> None:
     same = iter(GOOD)
     with pytest.raises(ValueError, match="the same iterator"):
         hf.preindex(mlp(), same, same)
+    persistent = DataLoader(data, 10, num_workers=1, persistent_workers=True)
+    with pytest.raises(ValueError, match="the same iterator.*persistent_workers"):
+        hf.preindex(mlp(), persistent, persistent)
+    persistent._iterator._shutdown_workers()  # type: ignore[union-attr]
+
+
+class Nested(torch.nn.Module):
+    """Takes tensors in containers, and works in place on one of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mlp = mlp()
+
+    def forward(self, held: Any) -> Any:
+        return self.mlp(held["parts"][0].mul_(0.5) + held["parts"][1])
+
+
+def test_tensors_in_containers_are_seen_and_left_as_they_are() -> None:
+    parts = X / 2, X.clone()
+    kept = [part.clone() for part in parts]
+    shifted = X / 2 + 1, X.clone()
+    report = hf.preindex(
+        Nested(),
+        [({"parts": parts, "ids": ["a"] * 30}, classes())],
+        [({"parts": shifted, "ids": ["b"] * 30}, classes())],
+    )
+    assert report.input_rms == pytest.approx(0.5**0.5)  # of the two, one moved by 1
+    assert all(torch.equal(part, before) for part, before in zip(parts, kept, strict=True))
+    moved = Inputs(({"parts": [torch.ones(2)]},), {}).to(torch.device("meta"))
+    assert moved.args[0]["parts"][0].is_meta
+    with pytest.raises(ValueError, match="a batch of clean holds 2 values but one of shifted 1"):
+        hf.preindex(Nested(), [({"parts": parts}, classes())], [({"parts": parts[:1]}, classes())])
+
+
+class Unsized(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        yield from TensorDataset(X, classes())
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+def test_a_length_that_cannot_be_told_is_no_reason_to_refuse() -> None:
+    assert hf.preindex(mlp(), DataLoader(Unsized(), 10), DataLoader(Unsized(), 10)).samples == 30
 
 
 @pytest.mark.parametrize(

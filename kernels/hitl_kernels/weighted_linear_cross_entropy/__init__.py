@@ -118,7 +118,10 @@ def weighted_linear_cross_entropy(
         if grad_hidden is not None:
             grad_hidden[some] = block @ table
         if grad_weight is not None:
-            _add_product(grad_weight, block, part)
+            left_out = indices[some] == ignore_index
+            if weights is not None:
+                left_out |= weights[some] == 0
+            _add_product(grad_weight, block, _without(part, left_out))
         if grad_bias is not None:
             grad_bias += block.sum(0, dtype=dtype)
     for grad in (grad_hidden, grad_weight, grad_bias):
@@ -132,6 +135,13 @@ def weighted_linear_cross_entropy(
         grad_bias,
         torch.full((), divisor, dtype=torch.float64) if isinstance(divisor, float) else divisor,
     )
+
+
+def _without(part: torch.Tensor, left_out: torch.Tensor) -> torch.Tensor:
+    """Zeros for rows left out, whose zero gradients would turn into NaN where a row is not finite."""
+    if part.device.type == "cpu" and not left_out.any():  # elsewhere asking would wait for the device
+        return part
+    return part.masked_fill(left_out[:, None], 0)
 
 
 def _add_product(total: torch.Tensor, block: torch.Tensor, part: torch.Tensor) -> None:
