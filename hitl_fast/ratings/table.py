@@ -84,6 +84,9 @@ class Ratings:
         leaves the feature empty, several are features by their names. Where there is none and one question is a
         choice, its labels are categories; ticks of a list of options are 1 or 0 for each option as a feature.
 
+        "3,5" is 3.5, "1,234.5" is 1234.5 and "80%" is 80. "1,000" may be a thousand or one with a decimal comma and
+        is refused; between semicolons every comma is a decimal one.
+
         Every other column of numbers in a wide table is a rater, but for names such as "mean", "consensus" or
         "model" (they are in ``unread``; format="wide" makes raters of them too). A column "gold" or "prediction"
         of 0 and 1 holds truths or predictions where the scores are 0 and 1, and else says which rows are.

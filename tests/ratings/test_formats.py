@@ -676,3 +676,49 @@ def test_numbers_that_are_no_ids_and_no_scores(tmp_path: Path) -> None:
             {"type": "rating", "from_name": "r", "to_name": "t", "value": {"rating": huge}}]}]}  # fmt: skip
         with pytest.raises(ValueError, match=r"the score is -?inf, not a finite number"):
             Ratings.read(write(tmp_path, [task]))
+
+
+@pytest.mark.parametrize(
+    ("cells", "scores"),
+    [
+        (["3,5", "0,125", "12"], [3.5, 0.125, 12]),
+        (["1,234.5", "950", "-1,000,000.25"], [1234.5, 950, -1000000.25]),
+        (["100%", "50 %", "12.5%"], [100, 50, 12.5]),
+        (["100% sure", "50% sure", "100% sure"], [100, 50, 100]),
+        (["1,5 stars", "2 stars", "2,0 stars - good"], None),
+    ],
+)
+def test_numbers_as_people_write_them(cells: list[str], scores: list[float] | None, tmp_path: Path) -> None:
+    rows = "".join(f'{i},a,"{cell}"\n' for i, cell in enumerate(cells))
+    ratings = Ratings.read(write(tmp_path, "item,rater,score\n" + rows, "t.csv"))
+    if scores is None:  # two labels of one number are told apart
+        assert ratings.categories == tuple(sorted(cells))
+    else:
+        assert ratings.frame.score.tolist() == scores
+
+
+def test_a_comma_that_may_part_thousands_is_refused(tmp_path: Path) -> None:
+    for first, other in (
+        ("1,000", "950"),
+        ("1,000", "2,000"),
+        ("12,500 stars", "1 star"),
+        ("1,000,000", "7"),
+    ):
+        path = write(tmp_path, f'item,rater,score\n0,b,"{other}"\n1,a,"{first}"\n', "t.csv")
+        with pytest.raises(
+            ValueError, match=r"t\.csv, line [23]: the answer is '.*', whose comma may part thou"
+        ):
+            Ratings.read(path)
+    path = write(tmp_path, 'item,rater,score\n0,b,950\n1,a,"1,000"\n', "t.csv")
+    assert Ratings.read(path, labels={"1,000": 1000}).frame.score.tolist() == [950, 1000]
+    records = [task(answer("choices", ["1,000"]), answer("choices", ["2"]))]
+    with pytest.raises(ValueError, match=r"line 1: the answer to 'q' is \['1,000'\], whose comma may part"):
+        Ratings.read(write(tmp_path, records))
+    path = write(tmp_path, "item;rater;score\n0;a;1,250\n", "t.csv")  # the comma of such a file is decimal
+    assert Ratings.read(path).frame.score.tolist() == [1.25]
+
+
+def test_truths_and_predictions_in_per_cent(tmp_path: Path) -> None:
+    text = "item,rater,score,truth,model_score\n0,a,100%,75%,60 %\n1,a,50%,,\n"
+    ratings = Ratings.read(write(tmp_path, text, "t.csv"))
+    assert (ratings.ground_truth.score.tolist(), ratings.predictions.score.tolist()) == ([75], [60])
