@@ -722,3 +722,40 @@ def test_truths_and_predictions_in_per_cent(tmp_path: Path) -> None:
     text = "item,rater,score,truth,model_score\n0,a,100%,75%,60 %\n1,a,50%,,\n"
     ratings = Ratings.read(write(tmp_path, text, "t.csv"))
     assert (ratings.ground_truth.score.tolist(), ratings.predictions.score.tolist()) == ([75], [60])
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ({"item": [1, 2], "rater": ["a", "b"], "score": [3, 4]}, r"integer as item, not \[1, 2\]"),
+        ({"item": {"0": 1}, "rater": {"0": "a"}, "score": {"0": 3}}, r"integer as item, not \{'0': 1\}"),
+        ({"item": 1, "rater": ["a"], "score": 3}, r"integer as rater, not \['a'\]"),
+        ({"item": 1, "rater": "a", "feature": ["ear"], "score": 3}, r"integer as feature, not \['ear'\]"),
+        ({"item": {"id": 1}, "anna": 3, "ben": 4}, r"integer as item, not \{'id': 1\}"),
+        (task(answer("rating", 3)) | {"id": {"a": 1}}, r"integer as item, not \{'a': 1\}"),
+        ({"id": 1, "data": {}, "annotations": [{"completed_by": [1, 2]}]}, r"integer as rater, not \[1, 2\]"),
+        ({"id": 1, "data": {}, "annotations": [{"completed_by": {"email": []}}]}, r"integer as rater, not \[\]"),
+        ({"id": [1], "annotator": 1, "annotation_id": 1, "lead_time": 1}, r"integer as item, not \[1\]"),
+        (record(responses={"q": [{"value": 3, "user_id": ["u1"]}]}), r"integer as rater, not \['u1'\]"),
+        (record(responses={"q": []}) | {"id": {}}, r"integer as item, not \{\}"),
+        (prodigy(rating=3) | {"_input_hash": {"a": 1}, "label": "x"}, r"integer as item, not \{'a': 1\}"),
+        (prodigy(rating=3) | {"_session_id": ["s"]}, r"integer as rater, not \['s'\]"),
+    ],
+)  # fmt: skip
+def test_lists_and_objects_are_no_ids(records: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "\n" + json.dumps(records), "c.json")
+    with pytest.raises(ValueError, match=rf"c\.json, line 2: expected text or an {message}"):
+        Ratings.read(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (record(responses={"q": []}, suggestions=3), "expected 'suggestions' as a list, not 3"),
+        (record(responses=[{"values": ["q"]}]), r"expected 'values' as an object, not \['q'\]"),
+        (prodigy(accept=["low"], options=3), "expected 'options' as a list, not 3"),
+    ],
+)
+def test_parts_of_another_shape_are_refused(value: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"export\.json, line 1: {message}"):
+        Ratings.read(write(tmp_path, [value]))

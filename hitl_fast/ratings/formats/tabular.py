@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .answers import APART, SUBMITTED, UNKNOWN, Answers, as_float, expect, reason_apart, seconds_of
+from .answers import APART, SUBMITTED, UNKNOWN, Answers, as_float, expect, identity, reason_apart, seconds_of
 from .text import Record, read_text
 
 # What a column may be called, the first found of each role being it; case, blanks and dashes do not count.
@@ -312,10 +312,10 @@ def _read_long(table: Table, roles: dict[str, str], questions: list[str], named:
         )
     rows = len(table.lines)
     empty: list[Any] = [None] * rows
-    items = _each(_column(table, roles, "item") or empty, _identity)
-    features = _each(_column(table, roles, "feature") or empty, _identity)
+    items = _identities(table, _column(table, roles, "item") or empty, "item")
+    features = _identities(table, _column(table, roles, "feature") or empty, "feature")
     given = _column(table, roles, "rater")
-    raters = ["rater"] * rows if given is None else _each(given, _identity)
+    raters = ["rater"] * rows if given is None else _identities(table, given, "rater")
     values = {question: _each(table.columns[question], _cell) for question in questions}
     seconds = _seconds(table, roles)
     aside = _Aside(table, roles, questions)
@@ -396,10 +396,10 @@ def _each(cells: list[Any], read: Callable[[Any], Any]) -> list[Any]:
 
 def _read_wide(table: Table, roles: dict[str, str], raters: list[str]) -> Answers:
     answers = Answers(table.name, "wide table")
-    items = table.columns[roles.get("item", next(iter(table.columns)))]
+    items = _identities(table, table.columns[roles.get("item", next(iter(table.columns)))], "item")
     aside = _Aside(table, roles, raters)
     for row in range(len(table.lines)):
-        item = _identity(items[row])
+        item = items[row]
         if item is None:
             raise ValueError(f"{table.where(row)}: no item in column {roles.get('item', '')!r}")
         answers.seen[item] = None
@@ -512,6 +512,14 @@ def _seconds(table: Table, roles: dict[str, str]) -> list[float]:
         if cells is not None:
             return [spent * factor for spent in _each(cells, lambda cell: seconds_of(_cell(cell)))]
     return [math.nan] * len(table.lines)
+
+
+def _identities(table: Table, cells: list[Any], role: str) -> list[Any]:
+    """Ids of a column; the first cell that can be none is refused with its line."""
+    if not {list, dict}.isdisjoint(map(type, cells)):
+        for row, cell in enumerate(cells):
+            identity(cell, role, table.where(row))
+    return _each(cells, _identity)
 
 
 def _identity(cell: Any) -> Any:
