@@ -759,3 +759,109 @@ def test_lists_and_objects_are_no_ids(records: dict[str, Any], message: str, tmp
 def test_parts_of_another_shape_are_refused(value: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"export\.json, line 1: {message}"):
         Ratings.read(write(tmp_path, [value]))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"id": 7, "label": 1, "ratings": {"anna": 3, "ben": 4}},
+        {"id": 7, "ratings": {"anna": 3, "ben": 4, "id": 8}},
+        {"id": 7, "question": "which?", "scores": {"anna": 3, "ben": 4, "mean": 3.5}},
+    ],
+)
+def test_a_map_of_ratings_names_raters(record: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path, [record], "t.json")
+    for form in (None, "wide"):
+        rows = [r[:4] for r in rows_of(Ratings.read(path, form))]
+        assert rows[:2] == [(7, "anna", None, 3), (7, "ben", None, 4)]
+        assert rows[2:] == ([(7, "mean", None, 3.5)] if form and "scores" in record else [])
+    assert ("label" in Ratings.read(path).unread) == ("label" in record)
+
+
+def test_raters_of_a_map_are_called_anything(tmp_path: Path) -> None:
+    records = [{"item": 1, "ratings": {"user": 2, "judge": 3, "note": 4}}, {"item": 2, "ratings": {}}]
+    ratings = Ratings.read(write(tmp_path, records))
+    assert [r[:4] for r in rows_of(ratings)] == [
+        (1, "user", None, 2),
+        (1, "judge", None, 3),
+        (1, "note", None, 4),
+    ]
+    assert ratings.unrated == [2]
+
+
+@pytest.mark.parametrize(
+    ("record", "rows"),
+    [
+        (
+            {"item": 1, "user": "a", "ratings": {"clarity": 2, "use": 3}},
+            [(1, "a", "clarity", 2), (1, "a", "use", 3)],
+        ),
+        ({"item": 1, "ratings": {"annotator": "a", "score": 3}}, [(1, "a", None, 3)]),
+        ({"item": 1, "ratings": {"score": 3, "seconds": 2}}, [(1, "rater", None, 3)]),
+    ],
+)
+def test_maps_of_something_else(record: dict[str, Any], rows: list[Any], tmp_path: Path) -> None:
+    assert [r[:4] for r in rows_of(Ratings.read(write(tmp_path, [record])))] == rows
+
+
+def test_raters_of_features_in_a_wide_table(tmp_path: Path) -> None:
+    records = [
+        {"item": 1, "feature": f, "ratings": {"anna": i, "ben": i + 1}} for i, f in enumerate(["ear", "tail"])
+    ]
+    expected = [(1, "anna", "ear", 0), (1, "ben", "ear", 1), (1, "anna", "tail", 1), (1, "ben", "tail", 2)]
+    assert [r[:4] for r in rows_of(Ratings.read(write(tmp_path, records)))] == expected
+    path = write(tmp_path, "item,part,anna,ben\n1,ear,0,1\n", "t.csv")
+    ratings = Ratings.read(path, "wide", columns={"feature": "part"})
+    assert [r[:4] for r in rows_of(ratings)] == expected[:2]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "spare"),
+    [
+        ("image,label,anna,ben\n1,3,4,5\n", [(1, "anna", None, 4), (1, "ben", None, 5)], ["label"]),
+        ("id,prompt,response,anna,ben\n1,why,so,4,5\n", [(1, "anna", None, 4), (1, "ben", None, 5)],
+         ["prompt", "response"]),
+        ("item,feature,anna,ben\n1,ear,4,5\n1,tail,3,2\n",
+         [(1, "anna", "ear", 4), (1, "ben", "ear", 5), (1, "anna", "tail", 3), (1, "ben", "tail", 2)], []),
+        ("item,value,mean,anna,ben\n1,3,3,4,5\n",
+         [(1, "mean", None, 3), (1, "anna", None, 4), (1, "ben", None, 5)], ["value"]),
+    ],
+)  # fmt: skip
+def test_what_may_be_long_or_wide_is_asked_for(
+    text: str, rows: list[Any], spare: list[str], tmp_path: Path
+) -> None:
+    path = write(tmp_path, text, "t.csv")
+    with pytest.raises(
+        ValueError, match=r"t\.csv, line 1: .* 'anna', 'ben' may be a rater each .* format='wide'"
+    ):
+        Ratings.read(path)
+    ratings = Ratings.read(path, "wide")
+    assert [r[:4] for r in rows_of(ratings)] == rows
+    assert list(ratings.unread) == spare
+    if "label" in spare:
+        assert Ratings.read(path, "long").frame.score.tolist() == [3]
+        assert Ratings.read(path, columns={"score": "label"}).frame.score.tolist() == [3]
+        assert Ratings.read(path, question="label").frame.score.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("record", "rows"),
+    [
+        ({"id": 7, "ratings": [{"id": 1, "rater": "a", "score": 3}, {"id": 2, "rater": "b", "score": 5}]},
+         [(7, "a"), (7, "b")]),
+        ({"filename": "x", "annotations": [{"id": 1, "uid": "u", "rater": "a", "score": 3}]}, [("x", "a")]),
+        ({"id": 7, "ratings": [{"id": 1, "score": 3}]}, [(7, "rater")]),
+        ({"id": None, "ratings": [{"id": 1, "rater": "a", "score": 3}]}, [(1, "a")]),
+        ({"id": 7, "user": "a", "ratings": [{"id": 1, "score": 3}, {"id": 2, "score": 5}]}, [(1, "a"), (2, "a")]),
+        ({"id": 7, "ratings": [{"item": 1, "rater": "a", "score": 3}]}, [(1, "a")]),
+    ],
+)  # fmt: skip
+def test_the_item_of_ratings_inside_a_record(record: dict[str, Any], rows: list[Any], tmp_path: Path) -> None:
+    ratings = Ratings.read(write(tmp_path, [record]))
+    assert [r[:2] for r in rows_of(ratings)] == rows
+
+
+def test_the_item_inside_a_record_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"id": 7, "ratings": [{"uid": "u", "rater": "a", "score": 3}]}])
+    assert Ratings.read(path).frame.item.tolist() == [7]
+    assert Ratings.read(path, item="uid").frame.item.tolist() == ["u"]

@@ -73,6 +73,17 @@ INNER = (
     "judgements",
     "votes",
 )  # a record's ratings inside it
+OWN = {
+    "id",
+    "uid",
+    "uuid",
+    "key",
+    "index",
+    "idx",
+    "position",
+    "row",
+    "row_id",
+}  # the rating's, where it is inside
 NOTHING = {"", "na", "n/a", "nan", "none", "null", "-", "--", "?", "missing"}
 DECLINED = {"skip", "skipped", "don't know", "dont know", "idk", "not sure", "unsure", "cancelled", "pass"}
 TRUE, FALSE = {"true", "1", "yes", "t", "y", "1.0"}, {"false", "0", "no", "f", "n", "", "0.0", "nan", "none"}
@@ -82,11 +93,12 @@ ROWS = 4096  # of a CSV file that are kept as rows
 
 @dataclass
 class Table:
-    """Columns of cells (text, numbers or None) and the line of each row."""
+    """Columns of cells (text, numbers or None), the line of each row, and which columns a map of ratings named."""
 
     name: str
     columns: dict[str, list[Any]]
     lines: list[int] | range
+    mapped: frozenset[str] = frozenset()
 
     def where(self, row: int) -> str:
         return f"{self.name}, line {self.lines[row]}"
@@ -151,31 +163,50 @@ def from_parquet(path: Path) -> Table:
     return Table(path.name, {n: table.column(n).to_pylist() for n in names}, range(1, table.num_rows + 1))
 
 
-def from_records(records: list[Record], name: str) -> Table:
-    """Flat JSON objects; a key that a record lacks is an empty cell."""
+def from_records(records: list[Record], name: str, item: str | None = None) -> Table:
+    """Flat JSON objects; a key that a record lacks is an empty cell. The item is under the key ``item`` if given."""
     columns: dict[str, list[Any]] = {}
     lines: list[int] = []
+    mapped: set[str] = set()
     for line, record in records:
         expect(isinstance(record, dict), f"{name}, line {line}", "a JSON object", record)
-        for row in _flat(record):
+        for row in _flat(record, item, mapped):
             for key, cell in row.items():
                 columns.setdefault(str(key), [None] * len(lines)).append(cell)
             lines.append(line)
             for column in columns.values():
                 if len(column) < len(lines):
                     column.append(None)
-    return Table(name, columns, lines)
+    return Table(name, columns, lines, frozenset(mapped))
 
 
-def _flat(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of a record: wide if its "ratings" map raters to scores, several if they are a list of objects."""
+def _flat(record: dict[str, Any], item: str | None, mapped: set[str]) -> list[dict[str, Any]]:
+    """Rows of a record: one if its "ratings" are a map, whose keys join ``mapped``, several if they are a list."""
     key = next((k for k in INNER if isinstance(record.get(k), dict | list)), None)
     if key is None:
         return [record]
     outer, inner = {k: v for k, v in record.items() if not isinstance(v, dict | list)}, record[key]
+    ids = {k: v for k, v in outer.items() if v is not None and (k == item or _is(k, "item"))}
     if isinstance(inner, dict):
-        return [{**outer, **inner}]
-    return [{**outer, **row} for row in inner if isinstance(row, dict)] or [record]
+        mapped.update(map(str, inner.keys() - ids.keys()))
+        return [{**outer, **inner, **ids}]
+    by_rater = any(_is(k, "rater") for k in outer)
+    return [
+        {**outer, **row}
+        if by_rater and not any(_is(k, "rater") for k in row)
+        else {**outer, **_less(row, ids, item)}
+        for row in inner
+        if isinstance(row, dict)
+    ] or [record]
+
+
+def _less(row: dict[str, Any], ids: dict[str, Any], item: str | None) -> dict[str, Any]:
+    """A rating inside the record of an item, less what would replace that item: the rating's own id."""
+    return {k: v for k, v in row.items() if k not in ids and not (ids and _plain(k) in OWN and k != item)}
+
+
+def _is(name: str, role: str) -> bool:
+    return _plain(name) in NAMES[role]
 
 
 def _check_names(names: list[str], source: str) -> None:
@@ -199,11 +230,14 @@ def read(table: Table, form: str | None, given: dict[str, str], question: list[s
         question: columns to read as questions of a long table.
 
     Raises:
-        ValueError: it is neither; says which columns were looked for.
+        ValueError: it is neither, and says which columns were looked for; or it may be both.
     """
-    roles = _roles(table, given)
-    others = [n for n in table.columns if n not in roles.values() and not _is_plumbing(n)]
-    long = "rater" in roles or "score" in roles or question is not None or "feature" in roles
+    mapped = _mapped_raters(table, given) if form != "long" and question is None else []
+    roles = _roles(table, given, [n for n in table.columns if n not in mapped])
+    others = mapped or [n for n in table.columns if n not in roles.values() and not _is_plumbing(n)]
+    long = not mapped and ("rater" in roles or "score" in roles or question is not None or "feature" in roles)
+    if form is None and long and "rater" not in roles and "score" not in given and question is None:
+        _refuse_either(table, roles, others)
     if form == "long" or (form is None and long):
         questions = question or ([roles["score"]] if "score" in roles else _numeric(table, others))
         if questions and ("item" in roles or "feature" in roles):
@@ -212,13 +246,23 @@ def read(table: Table, form: str | None, given: dict[str, str], question: list[s
             answers.unread |= dict.fromkeys(spare, "another column of numbers")
             return answers
     elif "item" in roles or _first_is_index(table):
-        raters = others
-        if form is None:  # columns of text alone describe the items
-            raters = [n for n in raters if _numbers_in(table.columns[n]) and _plain(n) not in DERIVED]
+        raters = _with_numbers(table, others)  # columns of text alone describe the items
+        if form is None:
+            raters = [n for n in raters if _plain(n) not in DERIVED]
+        elif not raters:
+            raters = others
         if raters:
-            answers = _read_wide(table, roles, raters)
-            spare = [n for n in others if n not in raters and _numbers_in(table.columns[n])]
-            answers.unread |= dict.fromkeys(spare, "computed from the ratings, or by a model")
+            answers = _read_wide(table, roles, raters, by_feature="feature" in given)
+            used = {roles.get(role) for role in NAMES if role not in ("rater", "score")}
+            for name in table.columns:
+                if name in raters or name in used or _is_plumbing(name):
+                    continue
+                if _plain(name) in DERIVED:
+                    answers.unread[name] = "computed from the ratings, or by a model"
+                elif _numbers_in(table.columns[name]):
+                    answers.unread[name] = "another column of numbers"
+                elif form == "wide":
+                    answers.unread[name] = "no numbers in it"
             return answers
     raise ValueError(
         f"{table.name}, line 1: no ratings found in the columns {', '.join(map(repr, table.columns)) or '(none)'}. "
@@ -228,7 +272,28 @@ def read(table: Table, form: str | None, given: dict[str, str], question: list[s
     )
 
 
-def _roles(table: Table, given: dict[str, str]) -> dict[str, str]:
+def _mapped_raters(table: Table, given: dict[str, str]) -> list[str]:
+    """The columns that maps named, if that is after raters: not where these are named beside or inside them."""
+    mapped = [n for n in table.columns if n in table.mapped]
+    outer = [n for n in table.columns if n not in table.mapped]
+    named = "rater" in _roles(table, given, outer) or "score" in _roles(table, {}, mapped)
+    return [] if named else mapped
+
+
+def _refuse_either(table: Table, roles: dict[str, str], others: list[str]) -> None:
+    """Refuse a table that names no rater and in which several columns may be raters' or something else."""
+    rivals = [n for n in _with_numbers(table, others) if _plain(n) not in DERIVED]
+    if len(rivals) > 1 and not {"feature", "score"} <= roles.keys():
+        one = repr(roles["score"]) if "score" in roles else "them"
+        raise ValueError(
+            f"{table.name}, line 1: no column says who the raters are, and {', '.join(map(repr, rivals))} may be a "
+            f"rater each or something else: format='wide' reads each as a rater, format='long' reads {one} as one "
+            "rater's answers"
+        )
+
+
+def _roles(table: Table, given: dict[str, str], names: list[str]) -> dict[str, str]:
+    """Which column has which role: as given, else the first of ``names`` that is called so."""
     for role, column in given.items():
         if role not in NAMES:
             raise ValueError(f"columns: no role {role!r}; there are {', '.join(NAMES)}")
@@ -236,9 +301,9 @@ def _roles(table: Table, given: dict[str, str]) -> dict[str, str]:
             raise ValueError(
                 f"{table.name}: no column {column!r}; there are {', '.join(map(repr, table.columns))}"
             )
-    roles, plain = dict(given), {_plain(name): name for name in reversed(table.columns)}
-    for role, names in NAMES.items():
-        free = (plain[n] for n in names if n in plain and plain[n] not in roles.values())
+    roles, plain = dict(given), {_plain(name): name for name in reversed(names)}
+    for role, called in NAMES.items():
+        free = (plain[n] for n in called if n in plain and plain[n] not in roles.values())
         found = next(free, None)
         if role not in roles and found is not None:
             roles[role] = found
@@ -281,6 +346,10 @@ def _all_numbers(cells: list[Any]) -> bool:
                 return False
             some = True
     return some
+
+
+def _with_numbers(table: Table, names: list[str]) -> list[str]:
+    return [n for n in names if _numbers_in(table.columns[n])]
 
 
 def _numbers_in(cells: list[Any]) -> bool:
@@ -394,12 +463,16 @@ def _each(cells: list[Any], read: Callable[[Any], Any]) -> list[Any]:
     return [read(cell) for cell in cells]
 
 
-def _read_wide(table: Table, roles: dict[str, str], raters: list[str]) -> Answers:
+def _read_wide(table: Table, roles: dict[str, str], raters: list[str], by_feature: bool) -> Answers:
+    """Ratings of items, or of their features where that is asked for or an item has several rows."""
     answers = Answers(table.name, "wide table")
     items = _identities(table, table.columns[roles.get("item", next(iter(table.columns)))], "item")
     aside = _Aside(table, roles, raters)
+    answers.by_feature = "feature" in roles and (by_feature or len(set(items)) < len(items))
+    features = _identities(table, _column(table, roles, "feature") or [], "feature")
     for row in range(len(table.lines)):
         item = items[row]
+        name = str(features[row]) if answers.by_feature and features[row] is not None else ""
         if item is None:
             raise ValueError(f"{table.where(row)}: no item in column {roles.get('item', '')!r}")
         answers.seen[item] = None
@@ -409,16 +482,16 @@ def _read_wide(table: Table, roles: dict[str, str], raters: list[str]) -> Answer
             if value is None:
                 continue  # not asked: a wide table has a cell for everybody
             if reason == "gold":
-                answers.gold.append((item, "", value, table.lines[row]))
+                answers.gold.append((item, name, value, table.lines[row]))
             elif reason == "prediction":
-                answers.predictions.append((item, rater, "", value, table.lines[row]))
+                answers.predictions.append((item, rater, name, value, table.lines[row]))
             elif reason is not None:
                 answers.apart.append((item, rater, reason, math.nan))
             elif _declines(value):
                 answers.apart.append((item, rater, "skipped", math.nan))
             else:
-                answers.add(item, rater, "", value, math.nan, table.lines[row])
-        aside.keep_values(answers, row, item, "")
+                answers.add(item, rater, name, value, math.nan, table.lines[row])
+        aside.keep_values(answers, row, item, name)
     return answers
 
 
