@@ -804,6 +804,15 @@ def test_maps_of_something_else(record: dict[str, Any], rows: list[Any], tmp_pat
     assert [r[:4] for r in rows_of(Ratings.read(write(tmp_path, [record])))] == rows
 
 
+def test_columns_of_words_in_a_table_said_to_be_wide(tmp_path: Path) -> None:
+    path = write(tmp_path, "item,anna,ben,cy\n1,yes,no,\n", "t.csv")
+    assert [r[:4] for r in rows_of(Ratings.read(path, "wide"))] == [(1, "anna", None, 1), (1, "ben", None, 0)]
+    ratings = Ratings.read(write(tmp_path, "item,caption,anna,ben\n1,a cat,3,skip\n", "t.csv"), "wide")
+    assert [r[:4] for r in rows_of(ratings)] == [(1, "anna", None, 3)]
+    assert ratings.skipped.rater.tolist() == ["ben"]
+    assert ratings.unread == {"caption": "words, where others are numbers"}
+
+
 def test_raters_of_features_in_a_wide_table(tmp_path: Path) -> None:
     records = [
         {"item": 1, "feature": f, "ratings": {"anna": i, "ben": i + 1}} for i, f in enumerate(["ear", "tail"])

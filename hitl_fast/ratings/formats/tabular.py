@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import compress, repeat
 from pathlib import Path
 from typing import Any
@@ -73,17 +74,8 @@ INNER = (
     "judgements",
     "votes",
 )  # a record's ratings inside it
-OWN = {
-    "id",
-    "uid",
-    "uuid",
-    "key",
-    "index",
-    "idx",
-    "position",
-    "row",
-    "row_id",
-}  # the rating's, where it is inside
+# The rating's own, where it is inside a record.
+OWN = {"id", "uid", "uuid", "key", "index", "idx", "position", "row", "row_id"}
 NOTHING = {"", "na", "n/a", "nan", "none", "null", "-", "--", "?", "missing"}
 DECLINED = {"skip", "skipped", "don't know", "dont know", "idk", "not sure", "unsure", "cancelled", "pass"}
 TRUE, FALSE = {"true", "1", "yes", "t", "y", "1.0"}, {"false", "0", "no", "f", "n", "", "0.0", "nan", "none"}
@@ -191,18 +183,13 @@ def _flat(record: dict[str, Any], item: str | None, mapped: set[str]) -> list[di
         mapped.update(map(str, inner.keys() - ids.keys()))
         return [{**outer, **inner, **ids}]
     by_rater = any(_is(k, "rater") for k in outer)
-    return [
-        {**outer, **row}
-        if by_rater and not any(_is(k, "rater") for k in row)
-        else {**outer, **_less(row, ids, item)}
-        for row in inner
-        if isinstance(row, dict)
-    ] or [record]
-
-
-def _less(row: dict[str, Any], ids: dict[str, Any], item: str | None) -> dict[str, Any]:
-    """A rating inside the record of an item, less what would replace that item: the rating's own id."""
-    return {k: v for k, v in row.items() if k not in ids and not (ids and _plain(k) in OWN and k != item)}
+    rows = []
+    for row in inner:
+        if isinstance(row, dict):
+            of_item = ids and (not by_rater or any(_is(k, "rater") for k in row))
+            own = {k for k in row if k in ids or (_plain(k) in OWN and k != item)} if of_item else ()
+            rows.append({**outer, **{k: v for k, v in row.items() if k not in own}})
+    return rows or [record]
 
 
 def _is(name: str, role: str) -> bool:
@@ -246,10 +233,11 @@ def read(table: Table, form: str | None, given: dict[str, str], question: list[s
             answers.unread |= dict.fromkeys(spare, "another column of numbers")
             return answers
     elif "item" in roles or _first_is_index(table):
-        raters = _with_numbers(table, others)  # columns of text alone describe the items
-        if form is None:
-            raters = [n for n in raters if _plain(n) not in DERIVED]
-        elif not raters:
+        if form is None:  # columns of text alone describe the items
+            raters = _may_be_raters(table, others)
+        elif any(_numbers_in(table.columns[n]) for n in others):
+            raters = [n for n in others if not _all_words(table.columns[n])]
+        else:
             raters = others
         if raters:
             answers = _read_wide(table, roles, raters, by_feature="feature" in given)
@@ -262,7 +250,7 @@ def read(table: Table, form: str | None, given: dict[str, str], question: list[s
                 elif _numbers_in(table.columns[name]):
                     answers.unread[name] = "another column of numbers"
                 elif form == "wide":
-                    answers.unread[name] = "no numbers in it"
+                    answers.unread[name] = "words, where others are numbers"
             return answers
     raise ValueError(
         f"{table.name}, line 1: no ratings found in the columns {', '.join(map(repr, table.columns)) or '(none)'}. "
@@ -282,7 +270,7 @@ def _mapped_raters(table: Table, given: dict[str, str]) -> list[str]:
 
 def _refuse_either(table: Table, roles: dict[str, str], others: list[str]) -> None:
     """Refuse a table that names no rater and in which several columns may be raters' or something else."""
-    rivals = [n for n in _with_numbers(table, others) if _plain(n) not in DERIVED]
+    rivals = _may_be_raters(table, others)
     if len(rivals) > 1 and not {"feature", "score"} <= roles.keys():
         one = repr(roles["score"]) if "score" in roles else "them"
         raise ValueError(
@@ -310,6 +298,7 @@ def _roles(table: Table, given: dict[str, str], names: list[str]) -> dict[str, s
     return roles
 
 
+@lru_cache
 def _plain(name: str) -> str:
     """As `NAMES` has it: "Score (1-5)" is score."""
     bare = re.sub(r"\(.*?\)|\[.*?\]", "", str(name))
@@ -348,8 +337,14 @@ def _all_numbers(cells: list[Any]) -> bool:
     return some
 
 
-def _with_numbers(table: Table, names: list[str]) -> list[str]:
-    return [n for n in names if _numbers_in(table.columns[n])]
+def _may_be_raters(table: Table, names: list[str]) -> list[str]:
+    return [n for n in names if _plain(n) not in DERIVED and _numbers_in(table.columns[n])]
+
+
+def _all_words(cells: list[Any]) -> bool:
+    """Whether what is answered in a column, if anything, is words."""
+    given = [v for v in map(_cell, cells) if v is not None and not _declines(v)]
+    return bool(given) and not any(isinstance(v, float) for v in given)
 
 
 def _numbers_in(cells: list[Any]) -> bool:
@@ -469,10 +464,12 @@ def _read_wide(table: Table, roles: dict[str, str], raters: list[str], by_featur
     items = _identities(table, table.columns[roles.get("item", next(iter(table.columns)))], "item")
     aside = _Aside(table, roles, raters)
     answers.by_feature = "feature" in roles and (by_feature or len(set(items)) < len(items))
-    features = _identities(table, _column(table, roles, "feature") or [], "feature")
+    features: list[Any] = [None] * len(items)
+    if answers.by_feature:
+        features = _identities(table, table.columns[roles["feature"]], "feature")
     for row in range(len(table.lines)):
         item = items[row]
-        name = str(features[row]) if answers.by_feature and features[row] is not None else ""
+        name = "" if features[row] is None else str(features[row])
         if item is None:
             raise ValueError(f"{table.where(row)}: no item in column {roles.get('item', '')!r}")
         answers.seen[item] = None
