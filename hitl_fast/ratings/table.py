@@ -89,9 +89,9 @@ class Ratings:
 
         A table is long (a row a rating) or wide (a column a rater). Every other column of numbers in a wide table
         is a rater, but for names such as "mean", "consensus" or "model" (they are in ``unread``; format="wide" makes
-        raters of them too). Columns that may be either, such as image, label, anna, ben, are refused until format=
-        says "wide" or "long". A column "gold" or "prediction" of 0 and 1 holds truths or predictions where the
-        scores are 0 and 1, and else says which rows are.
+        raters of them too, and of columns of words where there are no numbers). Columns that may be either, such as
+        image, label, anna, ben, are refused until format= says "wide" or "long". A column "gold" or "prediction" of
+        0 and 1 holds truths or predictions where the scores are 0 and 1, and else says which rows are.
 
         A JSON record may hold its ratings: {"id": 7, "ratings": {"anna": 3, "ben": 4}} names raters, or questions
         where the record or the map names the rater; in a list of objects the record's item id goes before the
