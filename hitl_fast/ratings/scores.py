@@ -12,8 +12,11 @@ import numpy as np
 
 from .formats.answers import Answers, Ranking, Unreadable, as_float
 
-# "4 - good", "4/5", "4 stars": a label that begins with its number.
-LEADING_NUMBER = re.compile(r"\s*([+-]?\d+(?:[.,]\d+)?)\s*(?:$|[-–—:.)=/]|stars?\b|★)", re.IGNORECASE)
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")  # "1,000": it may be 1, with a decimal comma
+NUMBER = rf"({THOUSANDS.pattern}\.\d+|[+-]?\d+(?:[.,]\d+)?|{THOUSANDS.pattern})(?![.,]?\d)\s*"
+ALONE = re.compile(rf"\s*{NUMBER}%?\s*")
+# "4 - good", "4/5", "4 stars", "80 %": a label that begins with its number.
+LEADING_NUMBER = re.compile(rf"\s*{NUMBER}(?:$|[-–—:.)=/%]|stars?\b|★)", re.IGNORECASE)
 OUT_OF = re.compile(r"\s*[+-]?\d+(?:[.,]\d+)?\s*/\s*(\d+)\s*")  # "4/5"
 YES = {
     "yes", "true", "accept", "accepted", "up", "thumbs up", "thumbs_up", "thumbsup", "thumb up", "👍", "good",
@@ -211,15 +214,17 @@ def _plain_worth(texts: list[str], mixed: bool) -> dict[str, float] | None:
             "worth with labels="
         )
     if all(leading.values()):
-        worth = {t: float(m.group(1).replace(",", ".")) for t, m in leading.items() if m}
-        return worth if len(set(worth.values())) == len({_canonical(t) for t in texts}) else None
+        # What may be either of two numbers is left out here, and refused with its line as an answer.
+        sure = {t: m.group(1) for t, m in leading.items() if m and not THOUSANDS.fullmatch(m.group(1))}
+        worth = {t: _amount(digits) for t, digits in sure.items()}
+        return worth if len(set(worth.values())) == len({_canonical(t) for t in worth}) else None
     return None
 
 
 def _canonical(text: str) -> str:
     """Two spellings of one number are one label."""
     try:
-        return repr(float(text))
+        return repr(_number(text))
     except ValueError:
         return text
 
@@ -279,14 +284,33 @@ def _refuse_stray(answers: Answers, question: _Question, rows: list[int]) -> Non
 
 def _misfit(answers: Answers, question: _Question, row: int) -> ValueError:
     value = answers.value[row]
+    (text,) = value if isinstance(value, list) and len(value) == 1 else (value,)
     what = f"not read ({value.what})" if isinstance(value, Unreadable) else repr(value)
     of = f" to {question.name!r}" if question.name else ""
+    leading = LEADING_NUMBER.match(text) if isinstance(text, str) else None
+    if leading and THOUSANDS.fullmatch(leading.group(1)):
+        return ValueError(
+            f"{answers.at(answers.line[row])}: the answer{of} is {what}, whose comma may part thousands or be a "
+            "decimal comma: write it without, or say what it is worth with labels="
+        )
     return ValueError(f"{answers.at(answers.line[row])}: the answer{of} is {what}, where others are numbers")
 
 
 def _number(value: Any) -> float:
     if isinstance(value, str):
-        return float(value.strip().replace(",", "."))
+        alone = ALONE.fullmatch(value)
+        return _amount(alone.group(1)) if alone else float(value)
     if isinstance(value, int | float):
         return as_float(value)
     raise TypeError
+
+
+def _amount(digits: str) -> float:
+    """What `NUMBER` found: before a point commas part thousands, else one is a decimal comma.
+
+    Raises:
+        ValueError: the comma may be either.
+    """
+    if THOUSANDS.fullmatch(digits):
+        raise ValueError(f"the comma of {digits!r} may part thousands or be a decimal comma")
+    return float(digits.replace(",", "") if "." in digits else digits.replace(",", "."))

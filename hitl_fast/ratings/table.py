@@ -84,9 +84,18 @@ class Ratings:
         leaves the feature empty, several are features by their names. Where there is none and one question is a
         choice, its labels are categories; ticks of a list of options are 1 or 0 for each option as a feature.
 
-        Every other column of numbers in a wide table is a rater, but for names such as "mean", "consensus" or
-        "model" (they are in ``unread``; format="wide" makes raters of them too). A column "gold" or "prediction"
-        of 0 and 1 holds truths or predictions where the scores are 0 and 1, and else says which rows are.
+        "3,5" is 3.5, "1,234.5" is 1234.5 and "80%" is 80. "1,000" may be a thousand or one with a decimal comma and
+        is refused; between semicolons every comma is a decimal one.
+
+        A table is long (a row a rating) or wide (a column a rater). Every other column of numbers in a wide table
+        is a rater, but for names such as "mean", "consensus" or "model" (they are in ``unread``; format="wide" makes
+        raters of them too, and of columns of words where there are no numbers). Columns that may be either, such as
+        image, label, anna, ben, are refused until format= says "wide" or "long". A column "gold" or "prediction" of
+        0 and 1 holds truths or predictions where the scores are 0 and 1, and else says which rows are.
+
+        A JSON record may hold its ratings: {"id": 7, "ratings": {"anna": 3, "ben": 4}} names raters, or questions
+        where the record or the map names the rater; in a list of objects the record's item id goes before the
+        ratings' own, unless it is the record that names the rater.
 
         Args:
             path: JSON, JSON lines, CSV or Parquet, gzipped or not.
@@ -104,8 +113,9 @@ class Ratings:
                 default the former for the three tools and the latter for tables.
 
         Raises:
-            ValueError: the file is damaged or foreign, an answer is not what its question asks for, or a score is
-                outside the scale (the line is named); or nothing in it is a rating.
+            ValueError: the file is damaged or foreign, an answer is not what its question asks for or may be two
+                different numbers, or a score is outside the scale (the line is named); or nothing in it is a rating,
+                or it may be long or wide.
             OSError: it cannot be opened.
             ImportError: pandas (or pyarrow for Parquet) is not installed.
 

@@ -676,3 +676,201 @@ def test_numbers_that_are_no_ids_and_no_scores(tmp_path: Path) -> None:
             {"type": "rating", "from_name": "r", "to_name": "t", "value": {"rating": huge}}]}]}  # fmt: skip
         with pytest.raises(ValueError, match=r"the score is -?inf, not a finite number"):
             Ratings.read(write(tmp_path, [task]))
+
+
+@pytest.mark.parametrize(
+    ("cells", "scores"),
+    [
+        (["3,5", "0,125", "12"], [3.5, 0.125, 12]),
+        (["1,234.5", "950", "-1,000,000.25"], [1234.5, 950, -1000000.25]),
+        (["100%", "50 %", "12.5%"], [100, 50, 12.5]),
+        (["100% sure", "50% sure", "100% sure"], [100, 50, 100]),
+        (["1,5 stars", "2 stars", "2,0 stars - good"], None),
+    ],
+)
+def test_numbers_as_people_write_them(cells: list[str], scores: list[float] | None, tmp_path: Path) -> None:
+    rows = "".join(f'{i},a,"{cell}"\n' for i, cell in enumerate(cells))
+    ratings = Ratings.read(write(tmp_path, "item,rater,score\n" + rows, "t.csv"))
+    if scores is None:  # two labels of one number are told apart
+        assert ratings.categories == tuple(sorted(cells))
+    else:
+        assert ratings.frame.score.tolist() == scores
+
+
+def test_a_comma_that_may_part_thousands_is_refused(tmp_path: Path) -> None:
+    for first, other in (
+        ("1,000", "950"),
+        ("1,000", "2,000"),
+        ("12,500 stars", "1 star"),
+        ("1,000,000", "7"),
+    ):
+        path = write(tmp_path, f'item,rater,score\n0,b,"{other}"\n1,a,"{first}"\n', "t.csv")
+        with pytest.raises(
+            ValueError, match=r"t\.csv, line [23]: the answer is '.*', whose comma may part thou"
+        ):
+            Ratings.read(path)
+    path = write(tmp_path, 'item,rater,score\n0,b,950\n1,a,"1,000"\n', "t.csv")
+    assert Ratings.read(path, labels={"1,000": 1000}).frame.score.tolist() == [950, 1000]
+    records = [task(answer("choices", ["1,000"]), answer("choices", ["2"]))]
+    with pytest.raises(ValueError, match=r"line 1: the answer to 'q' is \['1,000'\], whose comma may part"):
+        Ratings.read(write(tmp_path, records))
+    path = write(tmp_path, "item;rater;score\n0;a;1,250\n", "t.csv")  # the comma of such a file is decimal
+    assert Ratings.read(path).frame.score.tolist() == [1.25]
+
+
+def test_truths_and_predictions_in_per_cent(tmp_path: Path) -> None:
+    text = "item,rater,score,truth,model_score\n0,a,100%,75%,60 %\n1,a,50%,,\n"
+    ratings = Ratings.read(write(tmp_path, text, "t.csv"))
+    assert (ratings.ground_truth.score.tolist(), ratings.predictions.score.tolist()) == ([75], [60])
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ({"item": [1, 2], "rater": ["a", "b"], "score": [3, 4]}, r"integer as item, not \[1, 2\]"),
+        ({"item": {"0": 1}, "rater": {"0": "a"}, "score": {"0": 3}}, r"integer as item, not \{'0': 1\}"),
+        ({"item": 1, "rater": ["a"], "score": 3}, r"integer as rater, not \['a'\]"),
+        ({"item": 1, "rater": "a", "feature": ["ear"], "score": 3}, r"integer as feature, not \['ear'\]"),
+        ({"item": {"id": 1}, "anna": 3, "ben": 4}, r"integer as item, not \{'id': 1\}"),
+        (task(answer("rating", 3)) | {"id": {"a": 1}}, r"integer as item, not \{'a': 1\}"),
+        ({"id": 1, "data": {}, "annotations": [{"completed_by": [1, 2]}]}, r"integer as rater, not \[1, 2\]"),
+        ({"id": 1, "data": {}, "annotations": [{"completed_by": {"email": []}}]}, r"integer as rater, not \[\]"),
+        ({"id": [1], "annotator": 1, "annotation_id": 1, "lead_time": 1}, r"integer as item, not \[1\]"),
+        (record(responses={"q": [{"value": 3, "user_id": ["u1"]}]}), r"integer as rater, not \['u1'\]"),
+        (record(responses={"q": []}) | {"id": {}}, r"integer as item, not \{\}"),
+        (prodigy(rating=3) | {"_input_hash": {"a": 1}, "label": "x"}, r"integer as item, not \{'a': 1\}"),
+        (prodigy(rating=3) | {"_session_id": ["s"]}, r"integer as rater, not \['s'\]"),
+    ],
+)  # fmt: skip
+def test_lists_and_objects_are_no_ids(records: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "\n" + json.dumps(records), "c.json")
+    with pytest.raises(ValueError, match=rf"c\.json, line 2: expected text or an {message}"):
+        Ratings.read(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (record(responses={"q": []}, suggestions=3), "expected 'suggestions' as a list, not 3"),
+        (record(responses=[{"values": ["q"]}]), r"expected 'values' as an object, not \['q'\]"),
+        (prodigy(accept=["low"], options=3), "expected 'options' as a list, not 3"),
+    ],
+)
+def test_parts_of_another_shape_are_refused(value: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"export\.json, line 1: {message}"):
+        Ratings.read(write(tmp_path, [value]))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"id": 7, "label": 1, "ratings": {"anna": 3, "ben": 4}},
+        {"id": 7, "ratings": {"anna": 3, "ben": 4, "id": 8}},
+        {"id": 7, "question": "which?", "scores": {"anna": 3, "ben": 4, "mean": 3.5}},
+    ],
+)
+def test_a_map_of_ratings_names_raters(record: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path, [record], "t.json")
+    for form in (None, "wide"):
+        rows = [r[:4] for r in rows_of(Ratings.read(path, form))]
+        assert rows[:2] == [(7, "anna", None, 3), (7, "ben", None, 4)]
+        assert rows[2:] == ([(7, "mean", None, 3.5)] if form and "scores" in record else [])
+    assert ("label" in Ratings.read(path).unread) == ("label" in record)
+
+
+def test_raters_of_a_map_are_called_anything(tmp_path: Path) -> None:
+    records = [{"item": 1, "ratings": {"user": 2, "judge": 3, "note": 4}}, {"item": 2, "ratings": {}}]
+    ratings = Ratings.read(write(tmp_path, records))
+    assert [r[:4] for r in rows_of(ratings)] == [
+        (1, "user", None, 2),
+        (1, "judge", None, 3),
+        (1, "note", None, 4),
+    ]
+    assert ratings.unrated == [2]
+
+
+@pytest.mark.parametrize(
+    ("record", "rows"),
+    [
+        (
+            {"item": 1, "user": "a", "ratings": {"clarity": 2, "use": 3}},
+            [(1, "a", "clarity", 2), (1, "a", "use", 3)],
+        ),
+        ({"item": 1, "ratings": {"annotator": "a", "score": 3}}, [(1, "a", None, 3)]),
+        ({"item": 1, "ratings": {"score": 3, "seconds": 2}}, [(1, "rater", None, 3)]),
+    ],
+)
+def test_maps_of_something_else(record: dict[str, Any], rows: list[Any], tmp_path: Path) -> None:
+    assert [r[:4] for r in rows_of(Ratings.read(write(tmp_path, [record])))] == rows
+
+
+def test_columns_of_words_in_a_table_said_to_be_wide(tmp_path: Path) -> None:
+    path = write(tmp_path, "item,anna,ben,cy\n1,yes,no,\n", "t.csv")
+    assert [r[:4] for r in rows_of(Ratings.read(path, "wide"))] == [(1, "anna", None, 1), (1, "ben", None, 0)]
+    ratings = Ratings.read(write(tmp_path, "item,caption,anna,ben\n1,a cat,3,skip\n", "t.csv"), "wide")
+    assert [r[:4] for r in rows_of(ratings)] == [(1, "anna", None, 3)]
+    assert ratings.skipped.rater.tolist() == ["ben"]
+    assert ratings.unread == {"caption": "words, where others are numbers"}
+
+
+def test_raters_of_features_in_a_wide_table(tmp_path: Path) -> None:
+    records = [
+        {"item": 1, "feature": f, "ratings": {"anna": i, "ben": i + 1}} for i, f in enumerate(["ear", "tail"])
+    ]
+    expected = [(1, "anna", "ear", 0), (1, "ben", "ear", 1), (1, "anna", "tail", 1), (1, "ben", "tail", 2)]
+    assert [r[:4] for r in rows_of(Ratings.read(write(tmp_path, records)))] == expected
+    path = write(tmp_path, "item,part,anna,ben\n1,ear,0,1\n", "t.csv")
+    ratings = Ratings.read(path, "wide", columns={"feature": "part"})
+    assert [r[:4] for r in rows_of(ratings)] == expected[:2]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "spare"),
+    [
+        ("image,label,anna,ben\n1,3,4,5\n", [(1, "anna", None, 4), (1, "ben", None, 5)], ["label"]),
+        ("id,prompt,response,anna,ben\n1,why,so,4,5\n", [(1, "anna", None, 4), (1, "ben", None, 5)],
+         ["prompt", "response"]),
+        ("item,feature,anna,ben\n1,ear,4,5\n1,tail,3,2\n",
+         [(1, "anna", "ear", 4), (1, "ben", "ear", 5), (1, "anna", "tail", 3), (1, "ben", "tail", 2)], []),
+        ("item,value,mean,anna,ben\n1,3,3,4,5\n",
+         [(1, "mean", None, 3), (1, "anna", None, 4), (1, "ben", None, 5)], ["value"]),
+    ],
+)  # fmt: skip
+def test_what_may_be_long_or_wide_is_asked_for(
+    text: str, rows: list[Any], spare: list[str], tmp_path: Path
+) -> None:
+    path = write(tmp_path, text, "t.csv")
+    with pytest.raises(
+        ValueError, match=r"t\.csv, line 1: .* 'anna', 'ben' may be a rater each .* format='wide'"
+    ):
+        Ratings.read(path)
+    ratings = Ratings.read(path, "wide")
+    assert [r[:4] for r in rows_of(ratings)] == rows
+    assert list(ratings.unread) == spare
+    if "label" in spare:
+        assert Ratings.read(path, "long").frame.score.tolist() == [3]
+        assert Ratings.read(path, columns={"score": "label"}).frame.score.tolist() == [3]
+        assert Ratings.read(path, question="label").frame.score.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("record", "rows"),
+    [
+        ({"id": 7, "ratings": [{"id": 1, "rater": "a", "score": 3}, {"id": 2, "rater": "b", "score": 5}]},
+         [(7, "a"), (7, "b")]),
+        ({"filename": "x", "annotations": [{"id": 1, "uid": "u", "rater": "a", "score": 3}]}, [("x", "a")]),
+        ({"id": 7, "ratings": [{"id": 1, "score": 3}]}, [(7, "rater")]),
+        ({"id": None, "ratings": [{"id": 1, "rater": "a", "score": 3}]}, [(1, "a")]),
+        ({"id": 7, "user": "a", "ratings": [{"id": 1, "score": 3}, {"id": 2, "score": 5}]}, [(1, "a"), (2, "a")]),
+        ({"id": 7, "ratings": [{"item": 1, "rater": "a", "score": 3}]}, [(1, "a")]),
+    ],
+)  # fmt: skip
+def test_the_item_of_ratings_inside_a_record(record: dict[str, Any], rows: list[Any], tmp_path: Path) -> None:
+    ratings = Ratings.read(write(tmp_path, [record]))
+    assert [r[:2] for r in rows_of(ratings)] == rows
+
+
+def test_the_item_inside_a_record_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"id": 7, "ratings": [{"uid": "u", "rater": "a", "score": 3}]}])
+    assert Ratings.read(path).frame.item.tolist() == [7]
+    assert Ratings.read(path, item="uid").frame.item.tolist() == ["u"]

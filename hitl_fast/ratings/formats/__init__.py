@@ -72,7 +72,7 @@ def read(
     if item_field is not None:
         given.setdefault("item", item_field)
     try:
-        return tabular.read(tabular.from_records(records, path.name), shape, given, asked)
+        return tabular.read(tabular.from_records(records, path.name, given.get("item")), shape, given, asked)
     except ValueError as problem:
         if form is not None or given or "no ratings found" not in str(problem):
             raise

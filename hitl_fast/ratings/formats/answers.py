@@ -106,6 +106,12 @@ def value_at(record: dict[str, Any], path: str, where: str) -> Any:
     return value
 
 
+def identity(value: Any, role: str, where: str) -> Any:
+    """The id of an item or of a rater as the file has it; refused where it is a list or an object."""
+    expect(not isinstance(value, list | dict), where, f"text or an integer as {role}", value)
+    return value
+
+
 def expect(condition: bool, where: str, what: str, value: Any) -> None:
     """Refuse a record that is not as its format says."""
     if not condition:

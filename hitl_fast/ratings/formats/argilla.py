@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from .answers import APART, SUBMITTED, UNKNOWN, Answers, Ranking, Unreadable, expect, reason_apart, value_at
+from .answers import (
+    APART,
+    SUBMITTED,
+    UNKNOWN,
+    Answers,
+    Ranking,
+    Unreadable,
+    expect,
+    identity,
+    reason_apart,
+    value_at,
+)
 from .text import Record
 
 RESPONSES, SUGGESTION = ".responses", ".suggestion"
@@ -69,8 +80,10 @@ def read_nested(records: list[Record], source: str, item_field: str | None) -> A
 
 def _old_response(answers: Answers, item: Any, response: dict[str, Any], line: int) -> None:
     user, status, values = response.get("user_id"), response.get("status"), response.get("values") or {}
+    where = answers.at(line)
+    expect(isinstance(values, dict), where, "'values' as an object", values)
     if not values:
-        answers.apart.append((item, _user(user), _reason(status, answers.at(line)) or "empty", float("nan")))
+        answers.apart.append((item, _user(user, where), _reason(status, where) or "empty", float("nan")))
     for question, value in values.items():
         inner = value.get("value") if isinstance(value, dict) else value
         _response(answers, item, question, inner, user, status, line)
@@ -79,7 +92,7 @@ def _old_response(answers: Answers, item: Any, response: dict[str, Any], line: i
 def _suggestions(answers: Answers, item: Any, suggestions: Any, line: int) -> None:
     if isinstance(suggestions, dict):
         suggestions = [{"question_name": name, **s} for name, s in suggestions.items() if isinstance(s, dict)]
-    for s in suggestions or []:
+    for s in _column(suggestions, answers.at(line), "suggestions"):
         if isinstance(s, dict) and s.get("value") is not None:
             question = str(s.get("question_name", s.get("question_id", "")))
             answers.predictions.append(
@@ -119,26 +132,25 @@ def _column(values: Any, where: str, key: str) -> list[Any]:
 
 def _item(record: dict[str, Any], number: int, item_field: str | None, where: str) -> Any:
     if item_field is None:
-        return next(
-            (record[k] for k in ("id", "external_id", "_server_id") if record.get(k) is not None), number
-        )
+        found = (record[k] for k in ("id", "external_id", "_server_id") if record.get(k) is not None)
+        return identity(next(found, number), "item", where)
     return value_at(record, item_field, where)
 
 
 def _response(
     answers: Answers, item: Any, question: str, value: Any, user: Any, status: Any, line: int
 ) -> None:
-    reason = _reason(status, answers.at(line))
+    rater, reason = _user(user, answers.at(line)), _reason(status, answers.at(line))
     if reason is None and (value is None or value == []):
         reason = "empty"
     if reason is None:
-        answers.add(item, _user(user), question, answer_of(value), float("nan"), line)
+        answers.add(item, rater, question, answer_of(value), float("nan"), line)
     else:
-        answers.apart.append((item, _user(user), reason, float("nan")))
+        answers.apart.append((item, rater, reason, float("nan")))
 
 
-def _user(user: Any) -> Any:
-    return UNKNOWN if user is None or user == "None" else user
+def _user(user: Any, where: str) -> Any:
+    return UNKNOWN if user is None or user == "None" else identity(user, "rater", where)
 
 
 def _reason(status: Any, where: str) -> str | None:

@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from .answers import UNKNOWN, Answers, Ranking, Unreadable, expect, seconds_of, value_at
+from .answers import UNKNOWN, Answers, Ranking, Unreadable, expect, identity, seconds_of, value_at
 from .text import Record
 
 # Columns of JSON_MIN and CSV that are neither the task's data nor an answer.
@@ -50,7 +50,7 @@ def read_tasks(records: list[Record], source: str, item_field: str | None) -> An
         for draft in _list(task, "drafts", where):
             if isinstance(draft, dict):
                 who = draft.get("user", draft.get("completed_by"))
-                answers.apart.append((item, _person(who), "draft", seconds_of(draft.get("lead_time"))))
+                answers.apart.append((item, _person(who, where), "draft", seconds_of(draft.get("lead_time"))))
         for prediction in _list(task, "predictions", where):
             if isinstance(prediction, dict):  # some versions export the predictions' numbers alone
                 model = prediction.get("model_version") or "model"
@@ -64,7 +64,7 @@ def _annotation(answers: Answers, item: Any, annotation: Any, line: int) -> None
     if isinstance(annotation, int):
         return  # a reference to an annotation that the export left out
     expect(isinstance(annotation, dict), where, "annotations that are objects", annotation)
-    rater, seconds = _person(annotation.get("completed_by")), seconds_of(annotation.get("lead_time"))
+    rater, seconds = _person(annotation.get("completed_by"), where), seconds_of(annotation.get("lead_time"))
     time = annotation.get("updated_at") or annotation.get("created_at")
     results = _results(annotation.get("result"), where)
     if annotation.get("was_cancelled") or annotation.get("skipped"):
@@ -90,15 +90,16 @@ def _is_rejected(annotation: dict[str, Any]) -> bool:
 
 def _item(task: dict[str, Any], number: int, item_field: str | None, where: str) -> Any:
     if item_field is None:
-        return task["id"] if task.get("id") is not None else task.get("inner_id", number)
+        found = (task[k] for k in ("id", "inner_id") if task.get(k) is not None)
+        return identity(next(found, number), "item", where)
     return value_at(task, item_field, where)
 
 
-def _person(value: Any) -> Any:
+def _person(value: Any, where: str) -> Any:
     """Who it was: the number, or of a person given in full the e-mail address, else the number."""
     if isinstance(value, dict):
-        return next((value[k] for k in ("email", "id", "username") if value.get(k) is not None), UNKNOWN)
-    return UNKNOWN if value is None else value
+        value = next((value[k] for k in ("email", "id", "username") if value.get(k) is not None), None)
+    return UNKNOWN if value is None else identity(value, "rater", where)
 
 
 def _list(record: dict[str, Any], key: str, where: str) -> list[Any]:
@@ -161,9 +162,9 @@ def read_rows(
     for number, (line, row) in enumerate(records):
         where = answers.at(line)
         expect(is_row(row), where, "a row with 'annotation_id' and 'annotator'", row)
-        item = value_at(row, item_field, where) if item_field else row.get("id", number)
+        item = _item(row, number, item_field, where)
         answers.seen[item] = None
-        rater = _person(row.get("annotator", row.get("completed_by")))
+        rater = _person(row.get("annotator", row.get("completed_by")), where)
         seconds = seconds_of(_number(row.get("lead_time")))
         time = row.get("updated_at") or row.get("created_at")
         found = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .answers import UNKNOWN, Answers, Unreadable, expect, seconds_of, value_at
+from .answers import UNKNOWN, Answers, Unreadable, expect, identity, seconds_of, value_at
 from .text import Record
 
 ANSWERS = ("accept", "reject", "ignore")
@@ -35,15 +35,14 @@ def read(records: list[Record], source: str, item_field: str | None, question: l
         expect(is_answer(record), where, "a Prodigy answer ('answer' beside '_input_hash')", record)
         item = _item(record, item_field, where)
         answers.seen[item] = None
-        rater = next(
-            (record[k] for k in ("_annotator_id", "_session_id") if record.get(k) is not None), UNKNOWN
-        )
+        named = (record[k] for k in ("_annotator_id", "_session_id") if record.get(k) is not None)
+        rater = identity(next(named, UNKNOWN), "rater", where)
         seconds = next((seconds_of(record[k]) for k in SECONDS_FIELDS if k in record), float("nan"))
         answer = record.get("answer", "accept")
         expect(answer in ANSWERS, where, "'answer' accept, reject or ignore", answer)
         if isinstance(record.get("score"), float) and "score" not in fields:
             answers.predictions.append((item, "model", "score", record["score"], line))
-        found = _answers(record, fields, several, answers)
+        found = _answers(record, fields, several, answers, where)
         binary = list(found) == ["answer"] or (several and list(found) == [str(record.get("label"))])
         if answer == "ignore":
             answers.apart.append((item, rater, "skipped", seconds))
@@ -59,13 +58,15 @@ def read(records: list[Record], source: str, item_field: str | None, question: l
     return answers
 
 
-def _answers(record: dict[str, Any], fields: list[str], several: bool, answers: Answers) -> dict[str, Any]:
+def _answers(
+    record: dict[str, Any], fields: list[str], several: bool, answers: Answers, where: str
+) -> dict[str, Any]:
     """Question and value: a rating in a field of its own, else a choice, else accepting itself."""
     found: dict[str, Any] = {f: record[f] for f in fields if record.get(f) is not None}
     if isinstance(record.get("accept"), list) and not found:
-        offered = [
-            str(o.get("id", o.get("text"))) for o in record.get("options") or [] if isinstance(o, dict)
-        ]
+        options = record.get("options") or []
+        expect(isinstance(options, list), where, "'options' as a list", options)
+        offered = [str(o.get("id", o.get("text"))) for o in options if isinstance(o, dict)]
         known = answers.options.setdefault("accept", [])
         known += [o for o in offered if o not in known]
         ticked = [str(o) for o in record["accept"]]
@@ -109,7 +110,7 @@ def _labels_share_inputs(records: list[Record]) -> bool:
     first: dict[Any, Any] = {}
     for _, record in records:
         if isinstance(record, dict) and isinstance(record.get("label"), str):
-            key = record.get("_input_hash")
+            key = repr(record.get("_input_hash"))  # an object is refused where its record is read
             if first.setdefault(key, record["label"]) != record["label"]:
                 return True
     return False
@@ -121,5 +122,5 @@ def _item(record: dict[str, Any], item_field: str | None, where: str) -> Any:
             (record[k] for k in ("_input_hash", "_task_hash", "id") if record.get(k) is not None), None
         )
         expect(found is not None, where, "'_input_hash'", record)
-        return found
+        return identity(found, "item", where)
     return value_at(record, item_field, where)

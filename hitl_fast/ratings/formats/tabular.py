@@ -8,13 +8,14 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import compress, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .answers import APART, SUBMITTED, UNKNOWN, Answers, as_float, expect, reason_apart, seconds_of
+from .answers import APART, SUBMITTED, UNKNOWN, Answers, as_float, expect, identity, reason_apart, seconds_of
 from .text import Record, read_text
 
 # What a column may be called, the first found of each role being it; case, blanks and dashes do not count.
@@ -73,6 +74,8 @@ INNER = (
     "judgements",
     "votes",
 )  # a record's ratings inside it
+# The rating's own, where it is inside a record.
+OWN = {"id", "uid", "uuid", "key", "index", "idx", "position", "row", "row_id"}
 NOTHING = {"", "na", "n/a", "nan", "none", "null", "-", "--", "?", "missing"}
 DECLINED = {"skip", "skipped", "don't know", "dont know", "idk", "not sure", "unsure", "cancelled", "pass"}
 TRUE, FALSE = {"true", "1", "yes", "t", "y", "1.0"}, {"false", "0", "no", "f", "n", "", "0.0", "nan", "none"}
@@ -82,11 +85,12 @@ ROWS = 4096  # of a CSV file that are kept as rows
 
 @dataclass
 class Table:
-    """Columns of cells (text, numbers or None) and the line of each row."""
+    """Columns of cells (text, numbers or None), the line of each row, and which columns a map of ratings named."""
 
     name: str
     columns: dict[str, list[Any]]
     lines: list[int] | range
+    mapped: frozenset[str] = frozenset()
 
     def where(self, row: int) -> str:
         return f"{self.name}, line {self.lines[row]}"
@@ -151,31 +155,45 @@ def from_parquet(path: Path) -> Table:
     return Table(path.name, {n: table.column(n).to_pylist() for n in names}, range(1, table.num_rows + 1))
 
 
-def from_records(records: list[Record], name: str) -> Table:
-    """Flat JSON objects; a key that a record lacks is an empty cell."""
+def from_records(records: list[Record], name: str, item: str | None = None) -> Table:
+    """Flat JSON objects; a key that a record lacks is an empty cell. The item is under the key ``item`` if given."""
     columns: dict[str, list[Any]] = {}
     lines: list[int] = []
+    mapped: set[str] = set()
     for line, record in records:
         expect(isinstance(record, dict), f"{name}, line {line}", "a JSON object", record)
-        for row in _flat(record):
+        for row in _flat(record, item, mapped):
             for key, cell in row.items():
                 columns.setdefault(str(key), [None] * len(lines)).append(cell)
             lines.append(line)
             for column in columns.values():
                 if len(column) < len(lines):
                     column.append(None)
-    return Table(name, columns, lines)
+    return Table(name, columns, lines, frozenset(mapped))
 
 
-def _flat(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of a record: wide if its "ratings" map raters to scores, several if they are a list of objects."""
+def _flat(record: dict[str, Any], item: str | None, mapped: set[str]) -> list[dict[str, Any]]:
+    """Rows of a record: one if its "ratings" are a map, whose keys join ``mapped``, several if they are a list."""
     key = next((k for k in INNER if isinstance(record.get(k), dict | list)), None)
     if key is None:
         return [record]
     outer, inner = {k: v for k, v in record.items() if not isinstance(v, dict | list)}, record[key]
+    ids = {k: v for k, v in outer.items() if v is not None and (k == item or _is(k, "item"))}
     if isinstance(inner, dict):
-        return [{**outer, **inner}]
-    return [{**outer, **row} for row in inner if isinstance(row, dict)] or [record]
+        mapped.update(map(str, inner.keys() - ids.keys()))
+        return [{**outer, **inner, **ids}]
+    by_rater = any(_is(k, "rater") for k in outer)
+    rows = []
+    for row in inner:
+        if isinstance(row, dict):
+            of_item = ids and (not by_rater or any(_is(k, "rater") for k in row))
+            own = {k for k in row if k in ids or (_plain(k) in OWN and k != item)} if of_item else ()
+            rows.append({**outer, **{k: v for k, v in row.items() if k not in own}})
+    return rows or [record]
+
+
+def _is(name: str, role: str) -> bool:
+    return _plain(name) in NAMES[role]
 
 
 def _check_names(names: list[str], source: str) -> None:
@@ -199,11 +217,14 @@ def read(table: Table, form: str | None, given: dict[str, str], question: list[s
         question: columns to read as questions of a long table.
 
     Raises:
-        ValueError: it is neither; says which columns were looked for.
+        ValueError: it is neither, and says which columns were looked for; or it may be both.
     """
-    roles = _roles(table, given)
-    others = [n for n in table.columns if n not in roles.values() and not _is_plumbing(n)]
-    long = "rater" in roles or "score" in roles or question is not None or "feature" in roles
+    mapped = _mapped_raters(table, given) if form != "long" and question is None else []
+    roles = _roles(table, given, [n for n in table.columns if n not in mapped])
+    others = mapped or [n for n in table.columns if n not in roles.values() and not _is_plumbing(n)]
+    long = not mapped and ("rater" in roles or "score" in roles or question is not None or "feature" in roles)
+    if form is None and long and "rater" not in roles and "score" not in given and question is None:
+        _refuse_either(table, roles, others)
     if form == "long" or (form is None and long):
         questions = question or ([roles["score"]] if "score" in roles else _numeric(table, others))
         if questions and ("item" in roles or "feature" in roles):
@@ -212,13 +233,24 @@ def read(table: Table, form: str | None, given: dict[str, str], question: list[s
             answers.unread |= dict.fromkeys(spare, "another column of numbers")
             return answers
     elif "item" in roles or _first_is_index(table):
-        raters = others
         if form is None:  # columns of text alone describe the items
-            raters = [n for n in raters if _numbers_in(table.columns[n]) and _plain(n) not in DERIVED]
+            raters = _may_be_raters(table, others)
+        elif any(_numbers_in(table.columns[n]) for n in others):
+            raters = [n for n in others if not _all_words(table.columns[n])]
+        else:
+            raters = others
         if raters:
-            answers = _read_wide(table, roles, raters)
-            spare = [n for n in others if n not in raters and _numbers_in(table.columns[n])]
-            answers.unread |= dict.fromkeys(spare, "computed from the ratings, or by a model")
+            answers = _read_wide(table, roles, raters, by_feature="feature" in given)
+            used = {roles.get(role) for role in NAMES if role not in ("rater", "score")}
+            for name in table.columns:
+                if name in raters or name in used or _is_plumbing(name):
+                    continue
+                if _plain(name) in DERIVED:
+                    answers.unread[name] = "computed from the ratings, or by a model"
+                elif _numbers_in(table.columns[name]):
+                    answers.unread[name] = "another column of numbers"
+                elif form == "wide":
+                    answers.unread[name] = "words, where others are numbers"
             return answers
     raise ValueError(
         f"{table.name}, line 1: no ratings found in the columns {', '.join(map(repr, table.columns)) or '(none)'}. "
@@ -228,7 +260,28 @@ def read(table: Table, form: str | None, given: dict[str, str], question: list[s
     )
 
 
-def _roles(table: Table, given: dict[str, str]) -> dict[str, str]:
+def _mapped_raters(table: Table, given: dict[str, str]) -> list[str]:
+    """The columns that maps named, if that is after raters: not where these are named beside or inside them."""
+    mapped = [n for n in table.columns if n in table.mapped]
+    outer = [n for n in table.columns if n not in table.mapped]
+    named = "rater" in _roles(table, given, outer) or "score" in _roles(table, {}, mapped)
+    return [] if named else mapped
+
+
+def _refuse_either(table: Table, roles: dict[str, str], others: list[str]) -> None:
+    """Refuse a table that names no rater and in which several columns may be raters' or something else."""
+    rivals = _may_be_raters(table, others)
+    if len(rivals) > 1 and not {"feature", "score"} <= roles.keys():
+        one = repr(roles["score"]) if "score" in roles else "them"
+        raise ValueError(
+            f"{table.name}, line 1: no column says who the raters are, and {', '.join(map(repr, rivals))} may be a "
+            f"rater each or something else: format='wide' reads each as a rater, format='long' reads {one} as one "
+            "rater's answers"
+        )
+
+
+def _roles(table: Table, given: dict[str, str], names: list[str]) -> dict[str, str]:
+    """Which column has which role: as given, else the first of ``names`` that is called so."""
     for role, column in given.items():
         if role not in NAMES:
             raise ValueError(f"columns: no role {role!r}; there are {', '.join(NAMES)}")
@@ -236,15 +289,16 @@ def _roles(table: Table, given: dict[str, str]) -> dict[str, str]:
             raise ValueError(
                 f"{table.name}: no column {column!r}; there are {', '.join(map(repr, table.columns))}"
             )
-    roles, plain = dict(given), {_plain(name): name for name in reversed(table.columns)}
-    for role, names in NAMES.items():
-        free = (plain[n] for n in names if n in plain and plain[n] not in roles.values())
+    roles, plain = dict(given), {_plain(name): name for name in reversed(names)}
+    for role, called in NAMES.items():
+        free = (plain[n] for n in called if n in plain and plain[n] not in roles.values())
         found = next(free, None)
         if role not in roles and found is not None:
             roles[role] = found
     return roles
 
 
+@lru_cache
 def _plain(name: str) -> str:
     """As `NAMES` has it: "Score (1-5)" is score."""
     bare = re.sub(r"\(.*?\)|\[.*?\]", "", str(name))
@@ -283,6 +337,16 @@ def _all_numbers(cells: list[Any]) -> bool:
     return some
 
 
+def _may_be_raters(table: Table, names: list[str]) -> list[str]:
+    return [n for n in names if _plain(n) not in DERIVED and _numbers_in(table.columns[n])]
+
+
+def _all_words(cells: list[Any]) -> bool:
+    """Whether what is answered in a column, if anything, is words."""
+    given = [v for v in map(_cell, cells) if v is not None and not _declines(v)]
+    return bool(given) and not any(isinstance(v, float) for v in given)
+
+
 def _numbers_in(cells: list[Any]) -> bool:
     return any(isinstance(_cell(cell), float) for cell in cells)
 
@@ -312,10 +376,10 @@ def _read_long(table: Table, roles: dict[str, str], questions: list[str], named:
         )
     rows = len(table.lines)
     empty: list[Any] = [None] * rows
-    items = _each(_column(table, roles, "item") or empty, _identity)
-    features = _each(_column(table, roles, "feature") or empty, _identity)
+    items = _identities(table, _column(table, roles, "item") or empty, "item")
+    features = _identities(table, _column(table, roles, "feature") or empty, "feature")
     given = _column(table, roles, "rater")
-    raters = ["rater"] * rows if given is None else _each(given, _identity)
+    raters = ["rater"] * rows if given is None else _identities(table, given, "rater")
     values = {question: _each(table.columns[question], _cell) for question in questions}
     seconds = _seconds(table, roles)
     aside = _Aside(table, roles, questions)
@@ -394,12 +458,18 @@ def _each(cells: list[Any], read: Callable[[Any], Any]) -> list[Any]:
     return [read(cell) for cell in cells]
 
 
-def _read_wide(table: Table, roles: dict[str, str], raters: list[str]) -> Answers:
+def _read_wide(table: Table, roles: dict[str, str], raters: list[str], by_feature: bool) -> Answers:
+    """Ratings of items, or of their features where that is asked for or an item has several rows."""
     answers = Answers(table.name, "wide table")
-    items = table.columns[roles.get("item", next(iter(table.columns)))]
+    items = _identities(table, table.columns[roles.get("item", next(iter(table.columns)))], "item")
     aside = _Aside(table, roles, raters)
+    answers.by_feature = "feature" in roles and (by_feature or len(set(items)) < len(items))
+    features: list[Any] = [None] * len(items)
+    if answers.by_feature:
+        features = _identities(table, table.columns[roles["feature"]], "feature")
     for row in range(len(table.lines)):
-        item = _identity(items[row])
+        item = items[row]
+        name = "" if features[row] is None else str(features[row])
         if item is None:
             raise ValueError(f"{table.where(row)}: no item in column {roles.get('item', '')!r}")
         answers.seen[item] = None
@@ -409,16 +479,16 @@ def _read_wide(table: Table, roles: dict[str, str], raters: list[str]) -> Answer
             if value is None:
                 continue  # not asked: a wide table has a cell for everybody
             if reason == "gold":
-                answers.gold.append((item, "", value, table.lines[row]))
+                answers.gold.append((item, name, value, table.lines[row]))
             elif reason == "prediction":
-                answers.predictions.append((item, rater, "", value, table.lines[row]))
+                answers.predictions.append((item, rater, name, value, table.lines[row]))
             elif reason is not None:
                 answers.apart.append((item, rater, reason, math.nan))
             elif _declines(value):
                 answers.apart.append((item, rater, "skipped", math.nan))
             else:
-                answers.add(item, rater, "", value, math.nan, table.lines[row])
-        aside.keep_values(answers, row, item, "")
+                answers.add(item, rater, name, value, math.nan, table.lines[row])
+        aside.keep_values(answers, row, item, name)
     return answers
 
 
@@ -512,6 +582,14 @@ def _seconds(table: Table, roles: dict[str, str]) -> list[float]:
         if cells is not None:
             return [spent * factor for spent in _each(cells, lambda cell: seconds_of(_cell(cell)))]
     return [math.nan] * len(table.lines)
+
+
+def _identities(table: Table, cells: list[Any], role: str) -> list[Any]:
+    """Ids of a column; the first cell that can be none is refused with its line."""
+    if not {list, dict}.isdisjoint(map(type, cells)):
+        for row, cell in enumerate(cells):
+            identity(cell, role, table.where(row))
+    return _each(cells, _identity)
 
 
 def _identity(cell: Any) -> Any:
