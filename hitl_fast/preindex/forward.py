@@ -40,6 +40,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def undisturbed(model: nn.Module, device: torch.device, loaders: tuple[object, ...]) -> Iterator[None]:
     """Evaluation on a device, every layer visible to hooks; afterwards all is as it was, also after an error.
 
+    Flags are set without calling ``train()``, which some modules override to change their weights.
+
     Restored: each module's train/eval flag, the device of the parameters, PyTorch's switch for the fused
     Transformer path (which calls no inner module), and the state of every random generator that reading the
     loaders can advance: torch's (CPU and CUDA), NumPy's, Python's and the loaders' own.
@@ -56,7 +58,8 @@ def undisturbed(model: nn.Module, device: torch.device, loaders: tuple[object, .
         try:
             if home != device:
                 model.to(device)
-            model.eval()
+            for module in training:
+                module.training = False
             torch.backends.mha.set_fastpath_enabled(False)
             with torch.no_grad(), _uncompiled():
                 yield

@@ -900,3 +900,36 @@ def test_refuses_models_without_values_or_python() -> None:
         hf.preindex(mlp().to("meta"), GOOD, GOOD)
     with pytest.raises(ValueError, match="device must be such as 'cpu' or 'cuda:0', not 'gpu7'"):
         hf.preindex(mlp(), GOOD, GOOD, device="gpu7")
+
+
+class Merging(nn.Linear):
+    """Adds a low-rank change to its weights in evaluation and takes it out in training, as LoRA layers do."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.a, self.b = nn.Parameter(torch.randn(2, inputs)), nn.Parameter(torch.randn(outputs, 2))
+        self.merged = False
+
+    def train(self, mode: bool = True) -> "Merging":
+        super().train(mode)
+        if self.merged == mode:
+            self.weight.data += (-1 if mode else 1) * self.b @ self.a
+            self.merged = not mode
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + (0 if self.merged else x @ self.a.T @ self.b.T)
+
+
+def test_modules_that_override_train_stay_as_they_were() -> None:
+    model = seeded(lambda: nn.Sequential(Merging(6, 16), nn.ReLU(), nn.Linear(16, CLASSES)))
+    first = model[0]
+    assert isinstance(first, Merging)
+    weight = first.weight.clone()
+    clean = samples(6)
+    hf.preindex(model, batches(clean), batches(shift(clean)))
+    assert torch.equal(first.weight, weight)
+    assert first.training
+    assert not first.merged
+    model(clean).sum().backward()
+    assert first.a.grad is not None
