@@ -8,7 +8,7 @@ import random
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -190,16 +190,21 @@ class Watch:
             self._axis[name] = 1 if seen[1] != shape[1] and seen[0] == shape[0] else 0
 
     def find_output_layer(self, logits: Tensor) -> None:
-        """Remember which layer made the logits: the one whose output they are (or view), else the last of that size."""
+        """Remember which layer made the logits: the one whose output they are (or view), else the last of that size.
+
+        Dimensions of 1 do not count: a classifier with one logit drops that dimension somewhere.
+        """
         made = ((name, output()) for name, output, _ in reversed(self._calls))
         itself = next(
             (n for n, output in made if output is not None and (output is logits or logits._base is output)),
             None,
         )
-        alike = (name for name, _, shape in reversed(self._calls) if shape == tuple(logits.shape))
+        sizes = _without_ones(logits.shape)
+        alike = (name for name, _, shape in reversed(self._calls) if _without_ones(shape) == sizes)
         # A layer whose maps are averaged into the logits has as many channels, and nothing runs after it.
         last = self._calls[-1][0]
-        averaged = last if logits.ndim == 2 and _units(self.layers[last]) == logits.shape[1] else None
+        classes = {1: 1, 2: logits.shape[-1] if logits.ndim else 1}.get(logits.ndim)
+        averaged = last if classes is not None and _units(self.layers[last]) == classes else None
         self.output_layer = itself if itself is not None else next(alike, averaged)
         if self.corrected and self.output_layer is not None:
             self._waiting.pop(self.output_layer, None)
@@ -360,6 +365,10 @@ def _module(model: nn.Module, name: str) -> nn.Module:
         raise ValueError(f"the model has no layer {name!r}; near ones: {', '.join(near)}")
     module: nn.Module = modules[name]
     return module
+
+
+def _without_ones(shape: Sequence[int]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _units(module: nn.Module) -> object:

@@ -933,3 +933,44 @@ def test_modules_that_override_train_stay_as_they_were() -> None:
     assert not first.merged
     model(clean).sum().backward()
     assert first.a.grad is not None
+
+
+@pytest.mark.parametrize(
+    "finish",
+    [
+        lambda h: h,
+        lambda h: h.squeeze(1),
+        lambda h: h.sigmoid().squeeze(1),
+        lambda h: h.squeeze(1).sigmoid(),
+        lambda h: h[:, 0].double() * 1.0,
+    ],
+)
+@pytest.mark.parametrize("size", [1, 10])
+def test_one_logit_is_the_output_layer(finish: Callable[[Tensor], Tensor], size: int) -> None:
+    class Binary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(6, 20), nn.Linear(20, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return finish(self.head(self.body(x).relu()))
+
+    clean = samples(6)
+    report = hf.preindex(seeded(Binary), batches(clean, size), batches(shift(clean), size))
+    assert list(report.layers) == ["body"]
+    assert report.skipped == {"head": "made the logits"}
+
+
+def test_a_map_averaged_into_one_logit_is_the_output_layer() -> None:
+    model = seeded(
+        lambda: nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 1, 1), nn.Sigmoid(), Averaged())
+    )
+    clean = samples(1, 9, 9)
+    report = hf.preindex(model, batches(clean), batches(shift(clean)), embedding="0")
+    assert list(report.layers) == ["0"]
+    assert report.skipped == {"2": "made the logits"}
+
+
+class Averaged(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((1, 2, 3))
