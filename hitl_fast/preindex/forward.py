@@ -268,7 +268,11 @@ class Watch:
         return 2 * self._n if self._role == "both" else self._n
 
     def _by_sample(self, name: str, output: Tensor) -> Tensor | None:
-        """The output with samples first: (n, ...) or, where positions were folded into the batch, (n, k, ...)."""
+        """The output with samples first: (n, ...) or, where positions were folded into the batch, (n, k, ...).
+
+        Detached: a model may switch gradients on inside, and what is kept would hold every batch's graph.
+        """
+        output = output.detach()
         n = self._batch
         axis = self._axis.get(name)
         if axis is None:

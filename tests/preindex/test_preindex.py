@@ -974,3 +974,41 @@ def test_a_map_averaged_into_one_logit_is_the_output_layer() -> None:
 class Averaged(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "flatten"])
+@pytest.mark.parametrize("embedding", [None, "body"])
+def test_models_that_switch_gradients_on_keep_no_graph(
+    embedding: str | None, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hitl_fast.preindex import one_pass
+
+    kept: list[Tensor] = []
+
+    class Watched(one_pass.EmbeddingStore):
+        def append(self, clean: Tensor, shifted: Tensor) -> None:
+            kept.extend((clean, shifted))
+            super().append(clean, shifted)
+
+    def found(self: one_pass.Pass, name: str, ours: Tensor, theirs: Tensor) -> None:
+        kept.extend((ours, theirs))
+        rows(self, name, ours, theirs)
+
+    class Gradients(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(6, 8), nn.Linear(8, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.enable_grad():
+                return self.head(self.body(x).mean(1))
+
+    rows = one_pass.Pass._found
+    monkeypatch.setattr(one_pass.Pass, "_found", found)
+    monkeypatch.setattr("hitl_fast.preindex.estimate.EmbeddingStore", Watched)
+    clean = samples(5, 6)
+    hf.preindex(
+        seeded(Gradients), batches(clean), batches(shift(clean)), embedding=embedding, pooling=pooling
+    )
+    assert len(kept) >= 12
+    assert not any(tensor.requires_grad for tensor in kept)
