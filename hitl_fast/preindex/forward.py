@@ -363,7 +363,7 @@ def _is_layer(module: nn.Module) -> bool:
 
 
 def _module(model: nn.Module, name: str) -> nn.Module:
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
     if name not in modules or not name:
         near = difflib.get_close_matches(name, modules, n=5, cutoff=0.4) or [n for n in modules if n][-5:]
         raise ValueError(f"the model has no layer {name!r}; near ones: {', '.join(near)}")

@@ -1012,3 +1012,23 @@ def test_models_that_switch_gradients_on_keep_no_graph(
     )
     assert len(kept) >= 12
     assert not any(tensor.requires_grad for tensor in kept)
+
+
+def test_a_module_with_two_names_is_an_embedding_by_either() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(6, 20), nn.Linear(20, CLASSES)
+            self.encoder = self.body
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.encoder(x).relu())
+
+    clean = samples(6)
+    ours, theirs = (
+        hf.preindex(seeded(Named), batches(clean), batches(shift(clean)), embedding=name)
+        for name in ("body", "encoder")
+    )
+    assert theirs.embedding == "encoder"
+    assert list(theirs.layers) == list(ours.layers) == ["body"]
+    assert (theirs.index, theirs.cka) == (ours.index, ours.cka)
