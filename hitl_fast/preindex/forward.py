@@ -44,12 +44,13 @@ def undisturbed(model: nn.Module, device: torch.device, loaders: tuple[object, .
 
     Restored: each module's train/eval flag, the device of the parameters, PyTorch's switch for the fused
     Transformer path (which calls no inner module), and the state of every random generator that reading the
-    loaders can advance: torch's (CPU and CUDA), NumPy's, Python's and the loaders' own.
+    loaders can advance: torch's (CPU and CUDA), NumPy's, Python's and the loaders' own torch ones.
     """
     training = {module: module.training for module in model.modules()}
     home = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), device)
     fused = torch.backends.mha.get_fastpath_enabled()
-    generators = [g for g in (getattr(loader, "generator", None) for loader in loaders) if g is not None]
+    own = (getattr(loader, "generator", None) for loader in loaders)
+    generators = [generator for generator in own if isinstance(generator, torch.Generator)]
     states = [generator.get_state() for generator in generators]
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     on_cuda = device.type == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]

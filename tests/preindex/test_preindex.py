@@ -1032,3 +1032,12 @@ def test_a_module_with_two_names_is_an_embedding_by_either() -> None:
     assert theirs.embedding == "encoder"
     assert list(theirs.layers) == list(ours.layers) == ["body"]
     assert (theirs.index, theirs.cka) == (ours.index, ours.cka)
+
+
+def test_a_loader_may_have_a_generator_that_is_not_of_torch() -> None:
+    class Loader(list[tuple[Tensor, Tensor]]):
+        generator = np.random.default_rng(0)
+
+    clean = samples(6)
+    report = hf.preindex(mlp(), Loader(batches(clean)), Loader(batches(shift(clean))))
+    assert report.samples == N
