@@ -1041,3 +1041,135 @@ def test_a_loader_may_have_a_generator_that_is_not_of_torch() -> None:
     clean = samples(6)
     report = hf.preindex(mlp(), Loader(batches(clean)), Loader(batches(shift(clean))))
     assert report.samples == N
+
+
+class Steps(nn.Module):
+    """Sequences to logits, time first inside as PyTorch's encoder is by default; the input samples or time first."""
+
+    def __init__(self, time_first: bool) -> None:
+        super().__init__()
+        self.enter, self.head = nn.Linear(6, 8), nn.Linear(8, CLASSES)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.time_first = time_first
+        self.passes = 0
+
+    def forward(self, x: Tensor, padding: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        self.passes += 1
+        hidden = self.enter(x if self.time_first else x.transpose(0, 1))
+        return self.head(self.encoder(hidden, mask=mask, src_key_padding_mask=padding).mean(0))
+
+
+def cut(x: Tensor, size: int | list[int], time_first: bool) -> Batches:
+    parts = x.transpose(0, 1).split(size, 1) if time_first else x.split(size)
+    return list(zip(parts, classes().split(size), strict=True))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "flatten"])
+@pytest.mark.parametrize("time_first", [False, True])
+@pytest.mark.parametrize("steps", [1, 7, 10, 20])
+def test_time_first_distances_do_not_depend_on_the_batch_size(
+    steps: int, time_first: bool, pooling: str
+) -> None:
+    clean = samples(steps, 6)
+    shifted = shift(clean)
+    expected = hf.preindex(
+        seeded(lambda: Steps(False)),
+        cut(clean, [14, 16], False),
+        cut(shifted, [14, 16], False),
+        pooling=pooling,
+    )
+    model = seeded(lambda: Steps(time_first))
+    for size in (1, 5, 10, 30, [1, 9, 20], [2, 10, 18]):
+        report = hf.preindex(
+            model, cut(clean, size, time_first), cut(shifted, size, time_first), pooling=pooling
+        )
+        assert list(report.layers) == list(expected.layers)
+        for name, layer in report.layers.items():
+            assert layer.units == expected.layers[name].units
+            assert layer.distances[32] == pytest.approx(expected.layers[name].distances[32], rel=1e-3)
+        assert report.accuracy == expected.accuracy
+
+
+@pytest.mark.parametrize("time_first", [False, True])
+@pytest.mark.parametrize("together", [False, True])
+def test_masks_of_as_many_steps_as_samples(time_first: bool, together: bool) -> None:
+    """With 10 steps and batches of 10 the shapes of input, padding (n, T) and mask (T, T) are the same."""
+    clean = samples(10, 6)
+    shifted = shift(clean)
+    padding = torch.arange(10) >= 4 + torch.arange(N).unsqueeze(1) % 7
+    mask = torch.ones(10, 10).triu(1).bool()
+    found = []
+    for size in (10, 15):
+        sides = [
+            [
+                (x, p, mask, y)
+                for (x, y), p in zip(cut(side, size, time_first), padding.split(size), strict=True)
+            ]
+            for side in (clean, shifted)
+        ]
+        model = seeded(lambda: Steps(time_first))
+        found.append(hf.preindex(model, *sides, pooling="flatten" if together else "mean"))
+        assert "in turn" in found[-1].mode
+    for name, layer in found[0].layers.items():
+        assert layer.distances[32] == pytest.approx(found[1].layers[name].distances[32], rel=1e-3)
+
+
+def test_only_the_first_batch_that_leaves_the_axis_open_is_tried() -> None:
+    clean = samples(10, 6)
+    passes = []
+    for size in (15, 10):
+        model = seeded(lambda: Steps(False))
+        assert isinstance(model, Steps)
+        report = hf.preindex(
+            model, cut(clean, size, False), cut(shift(clean), size, False), pooling="flatten"
+        )
+        assert report.mode.endswith("clean and shifted as one batch")
+        passes.append(model.passes - N // size)
+    # To join: two and three samples, and two with samples and time changing places. The same for the layers, and the
+    # first batch again.
+    assert passes[0] == 0
+    assert 0 < passes[1] <= 2 * 4 + 1
+
+
+class Tagging(nn.Module):
+    """Logits for every step: nothing tells samples from steps where there are as many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(6, 8), nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).relu())
+
+
+def test_what_cannot_be_told_is_refused() -> None:
+    clean = samples(10, 6)
+    for time_first in (False, True):
+        with pytest.raises(
+            ValueError,
+            match=r"cannot tell which dimension of the output of 'body', of shape \((10|20), 10, 8\)",
+        ):
+            hf.preindex(seeded(Tagging), cut(clean, 10, time_first), cut(shift(clean), 10, time_first))
+    ours, theirs = (
+        hf.preindex(seeded(Tagging), cut(clean, 5, time_first), cut(shift(clean), 5, time_first))
+        for time_first in (False, True)
+    )
+    assert theirs.layers["body"].distances[32] == pytest.approx(ours.layers["body"].distances[32], rel=1e-3)
+
+
+def test_a_layer_without_samples_is_skipped_however_many_there_are() -> None:
+    class Placed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.place, self.head = nn.Linear(6, 8), nn.Linear(2, 8), nn.Linear(8, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            places = self.place(torch.ones(10, 10, 2).cumsum(0)).mean(0)
+            return self.head((self.enter(x) + places).mean(1))
+
+    clean = samples(10, 6)
+    for size in (10, 15):
+        report = hf.preindex(seeded(Placed), batches(clean, size), batches(shift(clean), size))
+        assert list(report.layers) == ["enter"]
+        assert "has no dimension of" in report.skipped["place"]
