@@ -129,12 +129,9 @@ class Watch:
         self._waiting: dict[str, list[Tensor]] = {}
         self._probed: dict[str, tuple[int, ...]] = {}
         self._role, self._n = "", 0
-        self._axis: dict[
-            str, int
-        ] = {}  # where samples stand in a layer's output: 0, 1 behind time, or NOWHERE
-        self.unsure: dict[
-            str, tuple[int, ...]
-        ] = {}  # outputs, by shape, in which either could be the samples
+        # Where samples stand in a layer's outputs of three dimensions or more: 0, 1 behind time, or NOWHERE.
+        self._axis: dict[str, int] = {}
+        self.unsure: dict[str, tuple[int, ...]] = {}  # shapes of outputs that leave it open
         self._handles: list[Any] = []
 
     def __enter__(self) -> Watch:
@@ -443,7 +440,7 @@ def _taken(values: Tensor, n: int, axis: int, few: int) -> Tensor:
 def _growth(two: tuple[int, ...], three: tuple[int, ...]) -> int:
     """Which of the first two dimensions is half as long again; positions may be folded into it."""
     pairs = enumerate(zip(two[:2], three[:2], strict=False))
-    return next((axis for axis, (fewer, more) in pairs if fewer < more and 3 * fewer == 2 * more), NOWHERE)
+    return next((axis for axis, (fewer, more) in pairs if 2 * more == 3 * fewer > 0), NOWHERE)
 
 
 def _without_ones(shape: Sequence[int]) -> list[int]:

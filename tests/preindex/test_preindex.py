@@ -1080,7 +1080,7 @@ def test_time_first_distances_do_not_depend_on_the_batch_size(
         pooling=pooling,
     )
     model = seeded(lambda: Steps(time_first))
-    for size in (1, 5, 10, 30, [1, 9, 20], [2, 10, 18]):
+    for size in (1, 10, [2, 10, 18], [1, 14, 15]):
         report = hf.preindex(
             model, cut(clean, size, time_first), cut(shifted, size, time_first), pooling=pooling
         )
@@ -1126,8 +1126,8 @@ def test_only_the_first_batch_that_leaves_the_axis_open_is_tried() -> None:
         )
         assert report.mode.endswith("clean and shifted as one batch")
         passes.append(model.passes - N // size)
-    # To join: two and three samples, and two with samples and time changing places. The same for the layers, and the
-    # first batch again.
+    # Two and three samples, and as many with samples and time changing places: once to join, once for the layers, for
+    # which the first batch goes again.
     assert passes[0] == 0
     assert 0 < passes[1] <= 2 * 4 + 1
 
