@@ -151,6 +151,11 @@ def joined(clean: Inputs, shifted: Inputs, n: int) -> Inputs | None:
     return clean.map(lambda _: next(both))
 
 
+def undecided(inputs: Inputs, n: int) -> bool:
+    """Some input has n samples and n of something else, and its shape does not tell which is which."""
+    return any(isinstance(v, Tensor) and v.shape[:2] == (n, n) for v in inputs.values())
+
+
 def same(clean: Inputs, shifted: Inputs) -> bool:
     """Both hold the same values, so that one forward pass serves both."""
     return all(

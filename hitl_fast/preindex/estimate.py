@@ -101,7 +101,8 @@ def preindex(
     Raises:
         ValueError: loaders of different length, differing labels (the position is named), a loader that shuffles, the
             same iterator twice, no batch, an unknown embedding (near names are listed), no layer to look at, all
-            rows of a layer not finite, bad options.
+            rows of a layer not finite, as many samples in a batch as time steps where nothing tells one from the
+            other, bad options.
         TypeError: batches without labels, labels that are not classes, no logits where ``output`` says.
 
     Warns:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import random
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +22,12 @@ from .batches import Inputs
 # Rows of at most so many values may be kept after the hook that found them; longer ones are to be used up in it.
 SHORT = 4096
 
+# Tried at most, of all ways of taking a few samples from the inputs: many inputs have very many.
+WAYS = 27
+
+NOWHERE = -1  # in place of a dimension: no samples in this tensor
+
+Logits = Callable[[Any], Tensor]
 RowPairs = Callable[[str, Tensor, Tensor], None]
 
 
@@ -40,14 +47,17 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def undisturbed(model: nn.Module, device: torch.device, loaders: tuple[object, ...]) -> Iterator[None]:
     """Evaluation on a device, every layer visible to hooks; afterwards all is as it was, also after an error.
 
+    Flags are set without calling ``train()``, which some modules override to change their weights.
+
     Restored: each module's train/eval flag, the device of the parameters, PyTorch's switch for the fused
     Transformer path (which calls no inner module), and the state of every random generator that reading the
-    loaders can advance: torch's (CPU and CUDA), NumPy's, Python's and the loaders' own.
+    loaders can advance: torch's (CPU and CUDA), NumPy's, Python's and the loaders' own torch ones.
     """
     training = {module: module.training for module in model.modules()}
     home = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), device)
     fused = torch.backends.mha.get_fastpath_enabled()
-    generators = [g for g in (getattr(loader, "generator", None) for loader in loaders) if g is not None]
+    own = (getattr(loader, "generator", None) for loader in loaders)
+    generators = [generator for generator in own if isinstance(generator, torch.Generator)]
     states = [generator.get_state() for generator in generators]
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     on_cuda = device.type == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
@@ -56,7 +66,8 @@ def undisturbed(model: nn.Module, device: torch.device, loaders: tuple[object, .
         try:
             if home != device:
                 model.to(device)
-            model.eval()
+            for module in training:
+                module.training = False
             torch.backends.mha.set_fastpath_enabled(False)
             with torch.no_grad(), _uncompiled():
                 yield
@@ -118,10 +129,9 @@ class Watch:
         self._waiting: dict[str, list[Tensor]] = {}
         self._probed: dict[str, tuple[int, ...]] = {}
         self._role, self._n = "", 0
-        self._axis: dict[str, int] = {}  # where samples stand in a layer's output: 0, or 1 behind time
-        self.unsure: dict[
-            str, tuple[int, ...]
-        ] = {}  # outputs, by shape, in which either could be the samples
+        # Where samples stand in a layer's outputs of three dimensions or more: 0, 1 behind time, or NOWHERE.
+        self._axis: dict[str, int] = {}
+        self.unsure: dict[str, tuple[int, ...]] = {}  # shapes of outputs that leave it open
         self._handles: list[Any] = []
 
     def __enter__(self) -> Watch:
@@ -170,33 +180,88 @@ class Watch:
             )
         return output, self._embeddings
 
-    def learn_axes(self, inputs: Inputs, n: int) -> None:
-        """Find out where samples stand in outputs that leave it open: in two samples' pass that dimension is 2.
+    def samples_first(self, inputs: Inputs, n: int, logits: Logits) -> bool:
+        """Whether samples stand first in every input; False also where that cannot be told."""
+        found = self._tried(inputs, n, logits)
+        return found is not None and not any(found[0])
+
+    def learn_axes(self, inputs: Inputs, n: int, logits: Logits) -> None:
+        """Find out where samples stand in outputs that leave it open: the dimension that grows with their number.
 
         Only where a batch has as many samples as time steps, say, so that most models never pay for it.
+
+        Raises:
+            ValueError: it cannot be told.
         """
-        few = 2 if n > 2 else 1
-        cut = inputs.map(lambda v: v[:few].clone() if isinstance(v, Tensor) and v.ndim and len(v) == n else v)
         unsure, self.unsure = self.unsure, {}
-        self._role, self._n = "probe", few
-        self._probed.clear()
-        if n > 1:
-            self.model(*cut.args, **cut.kwargs)
+        found = self._tried(inputs, n, logits)
         for name, shape in unsure.items():
-            seen = self._probed.get(name, shape)
-            self._axis[name] = 1 if seen[1] != shape[1] and seen[0] == shape[0] else 0
+            if found is None or name not in found[1]:
+                raise ValueError(
+                    f"cannot tell which dimension of the output of {name!r}, of shape {shape}, holds the {n} samples: "
+                    "use another batch size, one that no other dimension has"
+                )
+            self._axis[name] = found[1][name]
+
+    def _tried(self, inputs: Inputs, n: int, logits: Logits) -> tuple[tuple[int, ...], dict[str, int]] | None:
+        """The dimension of the samples in each input tensor and in each output, NOWHERE included.
+
+        The ways in which the inputs' shapes allow to take a few samples are tried in turn, samples first before
+        others, until in one the logits grow with their number. None: in none, or as well if samples and time change
+        places.
+        """
+        shapes = [tuple(v.shape[:2]) for v in inputs.values() if isinstance(v, Tensor)]
+        choices = [[*(axis for axis, size in enumerate(shape) if size == n), NOWHERE] for shape in shapes]
+        for axes in itertools.islice(itertools.product(*choices), WAYS):
+            seen = self._growing(inputs, n, axes, logits)
+            if seen is None:
+                continue
+            either = tuple(
+                1 - axis if shape == (n, n) and axis != NOWHERE else axis
+                for axis, shape in zip(axes, shapes, strict=True)
+            )
+            if either != axes and self._growing(inputs, n, either, logits) is not None:
+                return None
+            return axes, seen
+        return None
+
+    def _growing(
+        self, inputs: Inputs, n: int, axes: tuple[int, ...], logits: Logits
+    ) -> dict[str, int] | None:
+        """The dimension of each output that grows from two samples to three; None: the logits do not."""
+        two, three = (self._shapes(inputs, n, axes, few, logits) for few in (2, 3))
+        if two is None or three is None or _growth(two[0], three[0]) == NOWHERE:
+            return None
+        return {name: _growth(shape, three[1][name]) for name, shape in two[1].items() if name in three[1]}
+
+    def _shapes(
+        self, inputs: Inputs, n: int, axes: tuple[int, ...], few: int, logits: Logits
+    ) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]] | None:
+        """The shapes of the logits and of outputs for so many samples; None: the model cannot do with them."""
+        along = iter(axes)
+        taken = inputs.map(lambda v: _taken(v, n, next(along), few) if isinstance(v, Tensor) else v)
+        self._role, self._n, self._probed = "probe", few, {}
+        try:
+            made = logits(self.model(*taken.args, **taken.kwargs))
+        except Exception:  # whatever a model raises where samples were taken from its time steps or channels
+            return None
+        return tuple(made.shape), self._probed
 
     def find_output_layer(self, logits: Tensor) -> None:
-        """Remember which layer made the logits: the one whose output they are (or view), else the last of that size."""
+        """Remember which layer made the logits: the one whose output they are (or view), else the last of that size.
+
+        Dimensions of 1 do not count: a classifier with one logit drops that dimension somewhere.
+        """
         made = ((name, output()) for name, output, _ in reversed(self._calls))
         itself = next(
             (n for n, output in made if output is not None and (output is logits or logits._base is output)),
             None,
         )
-        alike = (name for name, _, shape in reversed(self._calls) if shape == tuple(logits.shape))
+        sizes = _without_ones(logits.shape)
+        alike = (name for name, _, shape in reversed(self._calls) if _without_ones(shape) == sizes)
         # A layer whose maps are averaged into the logits has as many channels, and nothing runs after it.
         last = self._calls[-1][0]
-        averaged = last if logits.ndim == 2 and _units(self.layers[last]) == logits.shape[1] else None
+        averaged = last if [_units(self.layers[last])] == (list(logits.shape[1:]) or [1]) else None
         self.output_layer = itself if itself is not None else next(alike, averaged)
         if self.corrected and self.output_layer is not None:
             self._waiting.pop(self.output_layer, None)
@@ -218,8 +283,7 @@ class Watch:
     ) -> None:
         self._ran.add(name)
         if self._role == "probe":
-            if isinstance(output, Tensor):
-                self._probed[name] = tuple(output.shape)
+            self._note_shape(name, output)
             return
         if not isinstance(output, Tensor):
             self.skipped[name] = f"its output is a {type(output).__name__}, not a tensor"
@@ -255,26 +319,34 @@ class Watch:
         else:
             self.found(name, self._waiting[name].pop(0), rows)
 
+    def _note_shape(self, name: str, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim > 2:  # others leave nothing open
+            self._probed[name] = tuple(output.shape)
+
     @property
     def _batch(self) -> int:
         return 2 * self._n if self._role == "both" else self._n
 
     def _by_sample(self, name: str, output: Tensor) -> Tensor | None:
-        """The output with samples first: (n, ...) or, where positions were folded into the batch, (n, k, ...)."""
+        """The output with samples first: (n, ...) or, where positions were folded into the batch, (n, k, ...).
+
+        Detached: a model may switch gradients on inside, and what is kept would hold every batch's graph.
+        """
+        output = output.detach()
         n = self._batch
-        axis = self._axis.get(name)
+        axis = self._axis.get(name) if output.ndim > 2 else 0
         if axis is None:
             axis = self._axis_seen(name, output)
-        if axis == 1 and output.ndim > 1 and output.shape[1] == n:
+        if axis == 1 and output.shape[1] == n:
             return output.transpose(0, 1)
-        if output.ndim == 0 or len(output) == 0 or len(output) % n:
+        if axis == NOWHERE or output.ndim == 0 or len(output) == 0 or len(output) % n:
             return None
         return output if len(output) == n else output.reshape(n, -1, *output.shape[1:])
 
     def _axis_seen(self, name: str, output: Tensor) -> int:
         """Where samples stand as far as this output tells; what it leaves open is noted in ``unsure``."""
-        first = output.ndim > 0 and len(output) % self._batch == 0
-        second = output.ndim > 2 and output.shape[1] == self._batch
+        first = len(output) % self._batch == 0
+        second = output.shape[1] == self._batch
         if first and second and not hasattr(self.layers.get(name), "out_channels"):
             self.unsure[name] = tuple(output.shape)
             return 0
@@ -303,8 +375,7 @@ class Watch:
 
     def _embedding_hook(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._role == "probe":
-            if isinstance(output, Tensor):
-                self._probed[self.embedding or ""] = tuple(output.shape)
+            self._note_shape(self.embedding or "", output)
             return
         start = time.perf_counter()
         if not isinstance(output, Tensor) or not output.is_floating_point():
@@ -351,12 +422,29 @@ def _is_layer(module: nn.Module) -> bool:
 
 
 def _module(model: nn.Module, name: str) -> nn.Module:
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
     if name not in modules or not name:
         near = difflib.get_close_matches(name, modules, n=5, cutoff=0.4) or [n for n in modules if n][-5:]
         raise ValueError(f"the model has no layer {name!r}; near ones: {', '.join(near)}")
     module: nn.Module = modules[name]
     return module
+
+
+def _taken(values: Tensor, n: int, axis: int, few: int) -> Tensor:
+    """A copy of a few of the n samples, over again where there are fewer."""
+    if axis == NOWHERE:
+        return values.clone()
+    return values.index_select(axis, torch.arange(few, device=values.device) % n)
+
+
+def _growth(two: tuple[int, ...], three: tuple[int, ...]) -> int:
+    """Which of the first two dimensions is half as long again; positions may be folded into it."""
+    pairs = enumerate(zip(two[:2], three[:2], strict=False))
+    return next((axis for axis, (fewer, more) in pairs if 2 * more == 3 * fewer > 0), NOWHERE)
+
+
+def _without_ones(shape: Sequence[int]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _units(module: nn.Module) -> object:

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
 from .accumulator import LayerReport, PreIndexAccumulator
-from .batches import Inputs, Pair, expected_samples, joined, pairs, same, squared_changes
+from .batches import Inputs, Pair, expected_samples, joined, pairs, same, squared_changes, undecided
 from .embeddings import EmbeddingStore
 from .forward import SHORT, Watch, logits_of
 from .options import Options
@@ -48,6 +48,7 @@ class Pass:
         mixing = any(isinstance(m, _BatchNorm) and m.running_mean is None for m in module.modules())
         on_sight = options.corrected and options.pooled and place.type == "cpu"
         self._together = False if mixing or not options.corrected else None if on_sight else True
+        self._samples_first: bool | None = None  # in every input; None: no shape has left that open yet
         self._ways: dict[str, None] = {}  # how batches went through the model, in order of appearance
         self._staged: list[RowPair] = []  # short rows of this batch
         self._waiting: dict[str, list[RowPair]] = {}  # short rows of the batches before
@@ -182,7 +183,7 @@ class Pass:
         found = self._through(clean, shifted, n)
         if self.watch.unsure:
             self._forget(before)
-            self.watch.learn_axes(clean, n)
+            self.watch.learn_axes(clean, n, self._logits_in)
             found = self._through(clean, shifted, n)
         return found
 
@@ -198,7 +199,7 @@ class Pass:
             self._ways["equal batches once"] = None
             output, rows = self._run(_copied(clean), n, "same")
             return (output, output), (rows, rows)
-        both = joined(clean, shifted, n) if self._together else None
+        both = joined(clean, shifted, n) if self._together and self._joinable(clean, n) else None
         if both is not None:
             before = self.accumulator.snapshot()
             try:
@@ -221,9 +222,20 @@ class Pass:
             self._together = 2 * self.watch.largest_output <= CACHE_BYTES
         return (clean_output, shifted_output), (clean_rows, shifted_rows)
 
+    def _joinable(self, inputs: Inputs, n: int) -> bool:
+        """No input could be one with as many time steps first: joined, the samples of both sides would mix."""
+        if not undecided(inputs, n):
+            return True
+        if self._samples_first is None:
+            self._samples_first = self.watch.samples_first(inputs, n, self._logits_in)
+        return self._samples_first
+
+    def _logits_in(self, output: Any) -> Tensor:
+        return logits_of(output, self.output)
+
     def _run(self, inputs: Inputs, n: int, role: str) -> tuple[Tensor, Tensor]:
         output, rows = self.watch.run(inputs, n, role)
-        logits = logits_of(output, self.output)
+        logits = self._logits_in(output)
         if self.watch.output_layer is None:
             self.watch.find_output_layer(logits)
         return logits, rows

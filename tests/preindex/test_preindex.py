@@ -900,3 +900,276 @@ def test_refuses_models_without_values_or_python() -> None:
         hf.preindex(mlp().to("meta"), GOOD, GOOD)
     with pytest.raises(ValueError, match="device must be such as 'cpu' or 'cuda:0', not 'gpu7'"):
         hf.preindex(mlp(), GOOD, GOOD, device="gpu7")
+
+
+class Merging(nn.Linear):
+    """Adds a low-rank change to its weights in evaluation and takes it out in training, as LoRA layers do."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.a, self.b = nn.Parameter(torch.randn(2, inputs)), nn.Parameter(torch.randn(outputs, 2))
+        self.merged = False
+
+    def train(self, mode: bool = True) -> "Merging":
+        super().train(mode)
+        if self.merged == mode:
+            self.weight.data += (-1 if mode else 1) * self.b @ self.a
+            self.merged = not mode
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + (0 if self.merged else x @ self.a.T @ self.b.T)
+
+
+def test_modules_that_override_train_stay_as_they_were() -> None:
+    model = seeded(lambda: nn.Sequential(Merging(6, 16), nn.ReLU(), nn.Linear(16, CLASSES)))
+    first = model[0]
+    assert isinstance(first, Merging)
+    weight = first.weight.clone()
+    clean = samples(6)
+    hf.preindex(model, batches(clean), batches(shift(clean)))
+    assert torch.equal(first.weight, weight)
+    assert first.training
+    assert not first.merged
+    model(clean).sum().backward()
+    assert first.a.grad is not None
+
+
+@pytest.mark.parametrize(
+    "finish",
+    [
+        lambda h: h,
+        lambda h: h.squeeze(1),
+        lambda h: h.sigmoid().squeeze(1),
+        lambda h: h.squeeze(1).sigmoid(),
+        lambda h: h[:, 0].double() * 1.0,
+    ],
+)
+@pytest.mark.parametrize("size", [1, 10])
+def test_one_logit_is_the_output_layer(finish: Callable[[Tensor], Tensor], size: int) -> None:
+    class Binary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(6, 20), nn.Linear(20, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return finish(self.head(self.body(x).relu()))
+
+    clean = samples(6)
+    report = hf.preindex(seeded(Binary), batches(clean, size), batches(shift(clean), size))
+    assert list(report.layers) == ["body"]
+    assert report.skipped == {"head": "made the logits"}
+
+
+def test_a_map_averaged_into_one_logit_is_the_output_layer() -> None:
+    model = seeded(
+        lambda: nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 1, 1), nn.Sigmoid(), Averaged())
+    )
+    clean = samples(1, 9, 9)
+    report = hf.preindex(model, batches(clean), batches(shift(clean)), embedding="0")
+    assert list(report.layers) == ["0"]
+    assert report.skipped == {"2": "made the logits"}
+
+
+class Averaged(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "flatten"])
+@pytest.mark.parametrize("embedding", [None, "body"])
+def test_models_that_switch_gradients_on_keep_no_graph(
+    embedding: str | None, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hitl_fast.preindex import one_pass
+
+    kept: list[Tensor] = []
+
+    class Watched(one_pass.EmbeddingStore):
+        def append(self, clean: Tensor, shifted: Tensor) -> None:
+            kept.extend((clean, shifted))
+            super().append(clean, shifted)
+
+    def found(self: one_pass.Pass, name: str, ours: Tensor, theirs: Tensor) -> None:
+        kept.extend((ours, theirs))
+        rows(self, name, ours, theirs)
+
+    class Gradients(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(6, 8), nn.Linear(8, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.enable_grad():
+                return self.head(self.body(x).mean(1))
+
+    rows = one_pass.Pass._found
+    monkeypatch.setattr(one_pass.Pass, "_found", found)
+    monkeypatch.setattr("hitl_fast.preindex.estimate.EmbeddingStore", Watched)
+    clean = samples(5, 6)
+    hf.preindex(
+        seeded(Gradients), batches(clean), batches(shift(clean)), embedding=embedding, pooling=pooling
+    )
+    assert len(kept) >= 12
+    assert not any(tensor.requires_grad for tensor in kept)
+
+
+def test_a_module_with_two_names_is_an_embedding_by_either() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(6, 20), nn.Linear(20, CLASSES)
+            self.encoder = self.body
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.encoder(x).relu())
+
+    clean = samples(6)
+    ours, theirs = (
+        hf.preindex(seeded(Named), batches(clean), batches(shift(clean)), embedding=name)
+        for name in ("body", "encoder")
+    )
+    assert theirs.embedding == "encoder"
+    assert list(theirs.layers) == list(ours.layers) == ["body"]
+    assert (theirs.index, theirs.cka) == (ours.index, ours.cka)
+
+
+def test_a_loader_may_have_a_generator_that_is_not_of_torch() -> None:
+    class Loader(list[tuple[Tensor, Tensor]]):
+        generator = np.random.default_rng(0)
+
+    clean = samples(6)
+    report = hf.preindex(mlp(), Loader(batches(clean)), Loader(batches(shift(clean))))
+    assert report.samples == N
+
+
+class Steps(nn.Module):
+    """Sequences to logits, time first inside as PyTorch's encoder is by default; the input samples or time first."""
+
+    def __init__(self, time_first: bool) -> None:
+        super().__init__()
+        self.enter, self.head = nn.Linear(6, 8), nn.Linear(8, CLASSES)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.time_first = time_first
+        self.passes = 0
+
+    def forward(self, x: Tensor, padding: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        self.passes += 1
+        hidden = self.enter(x if self.time_first else x.transpose(0, 1))
+        return self.head(self.encoder(hidden, mask=mask, src_key_padding_mask=padding).mean(0))
+
+
+def cut(x: Tensor, size: int | list[int], time_first: bool) -> Batches:
+    parts = x.transpose(0, 1).split(size, 1) if time_first else x.split(size)
+    return list(zip(parts, classes().split(size), strict=True))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "flatten"])
+@pytest.mark.parametrize("time_first", [False, True])
+@pytest.mark.parametrize("steps", [1, 7, 10, 20])
+def test_time_first_distances_do_not_depend_on_the_batch_size(
+    steps: int, time_first: bool, pooling: str
+) -> None:
+    clean = samples(steps, 6)
+    shifted = shift(clean)
+    expected = hf.preindex(
+        seeded(lambda: Steps(False)),
+        cut(clean, [14, 16], False),
+        cut(shifted, [14, 16], False),
+        pooling=pooling,
+    )
+    model = seeded(lambda: Steps(time_first))
+    for size in (1, 10, [2, 10, 18], [1, 14, 15]):
+        report = hf.preindex(
+            model, cut(clean, size, time_first), cut(shifted, size, time_first), pooling=pooling
+        )
+        assert list(report.layers) == list(expected.layers)
+        for name, layer in report.layers.items():
+            assert layer.units == expected.layers[name].units
+            assert layer.distances[32] == pytest.approx(expected.layers[name].distances[32], rel=1e-3)
+        assert report.accuracy == expected.accuracy
+
+
+@pytest.mark.parametrize("time_first", [False, True])
+@pytest.mark.parametrize("together", [False, True])
+def test_masks_of_as_many_steps_as_samples(time_first: bool, together: bool) -> None:
+    """With 10 steps and batches of 10 the shapes of input, padding (n, T) and mask (T, T) are the same."""
+    clean = samples(10, 6)
+    shifted = shift(clean)
+    padding = torch.arange(10) >= 4 + torch.arange(N).unsqueeze(1) % 7
+    mask = torch.ones(10, 10).triu(1).bool()
+    found = []
+    for size in (10, 15):
+        sides = [
+            [
+                (x, p, mask, y)
+                for (x, y), p in zip(cut(side, size, time_first), padding.split(size), strict=True)
+            ]
+            for side in (clean, shifted)
+        ]
+        model = seeded(lambda: Steps(time_first))
+        found.append(hf.preindex(model, *sides, pooling="flatten" if together else "mean"))
+        assert "in turn" in found[-1].mode
+    for name, layer in found[0].layers.items():
+        assert layer.distances[32] == pytest.approx(found[1].layers[name].distances[32], rel=1e-3)
+
+
+def test_only_the_first_batch_that_leaves_the_axis_open_is_tried() -> None:
+    clean = samples(10, 6)
+    passes = []
+    for size in (15, 10):
+        model = seeded(lambda: Steps(False))
+        assert isinstance(model, Steps)
+        report = hf.preindex(
+            model, cut(clean, size, False), cut(shift(clean), size, False), pooling="flatten"
+        )
+        assert report.mode.endswith("clean and shifted as one batch")
+        passes.append(model.passes - N // size)
+    # Two and three samples, and as many with samples and time changing places: once to join, once for the layers, for
+    # which the first batch goes again.
+    assert passes[0] == 0
+    assert 0 < passes[1] <= 2 * 4 + 1
+
+
+class Tagging(nn.Module):
+    """Logits for every step: nothing tells samples from steps where there are as many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(6, 8), nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).relu())
+
+
+def test_what_cannot_be_told_is_refused() -> None:
+    clean = samples(10, 6)
+    for time_first in (False, True):
+        with pytest.raises(
+            ValueError,
+            match=r"cannot tell which dimension of the output of 'body', of shape \((10|20), 10, 8\)",
+        ):
+            hf.preindex(seeded(Tagging), cut(clean, 10, time_first), cut(shift(clean), 10, time_first))
+    ours, theirs = (
+        hf.preindex(seeded(Tagging), cut(clean, 5, time_first), cut(shift(clean), 5, time_first))
+        for time_first in (False, True)
+    )
+    assert theirs.layers["body"].distances[32] == pytest.approx(ours.layers["body"].distances[32], rel=1e-3)
+
+
+def test_a_layer_without_samples_is_skipped_however_many_there_are() -> None:
+    class Placed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.place, self.head = nn.Linear(6, 8), nn.Linear(2, 8), nn.Linear(8, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            places = self.place(torch.ones(10, 10, 2).cumsum(0)).mean(0)
+            return self.head((self.enter(x) + places).mean(1))
+
+    clean = samples(10, 6)
+    for size in (10, 15):
+        report = hf.preindex(seeded(Placed), batches(clean, size), batches(shift(clean), size))
+        assert list(report.layers) == ["enter"]
+        assert "has no dimension of" in report.skipped["place"]
