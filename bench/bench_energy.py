@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tests" / "energy"))
 from energy_fakes import DRAM_RANGE, Gpus, Tree, build_nvml  # noqa: E402
 
 from hitl_fast.energy import EnergyMeter, OpenWindow  # noqa: E402
-from hitl_fast.energy.session import Session  # noqa: E402
+from hitl_fast.energy.measuring.session import Session  # noqa: E402
 
 GPU_A, GPU_B = "GPU-aaaa", "GPU-bbbb"
 FILES = "2 packages + 2 dram"
@@ -322,8 +322,8 @@ def test_constant_load_on_a_gpu() -> None:
         pytest.skip("no CUDA device on this machine")
     import pynvml
 
-    from hitl_fast.energy.channel import MILLISECOND, SECOND, PowerChannel
-    from hitl_fast.energy.nvml import Nvml, NvmlSensor
+    from hitl_fast.energy.measuring.channel import MILLISECOND, SECOND, PowerChannel
+    from hitl_fast.energy.sensors.nvml import Nvml, NvmlSensor
 
     nvml = Nvml()
     (gpu, *_), _ = nvml.discover([0])

@@ -5,22 +5,22 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from . import __version__
+from hitl_fast import __version__
 
 # name: (module with `configure(parser)` and `run(arguments) -> exit status`, what --help says of it)
 COMMANDS = {
     "decide": (
-        "hitl_fast.experiment.decide",
+        "hitl_fast.cost.command",
         "retrain, keep, or use another model: a table for several models and shifts",
     ),
     "demo": ("hitl_fast.demo.command", "the whole story on real data that comes with the install"),
     "doctor": ("hitl_fast.doctor", "what this machine has, and why not where it has not"),
     "energy": ("hitl_fast.energy.command", "run a command and tell its joules, per domain"),
     "experiment": (
-        "hitl_fast.experiment.command",
+        "hitl_fast.experiments.command",
         "does it work? What was tried on real data, to be repeated",
     ),
-    "preindex": ("hitl_fast.preindex.command", "estimate what retraining a model to shifted data will cost"),
+    "preindex": ("hitl_fast.shift.command", "estimate what retraining a model to shifted data will cost"),
     "ratings": (
         "hitl_fast.ratings.command",
         "what people's ratings say: agreement, raters, and what is missing",

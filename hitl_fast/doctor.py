@@ -93,9 +93,9 @@ def _gpus() -> Iterator[Finding]:
 
 
 def _energy() -> Iterator[Finding]:
-    from .energy import sensors
+    from hitl_fast.energy import find_sensors
 
-    for domain in sensors():
+    for domain in find_sensors():
         yield Finding("energy", domain.status == "measured", str(domain))
         if domain.fix:
             yield Finding(

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from hitl_fast import cli
-from hitl_fast.demo import asked, command, rated, shifts, weighted
-from hitl_fast.demo.stage import Stage
-from hitl_fast.experiment import digits
-from hitl_fast.experiment.cost_model import CostModel
-from hitl_fast.experiment.journal import read
+from hitl_fast.cost.model import CostModel
+from hitl_fast.demo import command, shifts
+from hitl_fast.demo import rating as rated
+from hitl_fast.demo import studies as asked
+from hitl_fast.demo import training as weighted
+from hitl_fast.demo.context import Stage
+from hitl_fast.experiments.common import digits
+from hitl_fast.experiments.common.journal import read
 
 
 @pytest.fixture(scope="module")

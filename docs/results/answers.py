@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hitl_fast.experiment.calibration.analysis import SCORES, Findings, analyse
-from hitl_fast.experiment.calibration.report import answer, unseen
-from hitl_fast.experiment.guidance.arms import ARMS
-from hitl_fast.experiment.guidance.breakeven import Prices
-from hitl_fast.experiment.guidance.plan import MAIN
-from hitl_fast.experiment.guidance.story import Story, percent, points
-from hitl_fast.experiment.journal import read
-from hitl_fast.experiment.statistics import Interval
+from hitl_fast._common.bootstrap import Interval
+from hitl_fast.experiments.calibration.analysis import SCORES, Findings, analyse
+from hitl_fast.experiments.calibration.report import answer, unseen
+from hitl_fast.experiments.common.journal import read
+from hitl_fast.experiments.guidance.breakeven import Prices
+from hitl_fast.experiments.guidance.conditions import ARMS
+from hitl_fast.experiments.guidance.plan import MAIN
+from hitl_fast.experiments.guidance.report import Story, percent, points
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "bench"))

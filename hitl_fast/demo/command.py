@@ -19,8 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..energy import EnergyMeter
-    from .stage import Stage
+    from hitl_fast.energy import EnergyMeter
+
+    from .context import Stage
 
     arguments.folder.mkdir(parents=True, exist_ok=True)
     stage = Stage(arguments.folder, arguments.seed)
@@ -39,7 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def chapters() -> tuple[ModuleType, ...]:
     """Modules with a TITLE and ``tell(stage)``, in the order of the story."""
-    from . import asked, rated, shifts, weighted
+    from . import rating as rated
+    from . import shifts
+    from . import studies as asked
+    from . import training as weighted
 
     return shifts, rated, weighted, asked
 

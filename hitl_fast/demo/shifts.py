@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..experiment import digits
-from ..preindex import PreIndexReport, preindex
-from ..preindex.report import write_whole
+from hitl_fast._common.files import write_bytes
+from hitl_fast.experiments.common import digits
+from hitl_fast.shift import PreIndexReport, preindex
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from .stage import Stage
+    from .context import Stage
 
 TITLE = "PreIndex: what will retraining to each shift cost?"
 
@@ -46,8 +46,8 @@ def tell(stage: Stage) -> None:
     )
     print("probe error (of a new last layer) come from the same pass: compare before you trust one number.")
     content = {name: dataclasses.asdict(report) for name, report in reports.items()}
-    write_whole(stage.wrote("shifts.json"), json.dumps(content, indent=1).encode())
-    write_whole(stage.wrote("shifts.png"), picture(reports))
+    write_bytes(stage.wrote("shifts.json"), json.dumps(content, indent=1).encode())
+    write_bytes(stage.wrote("shifts.png"), picture(reports))
 
 
 def ranked(stage: Stage) -> dict[str, PreIndexReport]:

@@ -1,10 +1,10 @@
 """Joules per phase of a run. Imports neither torch nor Numba, nor NumPy before a result is analysed."""
 
-from .comparison import Comparison, compare
-from .domain import Domain
-from .grid import INTENSITIES, Carbon, carbon
-from .meter import EnergyMeter, OpenWindow, sensors
-from .results import EnergyReport, Overhead, Window
+from .measuring.meter import EnergyMeter, OpenWindow, find_sensors
+from .reporting.carbon import INTENSITIES, Carbon, carbon
+from .reporting.comparison import Comparison, compare
+from .reporting.report import EnergyReport, Overhead, Window
+from .sensors.domain import Domain
 
 __all__ = [
     "INTENSITIES",
@@ -18,5 +18,5 @@ __all__ = [
     "Window",
     "carbon",
     "compare",
-    "sensors",
+    "find_sensors",
 ]

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from . import rapl
-from .files import streams
-from .grid import INTENSITIES, carbon
-from .meter import EnergyMeter
-from .results import EnergyReport
+from hitl_fast._common.errors import InputError
+from hitl_fast._common.files import is_stream
+
+from .measuring.meter import EnergyMeter
+from .reporting.carbon import INTENSITIES, carbon
+from .reporting.report import EnergyReport
+from .sensors import rapl
 
 # What a terminal, a shell or a scheduler sends to a running program.
 FORWARDED = tuple(
@@ -64,7 +66,7 @@ _LONG = {
 def run(arguments: argparse.Namespace) -> int:
     command = arguments.cmd[1:] if arguments.cmd[:1] == ["--"] else arguments.cmd
     if not command:
-        raise ValueError("give a command to measure, as in `hitl-fast energy -- python train.py`")
+        raise InputError("give a command to measure, as in `hitl-fast energy -- python train.py`")
     _check(arguments)
     meter = EnergyMeter(
         arguments.gpus if arguments.gpus in ("visible", "all", "none") else arguments.gpus.split(","),
@@ -190,17 +192,17 @@ def _check(arguments: argparse.Namespace) -> None:
         carbon(0.0, arguments.carbon, country=arguments.country)
     for name in OUTPUTS:
         path = getattr(arguments, name)
-        if path is None or streams(path):
+        if path is None or is_stream(path):
             continue
         folder = os.path.dirname(os.path.realpath(path))
         if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
-            raise ValueError(f"--{name} {path}: cannot write into {folder}")
+            raise InputError(f"--{name} {path}: cannot write into {folder}")
     needed = [
         name for name, given in (("pyarrow", arguments.parquet), ("matplotlib", arguments.plot)) if given
     ]
     for package in needed:
         if not _installed(package):
-            raise ValueError(f"{package} is not installed: pip install 'hitl-fast[energy]'")
+            raise InputError(f"{package} is not installed: pip install 'hitl-fast[energy]'")
 
 
 def _installed(package: str) -> bool:

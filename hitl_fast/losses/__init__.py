@@ -1,12 +1,7 @@
 """Losses that listen to people: weights per sample, and a penalty on using what they call unimportant."""
 
 from .cross_entropy import WeightedCrossEntropyLoss, weighted_cross_entropy
-from .elementwise import (
-    WeightedBCEWithLogitsLoss,
-    WeightedMSELoss,
-    weighted_bce_with_logits,
-    weighted_mse,
-)
+from .elementwise import WeightedBCEWithLogitsLoss, WeightedMSELoss, weighted_bce_with_logits, weighted_mse
 from .features import FeatureImportancePenalty, FeatureWeighting, feature_importance_penalty
 from .linear import WeightedLinearCrossEntropyLoss, weighted_linear_cross_entropy
 

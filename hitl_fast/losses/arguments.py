@@ -11,6 +11,8 @@ import torch
 from hitl_kernels.weighted_cross_entropy import backend
 from torch import nn
 
+from hitl_fast._common.errors import InputError, InputTypeError
+
 Array: TypeAlias = "torch.Tensor | np.ndarray[Any, Any]"
 Denominator: TypeAlias = "torch.Tensor | float | None"
 
@@ -24,7 +26,7 @@ def tensor(value: Array, name: str) -> torch.Tensor:
         if not value.flags.writeable or not value.dtype.isnative or min(value.strides, default=0) < 0:
             value = value.astype(value.dtype.newbyteorder("="), order="C")
         return torch.from_numpy(value)
-    raise TypeError(f"{name} must be a torch.Tensor or a numpy.ndarray, not {type(value).__name__}")
+    raise InputTypeError(f"{name} must be a torch.Tensor or a numpy.ndarray, not {type(value).__name__}")
 
 
 def optional(value: Array | None, name: str) -> torch.Tensor | None:
@@ -36,23 +38,23 @@ def denominator_tensor(value: Denominator, device: torch.device) -> torch.Tensor
     if value is None or isinstance(value, torch.Tensor):
         return value
     if not isinstance(value, numbers.Real):
-        raise TypeError(f"denominator must be a number, a tensor or None, not {type(value).__name__}")
+        raise InputTypeError(f"denominator must be a number, a tensor or None, not {type(value).__name__}")
     if not 0 < value < math.inf:
-        raise ValueError(f"denominator must be finite and > 0, not {value}")
+        raise InputError(f"denominator must be finite and > 0, not {value}")
     return torch.full((), float(value), dtype=torch.float64, device=device)
 
 
 def refuse_options(ignore_index: int, label_smoothing: float) -> None:
     """Refuse what would be compared with a target in vain, or is not a number."""
     if not isinstance(ignore_index, numbers.Integral):
-        raise TypeError(f"ignore_index must be an int, not {type(ignore_index).__name__}")
+        raise InputTypeError(f"ignore_index must be an int, not {type(ignore_index).__name__}")
     if not isinstance(label_smoothing, numbers.Real):
-        raise TypeError(f"label_smoothing must be a number, not {type(label_smoothing).__name__}")
+        raise InputTypeError(f"label_smoothing must be a number, not {type(label_smoothing).__name__}")
 
 
 def no_gradient_of(target: torch.Tensor) -> None:
     if target.requires_grad:
-        raise ValueError("target requires a gradient, which this loss does not make: pass target.detach()")
+        raise InputError("target requires a gradient, which this loss does not make: pass target.detach()")
 
 
 def scaled(values: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:

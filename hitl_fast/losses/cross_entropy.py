@@ -9,6 +9,8 @@ from hitl_kernels.weighted_cross_entropy import accumulator, validate
 from hitl_kernels.weighted_cross_entropy import weighted_cross_entropy as kernel
 from torch import nn
 
+from hitl_fast._common.errors import InputTypeError
+
 from .arguments import (
     Array,
     CrossEntropyModule,
@@ -86,9 +88,9 @@ def weighted_cross_entropy(
             [ 0.7500, -0.7500]])
     """
     if not isinstance(logits, torch.Tensor):
-        raise TypeError(f"logits must be a torch.Tensor, not {type(logits).__name__}")
+        raise InputTypeError(f"logits must be a torch.Tensor, not {type(logits).__name__}")
     if logits.layout != torch.strided:
-        raise TypeError(f"logits must be dense, not {logits.layout}: pass logits.to_dense()")
+        raise InputTypeError(f"logits must be dense, not {logits.layout}: pass logits.to_dense()")
     refuse_options(ignore_index, label_smoothing)
     truth = tensor(target, "target")
     no_gradient_of(truth)

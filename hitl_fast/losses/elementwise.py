@@ -11,6 +11,8 @@ from hitl_kernels.weighted_cross_entropy import FLOATS, position
 from torch import nn
 from torch.nn import functional as F
 
+from hitl_fast._common.errors import InputError, InputTypeError
+
 from .arguments import Array, Denominator, denominator_tensor, optional, tensor
 
 
@@ -111,7 +113,7 @@ def _weighted_mean(
     check: bool,
 ) -> torch.Tensor:
     if not isinstance(values, torch.Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, not {type(values).__name__}")
+        raise InputTypeError(f"{name} must be a torch.Tensor, not {type(values).__name__}")
     truth, share = tensor(target, "target"), optional(weight, "weight")
     given = denominator_tensor(denominator, values.device)
     _validate(name, values, truth, share, given)
@@ -138,26 +140,26 @@ def _validate(
     denominator: torch.Tensor | None,
 ) -> None:
     if values.dtype not in FLOATS:
-        raise TypeError(f"{name} must hold floating-point numbers, not {values.dtype}")
+        raise InputTypeError(f"{name} must hold floating-point numbers, not {values.dtype}")
     if target.shape != values.shape:
-        raise ValueError(
+        raise InputError(
             f"target must have the shape of {name}, {tuple(values.shape)}, not {tuple(target.shape)}"
         )
     if target.is_complex():
-        raise TypeError(f"target must hold real numbers, not {target.dtype}")
+        raise InputTypeError(f"target must hold real numbers, not {target.dtype}")
     if weight is not None:
         if weight.dtype not in FLOATS:
-            raise TypeError(f"weight must hold floating-point numbers, not {weight.dtype}")
+            raise InputTypeError(f"weight must hold floating-point numbers, not {weight.dtype}")
         if weight.shape != values.shape[: weight.dim()]:
-            raise ValueError(
+            raise InputError(
                 f"weight must have the shape of {name}, {tuple(values.shape)}, or of its first dimensions,"
                 f" not {tuple(weight.shape)}"
             )
     if denominator is not None and denominator.numel() != 1:
-        raise ValueError(f"denominator must be one number, not of shape {tuple(denominator.shape)}")
+        raise InputError(f"denominator must be one number, not of shape {tuple(denominator.shape)}")
     for other, given in (("target", target), ("weight", weight), ("denominator", denominator)):
         if given is not None and given.device != values.device:
-            raise ValueError(f"{other} is on {given.device}, {name} on {values.device}: move it there")
+            raise InputError(f"{other} is on {given.device}, {name} on {values.device}: move it there")
 
 
 # An operator, so that traced code looks at the values as well.
@@ -185,7 +187,7 @@ def _divisor(
         fine = proper.all()
         if look and not fine:
             first = int((~proper.reshape(-1)).nonzero()[0])
-            raise ValueError(
+            raise InputError(
                 f"weight{position(first, weight.shape)} is {weight.reshape(-1)[first].item()}:"
                 " a weight must be finite and not negative (0 leaves it out)"
             )
@@ -193,7 +195,7 @@ def _divisor(
     if denominator is not None:
         result = denominator.reshape(()).to(torch.float64, copy=True)
         if look and not 0 < float(result) < math.inf:
-            raise ValueError(f"denominator must be finite and > 0, not {float(result)}")
+            raise InputError(f"denominator must be finite and > 0, not {float(result)}")
         fine = fine & (result > 0) & (result < math.inf)
     return torch.where(fine, result, math.nan)
 

@@ -10,6 +10,8 @@ from hitl_kernels.weighted_cross_entropy import position
 from torch import nn
 from torch.nn import functional as F
 
+from hitl_fast._common.errors import InputError, InputTypeError
+
 from .arguments import Array, optional, tensor
 
 
@@ -76,21 +78,21 @@ def feature_importance_penalty(
     _refuse(strength, every, step)
     for name, value in (("log_probs", log_probs), ("inputs", inputs), ("layer", layer)):
         if not (isinstance(value, torch.Tensor) or (name == "layer" and value is None)):
-            raise TypeError(f"{name} must be a torch.Tensor, not {type(value).__name__}")
+            raise InputTypeError(f"{name} must be a torch.Tensor, not {type(value).__name__}")
     if step % every:
         return torch.zeros((), dtype=_wide(log_probs.dtype), device=log_probs.device)
     at, name = (inputs, "inputs") if layer is None else (layer, "layer")
     if not at.is_floating_point():
-        raise TypeError(f"{name} must hold floating-point numbers, not {at.dtype}")
+        raise InputTypeError(f"{name} must hold floating-point numbers, not {at.dtype}")
     if not at.requires_grad:
         advice = "call inputs.requires_grad_() before the model" if layer is None else "run the model with it"
-        raise ValueError(f"{name} must require a gradient: {advice}, and not under torch.no_grad()")
+        raise InputError(f"{name} must require a gradient: {advice}, and not under torch.no_grad()")
     if not log_probs.requires_grad:
-        raise ValueError(f"log_probs must be made from {name}, not under torch.no_grad() and not detached")
+        raise InputError(f"log_probs must be made from {name}, not under torch.no_grad() and not detached")
     share = _spread(importance, groups, inputs, at, name, check)
     (gradient,) = torch.autograd.grad(log_probs.sum(), at, create_graph=True, allow_unused=True)
     if gradient is None:
-        raise ValueError(f"log_probs do not depend on {name}: pass the very tensor that the model was given")
+        raise InputError(f"log_probs do not depend on {name}: pass the very tensor that the model was given")
     dtype = _wide(gradient.dtype)
     use = (1 - share.to(dtype)) * gradient.to(dtype)
     return (strength * every) * use.square().sum() / max(use.numel(), 1)  # 0 for no samples
@@ -147,7 +149,7 @@ class FeatureImportancePenalty(nn.Module):
     def forward(self, log_probs: torch.Tensor, inputs: torch.Tensor, importance: Array) -> torch.Tensor:
         seen, self._seen = self._seen, None
         if self._hook is not None and seen is None and self.due:
-            raise ValueError("the layer was not called since the last penalty: run the model first")
+            raise InputError("the layer was not called since the last penalty: run the model first")
         penalty = feature_importance_penalty(
             log_probs,
             inputs,
@@ -181,7 +183,7 @@ class FeatureImportancePenalty(nn.Module):
         if not torch.is_grad_enabled() or not self.due:
             return
         if not isinstance(output, torch.Tensor):
-            raise ValueError(f"the layer to penalise must give a tensor, not {type(output).__name__}")
+            raise InputError(f"the layer to penalise must give a tensor, not {type(output).__name__}")
         self._seen = output
 
 
@@ -220,7 +222,7 @@ class FeatureWeighting(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= floor <= 1:
-            raise ValueError(f"floor must lie in [0, 1], not {floor}")
+            raise InputError(f"floor must lie in [0, 1], not {floor}")
         self.floor = floor
         self.check = check
         own = optional(importance, "importance")
@@ -232,9 +234,11 @@ class FeatureWeighting(nn.Module):
     def forward(self, inputs: torch.Tensor, importance: Array | None = None) -> torch.Tensor:
         given = self.importance if importance is None else importance
         if given is None:
-            raise ValueError("importance must be given, here or to FeatureWeighting(importance)")
+            raise InputError("importance must be given, here or to FeatureWeighting(importance)")
         if not inputs.is_floating_point():
-            raise TypeError(f"inputs must hold floating-point numbers, not {inputs.dtype}: they are scaled")
+            raise InputTypeError(
+                f"inputs must hold floating-point numbers, not {inputs.dtype}: they are scaled"
+            )
         share = _fit(given, self.groups, inputs, "inputs", self.check and importance is not None)
         return inputs * share.clamp(min=self.floor).to(inputs.dtype)
 
@@ -244,12 +248,12 @@ class FeatureWeighting(nn.Module):
 
 def _refuse(strength: float, every: int, step: int) -> None:
     if not 0 <= strength < math.inf:
-        raise ValueError(f"strength must be finite and >= 0, not {strength}")
+        raise InputError(f"strength must be finite and >= 0, not {strength}")
     for name, value, least in (("every", every, 1), ("step", step, 0)):
         if not isinstance(value, int):
-            raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+            raise InputTypeError(f"{name} must be an int, not {type(value).__name__}")
         if value < least:
-            raise ValueError(f"{name} must be >= {least}, not {value}")
+            raise InputError(f"{name} must be >= {least}, not {value}")
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -273,7 +277,7 @@ def _spread(
     share = _fit(given, groups, inputs, "inputs", check)
     spatial = at.dim() - 2
     if inputs.dim() != at.dim() or not 1 <= spatial <= 3:
-        raise ValueError(
+        raise InputError(
             f"importance of shape {tuple(given.shape)} cannot be brought to the layer's {tuple(at.shape)}:"
             " give it in that shape"
         )
@@ -290,14 +294,14 @@ def _fit(
     share = tensor(importance, "importance")
     look = check or share.device.type == "cpu"
     if not share.is_floating_point():
-        raise TypeError(f"importance must hold floating-point numbers, not {share.dtype}")
+        raise InputTypeError(f"importance must hold floating-point numbers, not {share.dtype}")
     if share.device != inputs.device:
-        raise ValueError(f"importance is on {share.device}, {name} on {inputs.device}: move it there")
+        raise InputError(f"importance is on {share.device}, {name} on {inputs.device}: move it there")
     _in_unit_interval(share, look)
     if groups is not None:
         share = _by_group(share, tensor(groups, "groups"), inputs, look)
     if not _broadcasts(share.shape, inputs.shape):
-        raise ValueError(
+        raise InputError(
             f"importance of shape {tuple(share.shape)} does not broadcast to {name}, {tuple(inputs.shape)}"
         )
     return share
@@ -305,13 +309,13 @@ def _fit(
 
 def _by_group(share: torch.Tensor, groups: torch.Tensor, inputs: torch.Tensor, look: bool) -> torch.Tensor:
     if groups.is_floating_point() or groups.is_complex() or groups.dtype == torch.bool:
-        raise TypeError(f"groups must hold integers, not {groups.dtype}")
+        raise InputTypeError(f"groups must hold integers, not {groups.dtype}")
     if groups.shape != inputs.shape[1:]:
-        raise ValueError(
+        raise InputError(
             f"groups must have one number a feature, shape {tuple(inputs.shape[1:])}, not {tuple(groups.shape)}"
         )
     if share.dim() not in (1, 2) or (share.dim() == 2 and share.shape[0] != inputs.shape[0]):
-        raise ValueError(
+        raise InputError(
             f"importance of groups must have shape (groups,) or ({inputs.shape[0]}, groups),"
             f" not {tuple(share.shape)}"
         )
@@ -320,7 +324,7 @@ def _by_group(share: torch.Tensor, groups: torch.Tensor, inputs: torch.Tensor, l
         wrong = (groups < 0) | (groups >= count)
         if wrong.any():
             first = int(wrong.reshape(-1).nonzero()[0])
-            raise ValueError(
+            raise InputError(
                 f"groups{position(first, groups.shape)} is {groups.reshape(-1)[first].item()},"
                 f" but importance has groups 0..{count - 1}"
             )
@@ -334,7 +338,7 @@ def _in_unit_interval(importance: torch.Tensor, look: bool) -> None:
     wrong = ~((importance >= 0) & (importance <= 1))
     if wrong.any():
         first = int(wrong.reshape(-1).nonzero()[0])
-        raise ValueError(
+        raise InputError(
             f"importance{position(first, importance.shape)} is {importance.reshape(-1)[first].item()}:"
             " it must lie in [0, 1]"
         )

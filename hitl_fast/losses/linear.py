@@ -9,6 +9,8 @@ from hitl_kernels.weighted_cross_entropy import accumulator
 from hitl_kernels.weighted_linear_cross_entropy import validate
 from hitl_kernels.weighted_linear_cross_entropy import weighted_linear_cross_entropy as kernel
 
+from hitl_fast._common.errors import InputTypeError
+
 from .arguments import (
     Array,
     CrossEntropyModule,
@@ -71,7 +73,7 @@ def weighted_linear_cross_entropy(
     """
     for name, value in (("hidden", hidden), ("linear_weight", linear_weight), ("bias", bias)):
         if not isinstance(value, torch.Tensor) and not (name == "bias" and value is None):
-            raise TypeError(f"{name} must be a torch.Tensor, not {type(value).__name__}")
+            raise InputTypeError(f"{name} must be a torch.Tensor, not {type(value).__name__}")
     refuse_options(ignore_index, label_smoothing)
     layer = [hidden, linear_weight, *([] if bias is None else [bias])]
     kind = hidden.device.type

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hitl_fast._common.errors import InputError
+
 LEVELS = ("nominal", "ordinal", "interval", "ratio")
 MOST_RATIO_VALUES = 4096
 CHUNK = 50  # resamples at a time
@@ -82,18 +84,18 @@ def krippendorff(
     0.095
     """
     if level not in LEVELS:
-        raise ValueError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
+        raise InputError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be within 0 and 1, not {confidence}")
+        raise InputError(f"confidence must be within 0 and 1, not {confidence}")
     if replicates < 0:
-        raise ValueError(f"replicates must be 0 or more, not {replicates}")
+        raise InputError(f"replicates must be 0 or more, not {replicates}")
     paired = np.bincount(units)[units] > 1
     if not paired.any():
-        raise ValueError("agreement is undefined: no item was rated by two raters")
+        raise InputError("agreement is undefined: no item was rated by two raters")
     _, unit, size = np.unique(units[paired], return_inverse=True, return_counts=True)
     levels, value, count = np.unique(values[paired], return_inverse=True, return_counts=True)
     if levels.size == 1:
-        raise ValueError(f"agreement is undefined: every score is {levels[0]:g}, so nothing could differ")
+        raise InputError(f"agreement is undefined: every score is {levels[0]:g}, so nothing could differ")
     if level in ("ordinal", "interval"):
         if level == "ordinal":
             levels = np.cumsum(count) - count / 2  # mid-ranks
@@ -161,9 +163,9 @@ def _differences(levels: np.ndarray, level: str) -> np.ndarray | None:
     if level == "nominal":
         return None
     if levels[0] < 0:
-        raise ValueError(f"level 'ratio' needs scores of 0 or more; one is {levels[0]:g}")
+        raise InputError(f"level 'ratio' needs scores of 0 or more; one is {levels[0]:g}")
     if levels.size > MOST_RATIO_VALUES:
-        raise ValueError(
+        raise InputError(
             f"level 'ratio' takes at most {MOST_RATIO_VALUES:,} different scores, not {levels.size:,}: round them"
         )
     total = levels[:, None] + levels[None, :]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hitl_fast._common.errors import InputError, InputTypeError, MissingExtraError
+
 if TYPE_CHECKING:
     import pandas
 
@@ -19,7 +21,7 @@ def pandas_module() -> Any:
     try:
         import pandas
     except ImportError:
-        raise ImportError("ratings are pandas frames: pip install 'hitl-fast[ratings]'") from None
+        raise MissingExtraError("ratings are pandas frames: pip install 'hitl-fast[ratings]'") from None
     return pandas
 
 
@@ -37,13 +39,13 @@ def ids(values: Any, name: str, *, from_text: bool = False, may_miss: bool = Fal
         values = values.detach().cpu().numpy()
     array = values if hasattr(values, "dtype") else _object_array(values)
     if getattr(array, "ndim", 1) != 1:
-        raise ValueError(f"{name} must be one-dimensional, not of shape {tuple(array.shape)}")
+        raise InputError(f"{name} must be one-dimensional, not of shape {tuple(array.shape)}")
     if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.dtype != np.uint64:
         return array.astype(np.int64)
     codes, distinct = pd.factorize(array)
     missing = codes < 0
     if missing.any() and not may_miss:
-        raise ValueError(f"{name}[{int(missing.argmax())}] is missing: every rating needs one")
+        raise InputError(f"{name}[{int(missing.argmax())}] is missing: every rating needs one")
     plain = [_plain(value, from_text) for value in distinct]
     if not missing.any() and all(isinstance(value, int) for value in plain):
         return np.array(plain, dtype=np.int64)[codes] if plain else np.empty(0, np.int64)
@@ -78,19 +80,19 @@ class Positions:
 
     def __init__(self, items: Mapping[Any, int] | Sequence[Any] | np.ndarray) -> None:
         if isinstance(items, str | bytes):
-            raise TypeError(
+            raise InputTypeError(
                 "items must be the data set's item ids in order, or a mapping of ids to positions"
             )
         pairs = items.items() if isinstance(items, Mapping) else ((id_, i) for i, id_ in enumerate(items))
         self.of: dict[str, int] = {}
         for id_, position in pairs:
             if isinstance(position, bool) or not isinstance(position, int | np.integer) or position < 0:
-                raise ValueError(f"items[{id_!r}] is {position!r}: a position is an integer from 0")
+                raise InputError(f"items[{id_!r}] is {position!r}: a position is an integer from 0")
             key = str(_plain(id_, from_text=False))
             if self.of.setdefault(key, int(position)) != position:
-                raise ValueError(f"items names {id_!r} twice: at {self.of[key]} and at {position}")
+                raise InputError(f"items names {id_!r} twice: at {self.of[key]} and at {position}")
         if not self.of:
-            raise ValueError("items is empty: it must name the data set's items")
+            raise InputError("items is empty: it must name the data set's items")
         self.count = max(self.of.values()) + 1
 
     def places(self, values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hitl_fast._common.errors import MissingExtraError
+from hitl_fast._common.files import atomic_path
+
 if TYPE_CHECKING:
     from .table import Ratings
 
@@ -70,18 +73,12 @@ def _panels(n: int) -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError("drawing needs matplotlib: pip install 'hitl-fast[plots]'") from None
+        raise MissingExtraError("drawing needs matplotlib: pip install 'hitl-fast[plots]'") from None
     figure = Figure(figsize=(4.2 * n + 0.6, 3.4), layout="constrained")
     return figure, figure.subplots(1, n, squeeze=False)[0]
 
 
 def _save(figure: Any, path: Path) -> None:
-    """Beside its place first, so that a failed drawing leaves what was there."""
-    beside = path.with_name(f".{path.name}.part{path.suffix}")
-    try:
-        with warnings.catch_warnings():  # a name in a script that the font lacks is drawn as boxes
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            figure.savefig(beside, dpi=120)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(temporary, dpi=120)

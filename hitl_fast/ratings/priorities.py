@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hitl_fast._common.errors import InputError
+from hitl_fast._common.files import atomic_path
+
 VERSION = 1
 
 
@@ -51,7 +54,7 @@ class Priorities:
             ValueError: the scores are graded.
         """
         if self.categories is None or self.probability is None:
-            raise ValueError(
+            raise InputError(
                 f"method {self.method!r} gives scores, not categories: aggregate with 'dawid_skene'"
             )
         return [self.categories[k] for k in self.probability.argmax(1)]
@@ -93,9 +96,9 @@ class Priorities:
         size = self._size(num_items)
         for name, value in (("power", power), ("temper", temper)):
             if not (value >= 0 and math.isfinite(value)):
-                raise ValueError(f"{name} must be 0 or more and finite, not {value}")
+                raise InputError(f"{name} must be 0 or more and finite, not {value}")
         if not 0 <= floor <= 1:
-            raise ValueError(f"floor must be within 0 and 1, not {floor}")
+            raise InputError(f"floor must be within 0 and 1, not {floor}")
         low, high = self.scale
         u = np.clip((self.score - low) / (high - low), 0, 1) if high > low else np.ones(len(self))
         spread = float(u.var())
@@ -111,15 +114,15 @@ class Priorities:
     def _size(self, num_items: int | None) -> int:
         size = self.num_items if num_items is None else num_items
         if size is None:
-            raise ValueError("num_items is needed: the length of the data set")
+            raise InputError("num_items is needed: the length of the data set")
         if self.items.dtype.kind not in "iu":
-            raise ValueError(
+            raise InputError(
                 f"item {self.items[0]!r} is an id, not a position: give items= to Ratings.read, which maps ids to "
                 "positions in the data set"
             )
         outside = (self.items < 0) | (self.items >= size)
         if outside.any():
-            raise ValueError(
+            raise InputError(
                 f"item {self.items[outside][0]} is no position below num_items = {size} ({int(outside.sum())} such "
                 "items): if items are ids of a tool, give items= to Ratings.read"
             )
@@ -132,7 +135,7 @@ class Priorities:
         if missing == "floor":
             return floor
         if isinstance(missing, str) or not (missing >= 0 and math.isfinite(missing)):
-            raise ValueError(
+            raise InputError(
                 f"missing must be 'mean', 'floor' or a finite number of 0 or more, not {missing!r}"
             )
         return float(missing)
@@ -153,15 +156,8 @@ class Priorities:
         }
         if self.probability is not None:
             arrays["probability"] = self.probability
-        # Not a private temporary file: others may read the result as the umask says.
-        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with beside.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-            os.replace(beside, path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Priorities:
@@ -179,16 +175,16 @@ class Priorities:
             about = json.loads(str(arrays["about"]))
             version = about["version"]
         except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as problem:
-            raise ValueError(f"{path.name} is not a file of priorities: {problem}") from None
+            raise InputError(f"{path.name} is not a file of priorities: {problem}") from None
         if version != VERSION:
-            raise ValueError(f"{path.name} has version {version} and this is version {VERSION} of the format")
+            raise InputError(f"{path.name} has version {version} and this is version {VERSION} of the format")
         try:
             items, score, variance, count = (arrays[k] for k in ("items", "score", "variance", "count"))
             low, high = about["scale"]
         except (KeyError, ValueError) as problem:
-            raise ValueError(f"{path.name} is not a whole file of priorities: {problem}") from None
+            raise InputError(f"{path.name} is not a whole file of priorities: {problem}") from None
         if not (items.shape == score.shape == variance.shape == count.shape) or not np.isfinite(score).all():
-            raise ValueError(f"{path.name} is not a whole file of priorities: its columns do not fit")
+            raise InputError(f"{path.name} is not a whole file of priorities: its columns do not fit")
         categories = about.get("categories")
         return cls(
             items if items.dtype.kind in "iu" else items.astype(object),

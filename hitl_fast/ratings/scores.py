@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from hitl_fast._common.errors import InputError
+
 from .formats.answers import Answers, Ranking, Unreadable, as_float
 
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")  # "1,000": it may be 1, with a decimal comma
@@ -92,7 +94,7 @@ def read_scores(
     chosen = _choose(answers, questions, question)
     if labels and not any(label in entry.labels for entry in chosen for label in labels):
         given = [label for entry in chosen for label in entry.labels]
-        raise ValueError(
+        raise InputError(
             f"{answers.source}: nobody answered {next(iter(labels))!r} or another of labels; "
             f"answers: {', '.join(map(repr, given)) or 'numbers'}"
         )
@@ -196,7 +198,7 @@ def _worth(texts: list[str], labels: Mapping[str, float] | None, mixed: bool) ->
     worth = _plain_worth(texts, mixed)
     if worth is not None and labels is not None and any(t in labels for t in texts):
         absent = next(t for t in texts if t not in labels)
-        raise ValueError(
+        raise InputError(
             f"labels does not say what {absent!r} is worth; answers: {', '.join(map(repr, texts))}"
         )
     return worth
@@ -209,7 +211,7 @@ def _plain_worth(texts: list[str], mixed: bool) -> dict[str, float] | None:
     leading = {t: LEADING_NUMBER.match(t) for t in texts}
     totals = {m.group(1): t for t in texts if (m := OUT_OF.fullmatch(t))}
     if len(totals) > 1:
-        raise ValueError(
+        raise InputError(
             f"answers are out of different totals, {' and '.join(map(repr, totals.values()))}: say what each is "
             "worth with labels="
         )
@@ -242,9 +244,9 @@ def _choose(
     if wanted is not None:
         for name in wanted:
             if name not in questions:
-                raise ValueError(f"{answers.source}: no answers to the question {name!r}; questions: {names}")
+                raise InputError(f"{answers.source}: no answers to the question {name!r}; questions: {names}")
             if not questions[name].is_read:
-                raise ValueError(
+                raise InputError(
                     f"{answers.source}: question {name!r} cannot be read: {questions[name].kind}"
                 )
         return [questions[name] for name in dict.fromkeys(wanted)]
@@ -256,12 +258,12 @@ def _choose(
         return choices
     if not questions:
         count = len(answers.apart)
-        raise ValueError(
+        raise InputError(
             f"{answers.source}: no ratings in it ({answers.format}: {len(answers.seen)} items, {count} answers "
             "skipped, cancelled, empty or drafts)"
         )
     asks = "; say which with question=" if choices else ""
-    raise ValueError(f"{answers.source}: no question is answered in numbers{asks}. Questions: {names}")
+    raise InputError(f"{answers.source}: no question is answered in numbers{asks}. Questions: {names}")
 
 
 def _are_floats(values: list[Any]) -> bool:
@@ -279,7 +281,7 @@ def _refuse_stray(answers: Answers, question: _Question, rows: list[int]) -> Non
         except (KeyError, ValueError, TypeError):
             raise _misfit(answers, question, row) from None
         if not math.isfinite(score):
-            raise ValueError(f"{answers.at(answers.line[row])}: the score is {score}, not a finite number")
+            raise InputError(f"{answers.at(answers.line[row])}: the score is {score}, not a finite number")
 
 
 def _misfit(answers: Answers, question: _Question, row: int) -> ValueError:
@@ -312,5 +314,5 @@ def _amount(digits: str) -> float:
         ValueError: the comma may be either.
     """
     if THOUSANDS.fullmatch(digits):
-        raise ValueError(f"the comma of {digits!r} may part thousands or be a decimal comma")
+        raise InputError(f"the comma of {digits!r} may part thousands or be a decimal comma")
     return float(digits.replace(",", "") if "." in digits else digits.replace(",", "."))

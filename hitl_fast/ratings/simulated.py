@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hitl_fast._common.errors import InputError
+
 from .table import Ratings
 
 
@@ -46,11 +48,11 @@ def simulated_ratings(
     """
     truth = np.asarray(truth, dtype=np.float64)
     if truth.ndim != 1 or truth.size == 0 or not np.isfinite(truth).all():
-        raise ValueError("truth must be (n,) finite numbers with n >= 1")
+        raise InputError("truth must be (n,) finite numbers with n >= 1")
     if not 1 <= each <= raters:
-        raise ValueError(f"each must be from 1 to raters = {raters}, not {each}")
+        raise InputError(f"each must be from 1 to raters = {raters}, not {each}")
     if not 0 <= spammers <= 1:
-        raise ValueError(f"spammers must be within 0 and 1, not {spammers}")
+        raise InputError(f"spammers must be within 0 and 1, not {spammers}")
     low, high = scale
     centre = (low + high) / 2
     generator = np.random.default_rng(seed)

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from hitl_kernels.rater_model import RaterModel, dawid_skene, rater_model
 
+from hitl_fast._common.errors import InputError, InputTypeError
+
 from . import formats
 from .agreement import Agreement, krippendorff
 from .formats.answers import UNKNOWN
@@ -171,7 +173,7 @@ class Ratings:
         score = _numbers(scores, "scores")
         bad = np.flatnonzero(~np.isfinite(score))
         if bad.size:
-            raise ValueError(f"scores[{bad[0]}] is {score[bad[0]]}: every score must be finite")
+            raise InputError(f"scores[{bad[0]}] is {score[bad[0]]}: every score must be finite")
         spent = np.full(score.size, np.nan) if seconds is None else _numbers(seconds, "seconds")
         return _build(
             items,
@@ -209,18 +211,18 @@ class Ratings:
         """
         for name in ("rater", "score"):
             if name not in table.columns:
-                raise ValueError(
+                raise InputError(
                     f"the frame has no column {name!r}, only {', '.join(map(repr, table.columns))}"
                 )
         if "item" not in table.columns and "feature" not in table.columns:
-            raise ValueError("the frame has neither a column 'item' nor a column 'feature'")
+            raise InputError("the frame has neither a column 'item' nor a column 'feature'")
         given = table["score"].notna().to_numpy()
         rated, empty = table[given], table[~given]
         size = len(rated)
         score = _numbers(rated["score"].to_numpy(), "score")
         bad = np.flatnonzero(~np.isfinite(score))
         if bad.size:
-            raise ValueError(
+            raise InputError(
                 f"score of row {rated.index[bad[0]]!r} is {score[bad[0]]}: every score must be finite"
             )
         seconds = (
@@ -287,12 +289,12 @@ class Ratings:
         0.878
         """
         if self.categories is not None and level != "nominal" and len(self.categories) > 2:
-            raise ValueError(
+            raise InputError(
                 f"level {level!r} compares numbers, but the scores are categories: use level='nominal'"
             )
         units, raters, _ = self._codes()
         if raters.max() == 0:
-            raise ValueError(f"agreement is undefined: {self.frame.rater.iloc[0]!r} is the only rater")
+            raise InputError(f"agreement is undefined: {self.frame.rater.iloc[0]!r} is the only rater")
         last = _last_of(units * (int(raters.max()) + 1) + raters)
         scores = self.frame.score.to_numpy()
         return krippendorff(
@@ -346,9 +348,9 @@ class Ratings:
         array([7, 9])
         """
         if method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+            raise InputError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
         if self.frame.feature.notna().any():
-            raise ValueError(
+            raise InputError(
                 f"these are ratings of features ({', '.join(self.features[:5])}): choose one with "
                 "ratings.only(feature), or use ratings.importance()"
             )
@@ -359,7 +361,7 @@ class Ratings:
         if method == "dawid_skene":
             return self._by_category(items, units, raters, worth)
         if worth is not None and any(math.isnan(w) for w in worth.values()):
-            raise ValueError(
+            raise InputError(
                 f"method {method!r} needs graded scores, and these are categories ({', '.join(worth)}): use "
                 "method='dawid_skene', or say what each is worth with labels={...}"
             )
@@ -408,16 +410,16 @@ class Ratings:
         """
         rated = self.frame.feature.notna().to_numpy()
         if not rated.any():
-            raise ValueError("no feature was rated: every rating is of an item")
+            raise InputError("no feature was rated: every rating is of an item")
         if method not in ("mean", "calibrated"):
-            raise ValueError(f"method must be mean or calibrated, not {method!r}")
+            raise InputError(f"method must be mean or calibrated, not {method!r}")
         names = self.features if features is None else [str(f) for f in features]
         if len(set(names)) < len(names):
-            raise ValueError("features names one twice")
+            raise InputError("features names one twice")
         column = {name: i for i, name in enumerate(names)}
         stray = [f for f in self.features if f not in column]
         if stray:
-            raise ValueError(f"{len(stray)} rated features are not in features: {', '.join(stray[:5])}")
+            raise InputError(f"{len(stray)} rated features are not in features: {', '.join(stray[:5])}")
         item, feature, level = self._feature_levels(rated, method)
         whole = np.array([i is None for i in item])
         size = num_items if num_items is not None else self.num_items
@@ -428,7 +430,7 @@ class Ratings:
             return torch.from_numpy(_filled(task[None], missing, names, None)[0]).float()
         position = _positions(np.array([i for i in item if i is not None], dtype=object), size)
         if size is None:
-            raise ValueError("num_items is needed: the length of the data set")
+            raise InputError("num_items is needed: the length of the data set")
         table = np.full((size, len(names)), np.nan)
         table[position, places[~whole]] = level[~whole]
         table = np.where(np.isnan(table), task, table)
@@ -462,7 +464,7 @@ class Ratings:
         if not _shared(units, raters):
             n = int(raters.max()) + 1
             why = "there is only one rater" if n == 1 else f"no item was rated by two of the {n} raters"
-            raise ValueError(f"method 'calibrated' cannot tell raters from items: {why}; use method='mean'")
+            raise InputError(f"method 'calibrated' cannot tell raters from items: {why}; use method='mean'")
 
     def _model(self, units: np.ndarray, raters: np.ndarray) -> RaterModel:
         return rater_model(units, raters, self.frame.score.to_numpy())
@@ -471,14 +473,14 @@ class Ratings:
         """What each category is worth, NaN where that is not said; None for graded scores."""
         if self.categories is None:
             if labels is not None:
-                raise ValueError("labels are for categories, and these scores are graded")
+                raise InputError("labels are for categories, and these scores are graded")
             return None
         if labels is None:
             known = len(self.categories) == 2
             return {c: float(i) if known else math.nan for i, c in enumerate(self.categories)}
         absent = [c for c in self.categories if c not in labels]
         if absent:
-            raise ValueError(
+            raise InputError(
                 f"labels does not say what {absent[0]!r} is worth; categories: {self.categories}"
             )
         return {c: float(labels[c]) for c in self.categories}
@@ -494,7 +496,7 @@ class Ratings:
         if worth is None:
             levels, codes = np.unique(score, return_inverse=True)
             if levels.size > 64:
-                raise ValueError(
+                raise InputError(
                     f"method 'dawid_skene' takes categories, and there are {levels.size} different scores: use "
                     "method='calibrated'"
                 )
@@ -584,7 +586,7 @@ def _build(
 ) -> Ratings:
     """Check the columns, map items to positions, and set apart what is no rating."""
     if repeats not in ("keep", "last"):
-        raise ValueError(f"repeats must be 'keep' or 'last', not {repeats!r}")
+        raise InputError(f"repeats must be 'keep' or 'last', not {repeats!r}")
     feature_ids = _features(feature, score.size)
     of_task = np.array([f is not None for f in feature_ids])
     item_ids = ids(item, "items", from_text=from_text, may_miss=bool(of_task.any()))
@@ -596,14 +598,14 @@ def _build(
         ("features", feature_ids),
     ):
         if column.size != item_ids.size:
-            raise ValueError(f"{item_ids.size} items but {column.size} {name}: one of each per rating")
+            raise InputError(f"{item_ids.size} items but {column.size} {name}: one of each per rating")
     if item_ids.size == 0:
-        raise ValueError(f"{source}: there are no ratings")
+        raise InputError(f"{source}: there are no ratings")
     absent = (
         np.array([i is None for i in item_ids]) if item_ids.dtype == object else np.zeros(score.size, bool)
     )
     if (absent & ~of_task).any():
-        raise ValueError(
+        raise InputError(
             f"items[{int((absent & ~of_task).argmax())}] is missing, and no feature is named either"
         )
     declared = _check_scale(scale, score, where or (lambda row: f"scores[{row}]"))
@@ -617,7 +619,7 @@ def _build(
         keep = (places >= 0) | absent
         unknown = _count(item_ids[~keep])
         if not keep.any():
-            raise ValueError(
+            raise InputError(
                 f"{source}: none of its {len(unknown)} rated items is in items: {next(iter(unknown))!r} is not, nor "
                 f"is any other; items has {next(iter(positions.of))!r}"
             )
@@ -692,12 +694,12 @@ def _check_scale(scale: tuple[float, float] | None, score: np.ndarray, where: An
         return float(score.min()), float(score.max())
     low, high = float(scale[0]), float(scale[1])
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"scale must be (low, high) with low < high, not {scale}")
+        raise InputError(f"scale must be (low, high) with low < high, not {scale}")
     outside = np.flatnonzero((score < low) | (score > high))
     if outside.size:
         first = int(outside[0])
         more = f" ({outside.size} such scores)" if outside.size > 1 else ""
-        raise ValueError(f"{where(first)}: {score[first]:g} is outside the scale {low:g} to {high:g}{more}")
+        raise InputError(f"{where(first)}: {score[first]:g} is outside the scale {low:g} to {high:g}{more}")
     return low, high
 
 
@@ -786,7 +788,7 @@ def _replace_feature(ratings: Ratings, feature: str | None) -> Ratings:
     part = rows(ratings.frame)
     if part.empty:
         names = ", ".join(map(repr, ratings.features)) or "none"
-        raise ValueError(f"no ratings of the feature {feature!r}; features: {names}")
+        raise InputError(f"no ratings of the feature {feature!r}; features: {names}")
     part["feature"] = pandas_module().Series([None] * len(part), dtype=object)
     if not part["item"].isna().any():  # positions again, where ratings of the whole task had left gaps
         part["item"] = ids(part["item"], "items")
@@ -802,11 +804,11 @@ def _numbers(values: Any, name: str) -> np.ndarray:
         try:
             array = array.astype(np.float64)
         except (TypeError, ValueError):
-            raise TypeError(f"{name} must hold numbers") from None
+            raise InputTypeError(f"{name} must hold numbers") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold numbers, not {array.dtype}")
+        raise InputTypeError(f"{name} must hold numbers, not {array.dtype}")
     if array.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, not of shape {array.shape}")
+        raise InputError(f"{name} must be one-dimensional, not of shape {array.shape}")
     return array.astype(np.float64)
 
 
@@ -826,11 +828,11 @@ def _with_none(places: np.ndarray, absent: np.ndarray) -> np.ndarray:
 def _positions(items: np.ndarray, size: int | None) -> np.ndarray:
     if not all(isinstance(i, int | np.integer) for i in items):
         first = next(i for i in items if not isinstance(i, int | np.integer))
-        raise ValueError(f"item {first!r} is no position: give items= when reading, to map ids to positions")
+        raise InputError(f"item {first!r} is no position: give items= when reading, to map ids to positions")
     places = items.astype(np.int64)
     outside = (places < 0) | (places >= (size if size is not None else np.iinfo(np.int64).max))
     if outside.any():
-        raise ValueError(f"item {places[outside][0]} is not a position below num_items = {size}")
+        raise InputError(f"item {places[outside][0]} is not a position below num_items = {size}")
     return places
 
 
@@ -841,7 +843,7 @@ def _filled(table: np.ndarray, missing: str | float, names: list[str], size: int
     row, column = np.argwhere(gaps)[0]
     if missing == "error":
         of = "" if size is None else f" of item {row}"
-        raise ValueError(
+        raise InputError(
             f"{int(gaps.sum())} importances are missing, the first that of {names[column]!r}{of}"
         )
     if missing == "mean":
@@ -851,5 +853,5 @@ def _filled(table: np.ndarray, missing: str | float, names: list[str], size: int
         fill = np.where(count > 0, known / np.maximum(count, 1), overall)
         return np.where(gaps, fill, table)
     if isinstance(missing, str) or not 0 <= missing <= 1:
-        raise ValueError(f"missing must be 'mean', 'error' or a number in [0, 1], not {missing!r}")
+        raise InputError(f"missing must be 'mean', 'error' or a number in [0, 1], not {missing!r}")
     return np.where(gaps, float(missing), table)

@@ -19,7 +19,9 @@ from hitl_kernels.priority_tree import priority_tree
 from hitl_kernels.systematic import systematic
 from torch.utils.data import Sampler
 
-from ._weights import Array, Weights, as_indices, as_update, as_weights, as_whole
+from hitl_fast._common.errors import InputError, InputTypeError
+
+from .weights import Array, Weights, as_indices, as_update, as_weights, as_whole
 
 Method = Literal["independent", "systematic", "without_replacement"]
 METHODS = ("independent", "systematic", "without_replacement")
@@ -85,9 +87,9 @@ class _Sequence(Sampler[T], ABC):
         live: bool,
     ) -> None:
         if method not in METHODS:
-            raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
+            raise InputError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
         if live and method != "independent":
-            raise ValueError(
+            raise InputError(
                 f"live=True needs method='independent', not {method!r}: its order is drawn at once"
             )
         self._weights = Weights(as_weights(weights))
@@ -106,9 +108,9 @@ class _Sequence(Sampler[T], ABC):
             return self._weights.positive if without else self.num_items
         count = as_whole(num_samples, "num_samples", 62)
         if count == 0:
-            raise ValueError("num_samples is 0, expected at least 1")
+            raise InputError("num_samples is 0, expected at least 1")
         if without and count > self._weights.positive:
-            raise ValueError(
+            raise InputError(
                 f"num_samples is {count}, but only {self._weights.positive} items have a positive weight: "
                 "without replacement there is no more to draw"
             )
@@ -171,7 +173,7 @@ class _Sequence(Sampler[T], ABC):
             taken = as_whole(consumed, "consumed", 62) - epoch.first // self.world_size
             if not 0 <= taken <= epoch.taken:
                 first = epoch.first // self.world_size
-                raise ValueError(f"consumed is {consumed}, expected {first} to {first + epoch.taken}")
+                raise InputError(f"consumed is {consumed}, expected {first} to {first + epoch.taken}")
         position = epoch.first + taken * self.world_size
         over = self._draws_from(position) == 0
         weights = self._weights if over or epoch.weights is None else epoch.weights
@@ -203,20 +205,20 @@ class _Sequence(Sampler[T], ABC):
 
     def _epoch_of(self, state: dict[str, Any]) -> _Epoch:
         if not isinstance(state, dict):
-            raise TypeError(f"state must be a dictionary from state_dict, not {type(state).__name__}")
+            raise InputTypeError(f"state must be a dictionary from state_dict, not {type(state).__name__}")
         mine = self.state_dict()
         missing = [name for name in mine if name not in state]
         if missing:
-            raise ValueError(f"state has no {missing[0]!r}: it is not of a sampler of hitl_fast")
+            raise InputError(f"state has no {missing[0]!r}: it is not of a sampler of hitl_fast")
         for name in ("version", "method", "num_items", "num_samples", "seed"):
             if state[name] != mine[name]:
-                raise ValueError(f"state is of {name} {state[name]!r}, this sampler is of {mine[name]!r}")
+                raise InputError(f"state is of {name} {state[name]!r}, this sampler is of {mine[name]!r}")
         number, first = as_whole(state["epoch"], "epoch", 32), as_whole(state["position"], "position", 62)
         over = self._draws_from(first) == 0
         known = [self._weights] if over else [self._weights, self._running.weights]
         found = next((w for w in known if w and f"{w.fingerprint:016x}" == state["weights"]), None)
         if found is None:
-            raise ValueError(
+            raise InputError(
                 f"state is of other weights (fingerprint {state['weights']}, here {mine['weights']}): build the "
                 "sampler from the weights that the epoch draws from, load the state, then update"
             )
@@ -244,7 +246,7 @@ class _Sequence(Sampler[T], ABC):
         """
         follow = self.live if live is None else live
         if follow and self.method != "independent":
-            raise ValueError(f"live=True needs method='independent', not {self.method!r}")
+            raise InputError(f"live=True needs method='independent', not {self.method!r}")
         where, values = as_update(indices, weights, self.num_items)
         epoch = self._running
         current = self._weights
@@ -267,7 +269,7 @@ class _Sequence(Sampler[T], ABC):
     def _check_enough(self, positive: int) -> None:
         needed = self.num_samples if self.method == "without_replacement" else 1
         if positive < needed:
-            raise ValueError(
+            raise InputError(
                 f"the update would leave {positive} items of positive weight, {needed} are needed; "
                 "it is refused as a whole"
             )
@@ -297,14 +299,14 @@ class _Sequence(Sampler[T], ABC):
         """
         where = as_indices(indices, self.num_items)
         if not math.isfinite(beta):
-            raise ValueError(f"beta is {beta}, expected a finite number")
+            raise InputError(f"beta is {beta}, expected a finite number")
         if not 0.0 <= floor <= 1.0:
-            raise ValueError(f"floor is {floor}, expected 0 to 1")
+            raise InputError(f"floor is {floor}, expected 0 to 1")
         weights = self._running.weights or self._weights
         values = weights.values[where]
         if floor == 0.0 and not values.all():
             position = int((values == 0).argmax())
-            raise ValueError(
+            raise InputError(
                 f"indices[{position}] is item {where[position]} of weight 0, which is never drawn; give a floor"
             )
         # Logarithms, as N p may leave float64 where weights are far apart.
@@ -496,7 +498,7 @@ class PriorityBatchSampler(_Sequence[torch.Tensor]):
     ) -> None:
         self._unit = self.batch_size = as_whole(batch_size, "batch_size", 62)
         if batch_size == 0:
-            raise ValueError("batch_size is 0, expected at least 1")
+            raise InputError("batch_size is 0, expected at least 1")
         self.drop_last = drop_last
         self._device = None if torch.device(device).type == "cpu" else torch.device(device)
         super().__init__(weights, num_samples, method, seed, rank, world_size, live)
@@ -527,10 +529,10 @@ def _place_among_ranks(rank: int | None, world_size: int | None) -> tuple[int, i
             return torch.distributed.get_rank(), torch.distributed.get_world_size()
         return 0, 1
     if rank is None or world_size is None:
-        raise ValueError(f"rank is {rank} and world_size {world_size}: give both, or neither")
+        raise InputError(f"rank is {rank} and world_size {world_size}: give both, or neither")
     ranks = as_whole(world_size, "world_size", 31)
     if not as_whole(rank, "rank", 31) < ranks:
-        raise ValueError(f"rank is {rank}, expected 0 to world_size - 1 = {ranks - 1}")
+        raise InputError(f"rank is {rank}, expected 0 to world_size - 1 = {ranks - 1}")
     return int(rank), ranks
 
 

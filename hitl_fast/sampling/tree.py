@@ -9,7 +9,9 @@ import torch
 from hitl_kernels.philox import Purpose, Stream
 from hitl_kernels.priority_tree import priority_tree
 
-from ._weights import Array, as_array, as_weights, as_whole
+from hitl_fast._common.errors import InputError, InputTypeError
+
+from .weights import Array, as_array, as_weights, as_whole
 
 
 class PriorityTree:
@@ -83,7 +85,7 @@ class PriorityTree:
         """
         where, values = self._numbers(indices, True, "indices"), self._numbers(weights, False, "weights")
         if len(where) != len(values):
-            raise ValueError(f"{len(where)} indices but {len(values)} weights: one weight an index")
+            raise InputError(f"{len(where)} indices but {len(values)} weights: one weight an index")
         self._tree.update(where, values)
 
     def sample(self, n: int, *, seed: int, step: int = 0) -> tuple[Array, Array]:
@@ -105,7 +107,7 @@ class PriorityTree:
             ValueError: an argument out of range.
         """
         if n < 1:
-            raise ValueError(f"n is {n}, expected at least 1")
+            raise InputError(f"n is {n}, expected at least 1")
         stream = Stream(as_whole(seed, "seed", 64), as_whole(step, "step", 32), Purpose.TREE)
         index, probability = self._tree.sample(stream, n)
         return self._out(index), self._out(probability)
@@ -117,16 +119,16 @@ class PriorityTree:
             found: Any = tensor.to(torch.int64 if whole else torch.float64)
             wrong = whole and (tensor.is_floating_point() or tensor.dtype == torch.bool)
             if wrong and len(found):
-                raise TypeError(f"{name} must hold integers, not {tensor.dtype}")
+                raise InputTypeError(f"{name} must hold integers, not {tensor.dtype}")
         else:
             array = as_array(values)
             if array.dtype.kind not in ("iu" if whole else "iufb") and array.size:
-                raise TypeError(
+                raise InputTypeError(
                     f"{name} must hold {'integers' if whole else 'real numbers'}, not {array.dtype}"
                 )
             found = np.ascontiguousarray(array, np.int64 if whole else np.float64)
         if found.ndim != 1:
-            raise ValueError(f"{name} must have shape (n,), not {tuple(found.shape)}")
+            raise InputError(f"{name} must have shape (n,), not {tuple(found.shape)}")
         return found
 
     def _out(self, values: Array) -> Array:

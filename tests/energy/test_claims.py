@@ -10,8 +10,8 @@ import pytest
 from energy_fakes import Tree
 
 from hitl_fast.energy import EnergyMeter
-from hitl_fast.energy import claims as claims_module
-from hitl_fast.energy.claims import Claims, run_directory
+from hitl_fast.energy.measuring import device_locks as claims_module
+from hitl_fast.energy.measuring.device_locks import Claims, run_directory
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,7 +133,7 @@ def test_unusable_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     file.write_text("")
     with pytest.raises(OSError, match="file"):
         EnergyMeter(rapl_root="/nonexistent", gpus="none", run_dir=file / "run").start()
-    monkeypatch.setattr("hitl_fast.energy.meter.run_directory", lambda: str(file / "run"))
+    monkeypatch.setattr("hitl_fast.energy.measuring.meter.run_directory", lambda: str(file / "run"))
     with EnergyMeter(rapl_root="/nonexistent", gpus="none") as meter:
         assert meter.domains
 
@@ -161,7 +161,7 @@ def test_ranks_that_cannot_share_out_count_and_say_so(
     if problem == "no file":
         monkeypatch.setattr(os, "open", no_file)
     else:
-        monkeypatch.setattr("hitl_fast.energy.claims.fcntl.flock", no_locks)
+        monkeypatch.setattr("hitl_fast.energy.measuring.device_locks.fcntl.flock", no_locks)
     with EnergyMeter(rapl_root=tree.root, gpus="none", run_dir=tmp_path / "run") as meter:
         assert meter.domains["package-0"].status == "measured"
     assert claims_module._held == {}

@@ -9,11 +9,11 @@ from energy_fakes import MS, RANGE, Clock, S, Source
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hitl_fast.energy.channel import CounterChannel
-from hitl_fast.energy.counter import difference
-from hitl_fast.energy.domain import Domain
-from hitl_fast.energy.recorder import Recorder, heartbeat
-from hitl_fast.energy.session import Session
+from hitl_fast.energy.measuring.channel import CounterChannel
+from hitl_fast.energy.measuring.recorder import Recorder, heartbeat
+from hitl_fast.energy.measuring.session import Session
+from hitl_fast.energy.sensors.counter import difference
+from hitl_fast.energy.sensors.domain import Domain
 
 PACKAGE = Domain("package-0", "package", "measured", "counter")
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 from energy_fakes import MS, RANGE, Clock, S, Source
 
-from hitl_fast.energy import cuda
-from hitl_fast.energy.channel import CounterChannel
-from hitl_fast.energy.domain import Domain
-from hitl_fast.energy.session import Session
+from hitl_fast.energy.measuring import cuda_events as cuda
+from hitl_fast.energy.measuring.channel import CounterChannel
+from hitl_fast.energy.measuring.session import Session
+from hitl_fast.energy.sensors.domain import Domain
 
 
 class Event:

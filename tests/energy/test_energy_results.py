@@ -14,7 +14,8 @@ import pytest
 from energy_fakes import Tree
 from prometheus_client.openmetrics import parser
 
-from hitl_fast.energy import (
+from hitl_fast._common.files import write_text
+from hitl_fast.energy import (  # fmt: skip
     INTENSITIES,
     Domain,
     EnergyMeter,
@@ -23,9 +24,8 @@ from hitl_fast.energy import (
     Window,
     carbon,
     compare,
-)  # fmt: skip
-from hitl_fast.energy.files import write_text
-from hitl_fast.energy.results import Timeline, add
+)
+from hitl_fast.energy.reporting.report import Timeline, add
 
 
 def window(name: str = "step", joules: float | None = 10.0, **changes: object) -> Window:

@@ -7,11 +7,11 @@ from energy_fakes import MS, Clock, S, Source, energy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitl_fast.energy.channel import CounterChannel
-from hitl_fast.energy.domain import Domain
-from hitl_fast.energy.interpolation import energy_at
-from hitl_fast.energy.results import Window
-from hitl_fast.energy.session import Session
+from hitl_fast.energy.measuring.channel import CounterChannel
+from hitl_fast.energy.measuring.interpolation import energy_at
+from hitl_fast.energy.measuring.session import Session
+from hitl_fast.energy.reporting.report import Window
+from hitl_fast.energy.sensors.domain import Domain
 
 GPU = Domain("GPU-1", "gpu", "measured", "counter")
 REFRESH = 100 * MS

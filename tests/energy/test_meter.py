@@ -14,11 +14,11 @@ import pytest
 from energy_fakes import MS, RANGE, Clock, S, Source, Tree
 
 from hitl_fast.energy import EnergyMeter
-from hitl_fast.energy import meter as meter_module
-from hitl_fast.energy.channel import CounterChannel, PowerChannel
-from hitl_fast.energy.domain import Domain
-from hitl_fast.energy.session import Session
-from hitl_fast.energy.timeline import Timeline
+from hitl_fast.energy.measuring import meter as meter_module
+from hitl_fast.energy.measuring.channel import CounterChannel, PowerChannel
+from hitl_fast.energy.measuring.session import Session
+from hitl_fast.energy.measuring.timeline import Timeline
+from hitl_fast.energy.sensors.domain import Domain
 
 PACKAGE = Domain("package-0", "package", "measured", "counter")
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from energy_fakes import Gpus
 
-from hitl_fast.energy import EnergyMeter, sensors
-from hitl_fast.energy.nvml import Nvml
+from hitl_fast.energy import EnergyMeter, find_sensors
+from hitl_fast.energy.sensors.nvml import Nvml
 
 A, B = "GPU-aaaa-0", "GPU-bbbb-1"
 Make = Callable[..., Gpus]
@@ -44,7 +44,7 @@ def test_two_gpus_with_counters(gpus: Make) -> None:
 )
 def test_each_device_is_asked_for_the_best_that_it_can(can: str, method: str, told: str, gpus: Make) -> None:
     gpus((A, "H100", "counter", 0), (B, "K80", can, 0))
-    found = {domain.name: domain for domain in sensors(rapl_root="/nonexistent")}
+    found = {domain.name: domain for domain in find_sensors(rapl_root="/nonexistent")}
     assert found[A].method == "counter"
     assert found[B].status == "measured"
     assert found[B].method == method
@@ -53,14 +53,14 @@ def test_each_device_is_asked_for_the_best_that_it_can(can: str, method: str, to
 
 def test_device_that_tells_nothing(gpus: Make) -> None:
     gpus((A, "GT710", "none", 0))
-    found = {domain.name: domain for domain in sensors(rapl_root="/nonexistent")}
+    found = {domain.name: domain for domain in find_sensors(rapl_root="/nonexistent")}
     assert found[A].status == "unavailable"
     assert found[A].reason == "neither energy nor power can be read: Not Supported"
 
 
 def test_lost_device_does_not_take_the_others_with_it(gpus: Make) -> None:
     gpus((A, "H100", "lost", 0), (B, "H100", "counter", 0))
-    found = {domain.name: domain for domain in sensors(rapl_root="/nonexistent")}
+    found = {domain.name: domain for domain in find_sensors(rapl_root="/nonexistent")}
     assert found["gpu-0"].reason == "NVML cannot open it: GPU is lost"
     assert found[B].status == "measured"
 
@@ -68,7 +68,7 @@ def test_lost_device_does_not_take_the_others_with_it(gpus: Make) -> None:
 def test_mig_is_said(gpus: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     gpus((A, "H100", "counter", 2), (B, "H100", "counter", 0))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-01")
-    found = {domain.name: domain for domain in sensors(rapl_root="/nonexistent")}
+    found = {domain.name: domain for domain in find_sensors(rapl_root="/nonexistent")}
     assert found[A].reason == "MIG: counted is the whole GPU, with whoever else uses it"
     assert B not in found
 
@@ -112,15 +112,15 @@ def test_gpus_argument(gpus: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         EnergyMeter([0, 7], rapl_root="/nonexistent").start()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert "CUDA_DEVICE_ORDER" in {d.name: d for d in sensors(rapl_root="/nonexistent")}[B].reason
+    assert "CUDA_DEVICE_ORDER" in {d.name: d for d in find_sensors(rapl_root="/nonexistent")}[B].reason
 
 
 def test_no_gpu_and_no_driver(gpus: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     gpus()
-    assert sensors(rapl_root="/nonexistent")[-1].reason == "the driver lists no GPU"
+    assert find_sensors(rapl_root="/nonexistent")[-1].reason == "the driver lists no GPU"
     monkeypatch.delenv("FAKE_NVML")
-    assert sensors(rapl_root="/nonexistent")[-1].reason == "NVML does not start: Driver Not Loaded"
-    monkeypatch.setattr("hitl_fast.energy.nvml.LIBRARY", "libnothing-of-the-kind.so.1")
+    assert find_sensors(rapl_root="/nonexistent")[-1].reason == "NVML does not start: Driver Not Loaded"
+    monkeypatch.setattr("hitl_fast.energy.sensors.nvml.LIBRARY", "libnothing-of-the-kind.so.1")
     with pytest.raises(LookupError, match="no NVIDIA driver"):
         Nvml()
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from energy_fakes import DRAM_RANGE, RANGE, S, Tree
 
-from hitl_fast.energy import EnergyMeter, rapl
-from hitl_fast.energy.results import Window
+from hitl_fast.energy import EnergyMeter
+from hitl_fast.energy.reporting.report import Window
+from hitl_fast.energy.sensors import rapl
 
 
 def used(tree: Tree, steps: dict[str, tuple[int, int]]) -> tuple[Window, EnergyMeter]:

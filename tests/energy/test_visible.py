@@ -2,7 +2,7 @@
 
 import pytest
 
-from hitl_fast.energy.visible import visible
+from hitl_fast.energy.sensors.visible_devices import visible
 
 A, B, C = "GPU-a1b2-0", "GPU-a1c3-1", "GPU-d4e5-2"
 MIG = {"MIG-11-x": A, "MIG-12-y": A, "MIG-21-z": B}

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hitl_fast._common.errors import InputError
+
 from . import argilla, label_studio, prodigy, tabular
 from .answers import Answers
 from .text import Record, read_records, read_text
@@ -45,9 +47,9 @@ def read(
         ValueError: the file is damaged (the line is named), or is of no known format (says what was looked for).
     """
     if form is not None and form not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)} or None to recognise it, not {form!r}")
+        raise InputError(f"format must be one of {', '.join(FORMATS)} or None to recognise it, not {form!r}")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: name a file in it")
+        raise InputError(f"{path} is a folder: name a file in it")
     asked = None if question is None else list(question)
     shape = form if form in ("long", "wide") else None
     head = _head(path)
@@ -55,14 +57,14 @@ def read(
         return _table(tabular.from_parquet(path), form, item_field, asked, columns)
     text = read_text(path)
     if not text.strip():
-        raise ValueError(f"{path.name}, line 1: the file is empty")
+        raise InputError(f"{path.name}, line 1: the file is empty")
     if form == "csv" or not re.match(r"\s*[\[{\x1e]", text):
         answers = _table(tabular.from_csv(path), form, item_field, asked, columns)
         answers.untyped = True
         return answers
     records = _unwrapped(read_records(text, path.name))
     if not records:
-        raise ValueError(f"{path.name}, line 1: no records in the file")
+        raise InputError(f"{path.name}, line 1: no records in the file")
     kind = form if form in RECOGNISE else None
     if form is None:
         kind = next((k for k, test in RECOGNISE.items() if any(test(r.value) for r in records[:LOOK])), None)
@@ -77,7 +79,7 @@ def read(
         if form is not None or given or "no ratings found" not in str(problem):
             raise
         keys = sorted({str(k) for r in records[:LOOK] if isinstance(r.value, dict) for k in r.value})
-        raise ValueError(
+        raise InputError(
             f"{path.name}, line {records[0].line}: not a file of ratings that is known. Looked for: {LOOKED_FOR}. "
             f"Its records have the keys {', '.join(keys[:12]) or '(none)'}"
         ) from None

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from hitl_fast._common.errors import InputError
+
 UNKNOWN = "unknown"  # the rater of an answer that names nobody
 SUBMITTED = {
     "submitted", "completed", "complete", "done", "accepted", "accept", "approved", "ok", "valid", "final",
@@ -116,4 +118,4 @@ def expect(condition: bool, where: str, what: str, value: Any) -> None:
     """Refuse a record that is not as its format says."""
     if not condition:
         shown = repr(value)
-        raise ValueError(f"{where}: expected {what}, not {shown if len(shown) <= 60 else shown[:57] + '...'}")
+        raise InputError(f"{where}: expected {what}, not {shown if len(shown) <= 60 else shown[:57] + '...'}")

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from hitl_fast._common.errors import InputError
+
 from .answers import APART, SUBMITTED, UNKNOWN, Answers, as_float, expect, identity, reason_apart, seconds_of
 from .text import Record, read_text
 
@@ -116,7 +118,7 @@ def from_csv(path: Path) -> Table:
                 names = [cell.strip() for cell in row]
                 columns = [[] for _ in names]
             elif len(row) != len(names):
-                raise ValueError(
+                raise InputError(
                     f"{path.name}, line {line}: {len(row)} cells where the header has {len(names)}: the row is cut "
                     "off or a quote is missing"
                 )
@@ -126,7 +128,7 @@ def from_csv(path: Path) -> Table:
                 if len(rows) == ROWS:
                     _take(rows, columns)
     except csv.Error as problem:
-        raise ValueError(f"{path.name}, line {before + 1}: {problem}") from None
+        raise InputError(f"{path.name}, line {before + 1}: {problem}") from None
     _check_names(names, path.name)
     _take(rows, columns)
     if delimiter == ";":
@@ -149,7 +151,7 @@ def from_parquet(path: Path) -> Table:
     try:
         table = parquet.read_table(path)
     except ArrowException as problem:
-        raise ValueError(f"{path.name}: not a whole Parquet file: {problem}") from None
+        raise InputError(f"{path.name}: not a whole Parquet file: {problem}") from None
     _check_names(table.column_names, path.name)
     names = sorted(table.column_names, key=lambda n: not _is_index(n))  # pandas writes an index last
     return Table(path.name, {n: table.column(n).to_pylist() for n in names}, range(1, table.num_rows + 1))
@@ -199,7 +201,7 @@ def _is(name: str, role: str) -> bool:
 def _check_names(names: list[str], source: str) -> None:
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
-        raise ValueError(f"{source}, line 1: two columns are called {twice[0]!r}")
+        raise InputError(f"{source}, line 1: two columns are called {twice[0]!r}")
 
 
 def _decimal_comma(cell: str) -> str:
@@ -252,7 +254,7 @@ def read(table: Table, form: str | None, given: dict[str, str], question: list[s
                 elif form == "wide":
                     answers.unread[name] = "words, where others are numbers"
             return answers
-    raise ValueError(
+    raise InputError(
         f"{table.name}, line 1: no ratings found in the columns {', '.join(map(repr, table.columns)) or '(none)'}. "
         f"Long form needs an item ({', '.join(NAMES['item'][:3])} ...), a rater ({', '.join(NAMES['rater'][:3])} "
         f"...) and a score ({', '.join(NAMES['score'][:3])} ...), wide form an item and a column of numbers a rater; "
@@ -273,7 +275,7 @@ def _refuse_either(table: Table, roles: dict[str, str], others: list[str]) -> No
     rivals = _may_be_raters(table, others)
     if len(rivals) > 1 and not {"feature", "score"} <= roles.keys():
         one = repr(roles["score"]) if "score" in roles else "them"
-        raise ValueError(
+        raise InputError(
             f"{table.name}, line 1: no column says who the raters are, and {', '.join(map(repr, rivals))} may be a "
             f"rater each or something else: format='wide' reads each as a rater, format='long' reads {one} as one "
             "rater's answers"
@@ -284,9 +286,9 @@ def _roles(table: Table, given: dict[str, str], names: list[str]) -> dict[str, s
     """Which column has which role: as given, else the first of ``names`` that is called so."""
     for role, column in given.items():
         if role not in NAMES:
-            raise ValueError(f"columns: no role {role!r}; there are {', '.join(NAMES)}")
+            raise InputError(f"columns: no role {role!r}; there are {', '.join(NAMES)}")
         if column not in table.columns:
-            raise ValueError(
+            raise InputError(
                 f"{table.name}: no column {column!r}; there are {', '.join(map(repr, table.columns))}"
             )
     roles, plain = dict(given), {_plain(name): name for name in reversed(names)}
@@ -371,7 +373,7 @@ def _read_long(table: Table, roles: dict[str, str], questions: list[str], named:
     answers = Answers(table.name, "long table")
     missing = [q for q in questions if q not in table.columns]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"{table.name}: no column {missing[0]!r}; there are {', '.join(map(repr, table.columns))}"
         )
     rows = len(table.lines)
@@ -391,7 +393,7 @@ def _read_long(table: Table, roles: dict[str, str], questions: list[str], named:
     for row in left:
         item, feature, rater = items[row], features[row], raters[row]
         if item is None and feature is None:
-            raise ValueError(f"{table.where(row)}: no item in column {roles.get('item', 'item')!r}")
+            raise InputError(f"{table.where(row)}: no item in column {roles.get('item', 'item')!r}")
         if item is not None:
             answers.seen[item] = None
         reason = aside.reason(row)
@@ -409,7 +411,7 @@ def _read_long(table: Table, roles: dict[str, str], questions: list[str], named:
                 why = reason or ("empty" if value is None else "skipped")
                 answers.apart.append((item, UNKNOWN if rater is None else rater, why, seconds[row]))
             elif rater is None:
-                raise ValueError(f"{table.where(row)}: no rater in column {roles['rater']!r}")
+                raise InputError(f"{table.where(row)}: no rater in column {roles['rater']!r}")
             else:
                 answers.add(item, rater, name, value, seconds[row], table.lines[row])
             aside.keep_values(answers, row, item, name)
@@ -471,7 +473,7 @@ def _read_wide(table: Table, roles: dict[str, str], raters: list[str], by_featur
         item = items[row]
         name = "" if features[row] is None else str(features[row])
         if item is None:
-            raise ValueError(f"{table.where(row)}: no item in column {roles.get('item', '')!r}")
+            raise InputError(f"{table.where(row)}: no item in column {roles.get('item', '')!r}")
         answers.seen[item] = None
         reason = aside.reason(row)
         for rater in raters:

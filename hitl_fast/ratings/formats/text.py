@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hitl_fast._common.errors import InputError
+
 BLANK = re.compile(r"[\s\x1e]*")  # JSON text sequences put a record separator before each record
 
 
@@ -25,13 +27,13 @@ def read_text(path: Path) -> str:
         try:
             data = gzip.decompress(data)
         except (EOFError, OSError) as problem:
-            raise ValueError(f"{path.name}: the gzip file is cut off or damaged: {problem}") from None
+            raise InputError(f"{path.name}: the gzip file is cut off or damaged: {problem}") from None
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as problem:
         line = data[: problem.start].count(b"\n") + 1
-        raise ValueError(f"{path.name}, line {line}: not {encoding} text: {problem.reason}") from None
+        raise InputError(f"{path.name}, line {line}: not {encoding} text: {problem.reason}") from None
 
 
 def read_records(text: str, name: str) -> list[Record]:

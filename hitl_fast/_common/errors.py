@@ -1,0 +1,46 @@
+"""Errors that a user can cause and can repair.
+
+The command line prints these as one line; anything else is a defect of this package and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__all__ = ["InputError", "InputTypeError", "MissingExtraError", "UserError", "require"]
+
+
+class UserError(Exception):
+    """Base of every error whose cause lies in what the user gave or installed."""
+
+
+class InputError(UserError, ValueError):
+    """An argument or a file has a value that cannot be used."""
+
+
+class InputTypeError(UserError, TypeError):
+    """An argument has the wrong type."""
+
+
+class MissingExtraError(UserError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import an optional module, or name the extra that brings it.
+
+    Raises:
+        MissingExtraError: ``module`` is not installed; the message holds the command that installs it.
+
+    >>> require("json", "plots", "drawing").__name__
+    'json'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as problem:
+        if problem.name != module.partition(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"{purpose} needs {module}: run pip install 'hitl-fast[{extra}]'", name=problem.name
+        ) from None

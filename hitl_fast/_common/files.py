@@ -1,0 +1,62 @@
+"""Atomic file writes: a file is written beside its target and renamed, so that a reader sees the old or the new one.
+
+Pipes and devices cannot be replaced and are written to directly.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+__all__ = ["atomic_path", "is_stream", "write_bytes", "write_text"]
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[str]:
+    """A name in the same folder to write to, with the same ending; renamed to ``path`` if the block succeeds.
+
+    A symbolic link stays, and the file that it points to is replaced. A target that is no regular file
+    (``/dev/null``, a pipe, a shell's ``>(command)``) is yielded itself. The file gets the permissions that the
+    umask allows. If the block raises, the temporary file is removed and the old file is unchanged.
+    """
+    if is_stream(path):
+        yield os.fspath(path)
+        return
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{os.getpid()}-{name}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def is_stream(path: str | os.PathLike[str]) -> bool:
+    """Whether ``path`` is a device, a pipe, or a stream of this process (``/dev/stdout``, ``/dev/fd/3``)."""
+    if os.path.abspath(path).startswith(("/dev/fd/", "/dev/std", "/proc/")):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write the whole content atomically, and wait until it is on the disk."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        if not is_stream(path):
+            os.fsync(file.fileno())
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text atomically, its line ends as given."""
+    write_bytes(path, text.encode())

@@ -1,0 +1,199 @@
+"""Past retrainings as arrays, checked: what a cost model learns from."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitl_fast._common.errors import InputError, InputTypeError, MissingExtraError
+
+from .conformal import Floats
+
+EFFORTS = ("epochs", "samples", "flops", "joules")
+FEWEST = 8
+AUTO = "auto"
+GROUP_COLUMN = "shift"
+
+
+@dataclass(frozen=True)
+class History:
+    """Past retrainings, one a row.
+
+    Attributes:
+        scores: (n, k), what was known before retraining.
+        effort: (n,), at least 0; of a censored retraining, where it was given up.
+        censored: (n,) whether the target was not reached.
+        joules: (n,), NaN where they were not measured.
+        groups: (n,) integers, rows of one group are left out together; None: each row alone.
+        accuracy_drop: (n,), or None where the history does not tell it of every row.
+    """
+
+    scores: Floats
+    effort: Floats
+    censored: NDArray[np.bool_]
+    joules: Floats
+    groups: NDArray[np.intp] | None
+    accuracy_drop: Floats | None
+
+
+def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -> History:
+    """Check a table of past retrainings, and take what is needed out of it.
+
+    Args:
+        history: path of a CSV file, pandas DataFrame, or sequence of dicts.
+        scores: names of columns.
+        effort: name of the column to predict.
+        groups: name of a column; "auto": "shift", if it is there and has three values or more; or None.
+
+    Raises:
+        ValueError: fewer than 8 rows, a missing column (near ones are named), a value that is missing, not finite or
+            negative (its row is named), a retraining given up before it began, a score or effort that does not vary,
+            no retraining that reached its target.
+        TypeError: not a table; a column that does not hold numbers.
+        OSError: no such file.
+    """
+    frame = table(history)
+    if len(frame) < FEWEST:
+        raise InputError(f"history must hold at least {FEWEST} past retrainings, not {len(frame)}")
+    if effort not in EFFORTS:
+        raise InputError(f"effort must be {', '.join(EFFORTS)}, not {effort!r}{_near(effort, EFFORTS)}")
+    _refuse_repeated([str(name) for name in frame.columns])
+    X = np.column_stack([_numbers(frame, name) for name in scores])
+    for name, column in zip(scores, X.T, strict=True):
+        if np.ptp(column) == 0:
+            raise InputError(
+                f"score {name!r} is {column[0]:g} in every past retraining, so it can tell nothing"
+            )
+    y = _numbers(frame, effort)
+    if (y < 0).any():
+        row = int(np.flatnonzero(y < 0)[0])
+        raise InputError(f"history row {row}: {effort} is {y[row]:g}; an effort must be at least 0")
+    if np.ptp(y) == 0:
+        raise InputError(f"{effort} is {y[0]:g} in every past retraining, so there is nothing to predict")
+    censored = np.zeros(len(frame), dtype=bool)
+    if "censored" in frame.columns:
+        flags = _numbers(frame, "censored")
+        if not np.isin(flags, (0, 1)).all():
+            row = int(np.flatnonzero(~np.isin(flags, (0, 1)))[0])
+            raise InputError(f"history row {row}: censored is {flags[row]:g}; it must be 0 or 1")
+        censored = flags == 1
+    if (censored & (y == 0)).any():
+        row = int(np.flatnonzero(censored & (y == 0))[0])
+        raise InputError(f"history row {row} was given up at 0 {effort}, which tells nothing: leave it out")
+    if censored.all():
+        raise InputError("every past retraining is censored: none tells what reaching the target takes")
+    drop = None
+    if "accuracy_drop" in frame.columns and not frame["accuracy_drop"].isna().any():
+        drop = _numbers(frame, "accuracy_drop")
+    return History(X, y, censored, _joules(frame), _groups(frame, groups), drop)
+
+
+def table(history: Any) -> Any:
+    """The history as a pandas DataFrame with rows numbered from 0."""
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingExtraError("cost models need pandas: pip install 'hitl-fast[experiment]'") from None
+    if isinstance(history, (str, os.PathLike)):
+        try:
+            return _csv(Path(history).read_text(encoding="utf-8-sig"))
+        except (
+            csv.Error, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError
+        ) as problem:  # fmt: skip
+            raise InputError(f"{os.fspath(history)} is not a CSV file: {problem}") from None
+    if isinstance(history, pd.DataFrame):
+        return history.reset_index(drop=True)
+    if isinstance(history, Iterable) and not isinstance(history, Mapping):
+        rows = list(history)
+        for i, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                raise InputTypeError(
+                    f"history row {i} must be a dict of column to value, not {type(row).__name__}"
+                )
+        return pd.DataFrame([dict(row) for row in rows])
+    raise InputTypeError(
+        f"history must be a path of a CSV file, a DataFrame or a sequence of dicts, not {type(history).__name__}"
+    )
+
+
+def _csv(text: str) -> Any:
+    """The table, where pandas alone would rename a second column of a name, and shift rows longer than the first."""
+    import pandas as pd
+
+    names = [name for name in next(csv.reader(io.StringIO(text)), []) if name]
+    _refuse_repeated(names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(io.StringIO(text), index_col=False)
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"history has more than one column {repeated[0]!r}")
+
+
+def _column(frame: Any, name: str) -> Any:
+    if name not in frame.columns:
+        columns = [str(column) for column in frame.columns]
+        raise InputError(
+            f"history has no column {name!r}{_near(name, columns)}; it has: {', '.join(columns)}"
+        )
+    return frame[name]
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3)
+    return f" (did you mean {' or '.join(repr(other) for other in near)}?)" if near else ""
+
+
+def _numbers(frame: Any, name: str) -> Floats:
+    """A column as float64; what is missing, not a number or not finite is refused."""
+    column = _column(frame, name)
+    values = np.empty(len(column))
+    for row, value in enumerate(column.tolist()):
+        try:
+            values[row] = np.nan if value is None else float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise InputTypeError(f"history row {row}: {name} is {str(value)[:40]!r}, not a number") from None
+        if not np.isfinite(values[row]):
+            what = "missing" if np.isnan(values[row]) else "infinite"
+            raise InputError(f"history row {row}: {name} is {what}")
+    return values
+
+
+def _joules(frame: Any) -> Floats:
+    """Joules where they were measured; NaN elsewhere."""
+    joules = np.full(len(frame), np.nan)
+    if "joules" in frame.columns:
+        there = frame["joules"].notna().to_numpy()
+        joules[there] = _numbers(frame[there].reset_index(drop=True), "joules")
+        if (joules[there] < 0).any():
+            row = int(np.flatnonzero(joules < 0)[0])
+            raise InputError(f"history row {row}: joules is {joules[row]:g}; it must be at least 0")
+    return joules
+
+
+def _groups(frame: Any, name: str | None) -> NDArray[np.intp] | None:
+    if name is None or (name == AUTO and GROUP_COLUMN not in frame.columns):
+        return None
+    column = _column(frame, GROUP_COLUMN if name == AUTO else name)
+    if column.isna().any():
+        row = int(np.flatnonzero(column.isna().to_numpy())[0])
+        raise InputError(f"history row {row}: {column.name} is missing, so its group is unknown")
+    kinds, members = np.unique(column.astype(str).to_numpy(), return_inverse=True)
+    if len(kinds) < 3:
+        if name == AUTO:
+            return None
+        raise InputError(f"groups: column {name!r} has {len(kinds)} values; leaving out one takes at least 3")
+    return np.asarray(members, dtype=np.intp)

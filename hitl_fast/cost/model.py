@@ -1,0 +1,571 @@
+"""From a report to epochs, kWh and gCO2e, learnt from what past retrainings took."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitl_fast._common.bootstrap import Interval, bootstrap
+from hitl_fast._common.errors import InputError, InputTypeError
+from hitl_fast._common.files import write_text
+from hitl_fast.energy import carbon
+from hitl_fast.energy.reporting.carbon import JOULES_PER_KWH
+
+from . import curves
+from .conformal import TIE, Floats, quantile, weights_of
+from .curves import METHODS, Curve
+from .history import AUTO, EFFORTS, FEWEST, History, read
+
+FORMAT = "hitl_fast cost model 1"
+FOLDS = 20
+# Of the retrainings, this share of what may lie outside the interval can be given up earlier than the cap.
+EARLY = 0.25
+SMALL = 0.1
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A simpler predictor, cross-validated beside the model.
+
+    Attributes:
+        name: "accuracy_drop" alone, or "no score": the same effort whatever the shift.
+        error: by what factor it is off, typically: exp of the mean absolute error of log effort.
+        excess: its mean absolute error of log effort less the model's, with a 95 % bootstrap interval.
+    """
+
+    name: str
+    error: float
+    excess: Interval
+
+    @property
+    def as_good(self) -> bool:
+        """Whether the model is not shown to predict better than this: the interval reaches 0."""
+        return not self.excess.low > 0
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Log joules per unit of effort, where they were measured: mean, and residuals of log joules."""
+
+    retrainings: int
+    mean: float
+    fold_means: tuple[float, ...]
+    residuals: tuple[float, ...]  # one a retraining, NaN where it measured no joules
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """What retraining will take.
+
+    An upper end of infinity says: at least the cap at which others were given up; or, as a note tells, that there are
+    too few past retrainings for intervals of this level.
+
+    Attributes:
+        effort: value and interval, in ``unit``.
+        unit: what the model predicts: epochs, samples, flops or joules.
+        epochs: ``effort``, where that is in epochs; else None.
+        kwh: None where nothing tells the energy of a unit of effort.
+        gco2e: grams of CO2 equivalent; None without ``kwh``, or without an intensity of the grid.
+        level: how often such intervals hold the truth.
+        notes: what to know before relying on it.
+    """
+
+    effort: Interval
+    unit: str
+    epochs: Interval | None
+    kwh: Interval | None
+    gco2e: Interval | None
+    level: float
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown = [(self.unit, self.effort), ("kWh", self.kwh), ("gCO2e", self.gco2e)]
+        lines = [f"{name:<8}{interval_text(value)}" for name, value in shown if value is not None]
+        return "\n".join([*lines, f"{self.level:.0%} intervals", *(f"note: {note}" for note in self.notes)])
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Effort of retraining as a function of scores that one forward pass gives, with conformal intervals.
+
+    Fitted on log effort (of effort plus a tenth of its median, where some are 0) and cross-validated by whole groups
+    (leaving out one kind of shift), so that the intervals are those of a kind of shift that was not seen. With
+    residuals ``r_i = |z_i - f_-k(i)(x_i)|`` of the logarithms z, where f_-k(i) was fitted without the fold of i, the
+    interval for x is
+
+        [ -Q(r_i - f_-k(i)(x)),  Q(f_-k(i)(x) + r_i) ]      (CV+)
+
+    Q the ``level`` quantile over the past retrainings and one more at infinity. It holds a new retraining that is
+    exchangeable with the past ones with probability of about ``level``, and of at least ``2 level - 1`` (less a term
+    that vanishes with their number) in any case. Where groups are left out, each weighs the same, and what is at
+    infinity weighs ``1 / (m + 1)``, m the number of independent retrainings that those of the groups are worth (Kish's
+    design effect, by the intraclass correlation of r): an approximation, the better the more groups there are.
+
+    A censored retraining was given up at some effort: its target takes that or more. The cap is that effort, and what
+    is predicted is the smaller of effort and cap, which was observed of each; so none is dropped or guessed. An upper
+    end that reaches the cap is infinity. In the fit a censored retraining pulls the curve up to the cap, never down.
+    Where caps differ, the lowest counts that leaves at most a twentieth of the retrainings (a quarter of 1 - level)
+    given up earlier; the residuals of those are infinite.
+
+    Sources: Barber, Candes, Ramdas, Tibshirani, Predictive inference with the jackknife+, 2021; Dunn, Wasserman,
+    Ramdas, Distribution-free prediction sets for two-layer hierarchical models, 2022.
+
+    Attributes:
+        scores: what it predicts from.
+        effort: what it predicts: epochs, samples, flops or joules.
+        method: isotonic, log_linear or ridge.
+        level: of the intervals.
+        retrainings: how many it learnt from.
+        censored: how many of them were given up.
+        groups: how many kinds were left out in turn; 0: single retrainings were.
+        cap: effort at which past retrainings were given up; infinity if none was.
+        error: by what factor predictions are off, typically, cross-validated.
+        offset: what was added to efforts before the logarithm.
+        rivals: simpler predictors.
+        ranges: lowest and highest of each score.
+    """
+
+    scores: tuple[str, ...]
+    effort: str
+    method: str
+    level: float
+    retrainings: int
+    censored: int
+    groups: int
+    cap: float
+    offset: float
+    ranges: tuple[tuple[float, float], ...]
+    error: float
+    rivals: tuple[Rival, ...]
+    curve: Curve
+    fold_curves: tuple[Curve, ...]
+    folds: tuple[int, ...]
+    residuals: tuple[float, ...]
+    weights: tuple[float, ...]
+    energy: Energy | None
+
+    @classmethod
+    def fit(
+        cls,
+        history: Any,
+        scores: str | Sequence[str] = "probe_error",
+        *,
+        effort: str = "epochs",
+        method: str = "isotonic",
+        level: float = 0.8,
+        groups: str | None = AUTO,
+        seed: int = 0,
+    ) -> CostModel:
+        """Learn from past retrainings.
+
+        Args:
+            history: path of a CSV file, pandas DataFrame, or sequence of dicts; a retraining a row. Columns: the
+                scores, named like the attributes of PreIndexReport; ``effort``; and where there are: ``censored``
+                (1: given up), ``joules``, ``accuracy_drop``, ``shift``.
+            scores: one or several columns.
+            effort: epochs, samples, flops or joules.
+            method: isotonic (monotone in one score), log_linear (least squares on log effort) or ridge (with a penalty
+                picked by leave-one-out error).
+            level: how often the intervals shall hold the truth, within 0 and 1.
+            groups: column of what is left out together; "auto": ``shift``, if there; None: retrainings one by one,
+                for predicting shifts like those of the past.
+            seed: of the split into folds where there are no groups.
+
+        Raises:
+            ValueError: fewer than 8 past retrainings, columns missing (near ones are named), values missing, infinite
+                or negative, a score or effort that does not vary, several scores for isotonic, an unknown option.
+            TypeError: not a table, values that are not numbers.
+            OSError: no such file.
+            ImportError: pandas or scikit-learn is missing.
+
+        >>> past = [{"probe_error": i / 20, "epochs": 1.5**i, "joules": 40 * 1.5**i} for i in range(12)]
+        >>> model = CostModel.fit(past)
+        >>> estimate = model.predict({"probe_error": 0.25}, grams_per_kwh=100)
+        >>> round(estimate.epochs.value, 1), estimate.kwh.low < estimate.kwh.value < estimate.kwh.high
+        (7.6, True)
+        """
+        if not isinstance(scores, (str, Iterable)):
+            raise InputTypeError(f"scores must be one or several names of columns, not {scores!r}")
+        names = (scores,) if isinstance(scores, str) else tuple(scores)
+        _check(names, method, level)
+        past = read(history, names, effort, groups)
+        offset = _offset(past.effort)
+        cap = _cap(past, level)
+        z = np.log(np.minimum(past.effort, cap) + offset)
+        bounds = _bounds(offset, cap)
+        given_up = past.censored | (past.effort > cap)
+        early = past.censored & (past.effort < cap * (1 - TIE))
+        folds = _folds(past, seed)
+        fold_curves, centres = _cross_fit(method, past.scores, z, given_up, folds, bounds)
+        errors = _errors(z, centres, early)
+        residuals = np.where(early, np.inf, np.abs(z - centres))
+        rivals = []
+        contenders = {"no score": ("constant", past.scores)}
+        if past.accuracy_drop is not None and names != ("accuracy_drop",) and np.ptp(past.accuracy_drop) > 0:
+            contenders = {"accuracy_drop": (method, past.accuracy_drop[:, None]), **contenders}
+        for name, (rival_method, X) in contenders.items():
+            theirs = _errors(z, _cross_fit(rival_method, X, z, given_up, folds, bounds)[1], early)
+            excess = bootstrap(np.mean, theirs - errors, seed=seed, groups=past.groups)
+            rivals.append(Rival(name, float(np.exp(theirs.mean())), excess))
+        return cls(
+            scores=names,
+            effort=effort,
+            method=method,
+            level=level,
+            retrainings=len(z),
+            censored=int(past.censored.sum()),
+            groups=0 if past.groups is None else int(past.groups.max()) + 1,
+            cap=cap,
+            offset=offset,
+            ranges=tuple((float(column.min()), float(column.max())) for column in past.scores.T),
+            error=float(np.exp(errors.mean())),
+            rivals=tuple(rivals),
+            curve=curves.fitted(method, past.scores, z, given_up),
+            fold_curves=fold_curves,
+            folds=tuple(map(int, folds)),
+            residuals=tuple(map(float, residuals)),
+            weights=tuple(map(float, weights_of(residuals, past.groups))),
+            energy=_energy(past, z, centres, folds, residuals) if effort != "joules" else None,
+        )
+
+    def predict(
+        self,
+        report: Any,
+        *,
+        joules_per_epoch: float | None = None,
+        grams_per_kwh: float | None = None,
+        country: str | None = None,
+    ) -> CostEstimate:
+        """What retraining to the shift of a report will take.
+
+        Args:
+            report: PreIndexReport, path of its JSON, or dict of scores.
+            joules_per_epoch: of your training. Default: learnt from the history's joules, if it has them.
+            grams_per_kwh: the grid's intensity, gCO2e/kWh.
+            country: or its ISO 3166-1 alpha-3 code, for the yearly average (see ``hitl_fast.energy``).
+
+        Raises:
+            ValueError: a score is missing, None or not finite; a number is negative; an unknown country.
+            TypeError: not a report.
+
+        Warns:
+            UserWarning: a score lies outside those of the past retrainings.
+        """
+        x = self._scores_of(report)
+        notes = [
+            f"{name} {value:.4g} is outside the {low:.4g} to {high:.4g} of the past retrainings"
+            for name, value, (low, high) in zip(self.scores, x, self.ranges, strict=True)
+            if not low <= value <= high
+        ]
+        for note in notes:
+            warnings.warn(f"{note}: the interval may not hold", stacklevel=2)
+        centre = self._clipped(self.curve, x)
+        centres = np.array([self._clipped(curve, x) for curve in self.fold_curves])[list(self.folds)]
+        residuals, weights = np.array(self.residuals), np.array(self.weights)
+        effort = self._interval(centre, centres, residuals, weights, self.offset)
+        if effort.high >= self.cap * (1 - TIE):
+            effort = effort._replace(high=math.inf)
+        if math.isinf(effort.high) and math.isinf(self.cap):
+            notes.append(
+                f"{self.retrainings} past retrainings are too few for {self.level:.0%} intervals: no upper end is known"
+            )
+        if effort.value >= self.cap * (1 - TIE):
+            notes.append(
+                f"past retrainings at such scores were given up at {self.cap:.4g} {self.effort}: expect more"
+            )
+        kwh, source = self._kwh(effort, centre, centres, joules_per_epoch)
+        notes += source
+        gco2e = None
+        if grams_per_kwh is not None or country is not None:
+            intensity = carbon(JOULES_PER_KWH, grams_per_kwh, country=country)
+            if kwh is not None:
+                gco2e = _times(kwh, intensity.grams_per_kwh)
+                notes.append(f"{intensity.grams_per_kwh:g} gCO2e/kWh, {intensity.source}")
+        notes += [
+            f"{rival.name.replace('_', ' ')} {'alone ' if rival.name != 'no score' else ''}predicts as well"
+            for rival in self.rivals
+            if rival.as_good
+        ]
+        return CostEstimate(
+            effort=effort,
+            unit=self.effort,
+            epochs=effort if self.effort == "epochs" else None,
+            kwh=kwh,
+            gco2e=gco2e,
+            level=self.level,
+            notes=tuple(notes),
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.effort} from {', '.join(self.scores)}: {self.method.replace('_', '-')}, {self.level:.0%} intervals",
+            f"learnt from {self.retrainings} retrainings"
+            + (f", {self.censored} of them given up, the cap is {self.cap:.4g}" if self.censored else "")
+            + (f"; {self.groups} groups left out in turn" if self.groups else ""),
+            f"off by a factor of {self.error:.2f}, typically (cross-validated)",
+        ]
+        for rival in self.rivals:
+            verdict = "predicts as well" if rival.as_good else "predicts worse"
+            lines.append(f"{rival.name.replace('_', ' ')}: off by {rival.error:.2f}; {verdict}")
+        return "\n".join(lines)
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as JSON; the file is whole or not there.
+
+        Raises:
+            OSError: the folder is missing or not writable.
+        """
+        held = {"format": FORMAT, **_without_infinities(dataclasses.asdict(self))}
+        write_text(path, json.dumps(held, indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def from_json(cls, path: str | os.PathLike[str]) -> CostModel:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            OSError: no such file.
+            ValueError: it holds something else.
+        """
+        with open(path, encoding="utf-8") as file:
+            try:
+                held = json.load(file)
+            except (ValueError, RecursionError) as problem:
+                raise InputError(f"{os.fspath(path)} is not JSON: {problem}") from None
+        if not isinstance(held, dict) or held.get("format") != FORMAT:
+            raise InputError(f"{os.fspath(path)} is not a cost model of this version ({FORMAT!r})")
+        try:
+            return _restored(held)
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            raise InputError(
+                f"{os.fspath(path)} is not a cost model: {type(problem).__name__}: {problem}"
+            ) from None
+
+    def _scores_of(self, report: Any) -> Floats:
+        from hitl_fast.shift import PreIndexReport
+
+        if isinstance(report, (str, os.PathLike)):
+            report = PreIndexReport.from_json(report)
+        if not isinstance(report, (Mapping, PreIndexReport)):
+            raise InputTypeError(
+                f"report must be a PreIndexReport, its path or a dict of scores, not {type(report).__name__}"
+            )
+        x = np.empty(len(self.scores))
+        for j, name in enumerate(self.scores):
+            value = report.get(name) if isinstance(report, Mapping) else getattr(report, name, None)
+            if value is None:
+                raise InputError(f"the report does not tell {name}, which this model predicts from")
+            try:
+                x[j] = float(value)
+            except (TypeError, ValueError, OverflowError):
+                raise InputError(f"{name} is {str(value)[:40]!r}, not a number") from None
+            if not math.isfinite(x[j]):
+                raise InputError(f"{name} is {x[j]}; it must be finite")
+        return x
+
+    def _clipped(self, curve: Curve, x: Floats) -> float:
+        return float(np.clip(curve(x[None]), *_bounds(self.offset, self.cap))[0])
+
+    def _interval(
+        self, centre: float, centres: Floats, residuals: Floats, weights: Floats, offset: float
+    ) -> Interval:
+        """Of effort, from centres and residuals of ``log(effort + offset)``."""
+        low = min(-quantile(residuals - centres, weights, self.level), centre)
+        high = max(quantile(centres + residuals, weights, self.level), centre)
+        return Interval(*(max(_exp(end) - offset, 0.0) for end in (centre, low, high)))
+
+    def _kwh(
+        self, effort: Interval, centre: float, centres: Floats, joules_per_epoch: float | None
+    ) -> tuple[Interval | None, list[str]]:
+        if joules_per_epoch is not None:
+            if self.effort != "epochs":
+                raise InputError(f"joules_per_epoch is of no use to a model of {self.effort}")
+            if not 0 <= joules_per_epoch < math.inf:
+                raise InputError(
+                    f"joules_per_epoch must be a number of joules, at least 0, not {joules_per_epoch!r}"
+                )
+            return _times(effort, joules_per_epoch / JOULES_PER_KWH), []
+        if self.effort == "joules":
+            return _times(effort, 1 / JOULES_PER_KWH), []
+        if self.energy is None:
+            return None, []
+        unit = math.exp(self.energy.mean) / JOULES_PER_KWH
+        if self.energy.retrainings < FEWEST:
+            note = f"energy by {self.energy.retrainings} retrainings; its own spread is not in the interval"
+            return _times(effort, unit), [note]
+        residuals = np.array(self.energy.residuals)
+        there = ~np.isnan(residuals)
+        means = np.array(self.energy.fold_means)[list(self.folds)]
+        weights = np.array(self.weights)
+        weights = weights[there] * (weights.sum() / weights[there].sum())
+        joules = self._interval(
+            centre + self.energy.mean,
+            (centres + means)[there],
+            residuals[there],
+            weights,
+            self.offset * math.exp(self.energy.mean),
+        )
+        kwh = _times(joules, 1 / JOULES_PER_KWH)
+        return (kwh._replace(high=math.inf) if math.isinf(effort.high) else kwh), []
+
+
+def interval_text(interval: Interval) -> str:
+    """An interval for people: ``12 (8.1 to 20)``, ``30 (12 or more)``."""
+    value, low, high = (f"{end:.3g}" for end in interval)
+    return f"{value} ({low} or more)" if math.isinf(interval.high) else f"{value} ({low} to {high})"
+
+
+def _check(names: tuple[str, ...], method: str, level: float) -> None:
+    if not names or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"scores must name one or more columns, each once, not {list(names)}")
+    wrong = set(names) & {*EFFORTS, "censored"}
+    if wrong:
+        raise InputError(f"scores must be known before retraining, which {sorted(wrong)[0]!r} is not")
+    if method not in METHODS:
+        raise InputError(f"method must be {', '.join(METHODS)}, not {method!r}")
+    if method == "isotonic" and len(names) > 1:
+        raise InputError(f"isotonic takes one score, not {len(names)}: use method='ridge' or 'log_linear'")
+    if not isinstance(level, (int, float)) or not 0 < level < 1:
+        raise InputError(f"level must be within 0 and 1, not {level!r}")
+
+
+def _offset(effort: Floats) -> float:
+    """What is added before the logarithm where some efforts are 0: a tenth of the median of the others.
+
+    With less, the step from nothing to next to nothing would be the largest of all, and set the width of the intervals.
+    """
+    return SMALL * float(np.median(effort[effort > 0])) if (effort == 0).any() else 0.0
+
+
+def _cap(past: History, level: float) -> float:
+    ends = np.sort(past.effort[past.censored])
+    if not len(ends):
+        return math.inf
+    return float(ends[min(int(EARLY * (1 - level) * len(past.effort)), len(ends) - 1)])
+
+
+def _bounds(offset: float, cap: float) -> tuple[float, float]:
+    return (math.log(offset) if offset else -math.inf), (
+        math.log(cap + offset) if cap < math.inf else math.inf
+    )
+
+
+def _folds(past: History, seed: int) -> NDArray[np.intp]:
+    if past.groups is not None:
+        return past.groups
+    n = len(past.effort)
+    return np.asarray(np.random.default_rng(seed).permutation(n) % min(n, FOLDS), dtype=np.intp)
+
+
+def _cross_fit(
+    method: str,
+    X: Floats,
+    z: Floats,
+    given_up: NDArray[np.bool_],
+    folds: NDArray[np.intp],
+    bounds: tuple[float, float],
+) -> tuple[tuple[Curve, ...], Floats]:
+    """The curve without each fold, and what it says of the retrainings in it."""
+    found, centres = [], np.empty(len(z))
+    for fold in range(int(folds.max()) + 1):
+        out = folds == fold
+        found.append(curves.fitted(method, X[~out], z[~out], given_up[~out]))
+        centres[out] = np.clip(found[-1](X[out]), *bounds)
+    return tuple(found), centres
+
+
+def _errors(z: Floats, centres: Floats, early: NDArray[np.bool_]) -> Floats:
+    """Absolute errors of log effort; of a retraining that was given up early, only if the centre is below it."""
+    return np.where(early, np.maximum(z - centres, 0), np.abs(z - centres))
+
+
+def _energy(
+    past: History, z: Floats, centres: Floats, folds: NDArray[np.intp], residuals: Floats
+) -> Energy | None:
+    there = (past.joules > 0) & (past.effort > 0)
+    if not there.any():
+        return None
+    ratio = np.full(len(z), np.nan)
+    ratio[there] = np.log(past.joules[there] / past.effort[there])
+    mean = float(ratio[there].mean())
+    means = [ratio[there & (folds != fold)] for fold in range(int(folds.max()) + 1)]
+    fold_means = np.array([float(rest.mean()) if len(rest) else mean for rest in means])
+    spread = np.abs((z - centres) + (ratio - fold_means[folds]))
+    spread = np.where(np.isinf(residuals) & there, np.inf, spread)
+    return Energy(int(there.sum()), mean, tuple(map(float, fold_means)), tuple(map(float, spread)))
+
+
+def _exp(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
+
+
+def _times(interval: Interval, factor: float) -> Interval:
+    return Interval(*(end * factor if factor else 0.0 for end in interval))
+
+
+def _without_infinities(value: Any) -> Any:
+    """JSON has neither infinity nor NaN: "inf" and null stand for them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf"
+    if isinstance(value, dict):
+        return {name: _without_infinities(held) for name, held in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_infinities(held) for held in value]
+    return value
+
+
+def _restored(held: Mapping[str, Any]) -> CostModel:
+    rivals = [
+        Rival(r["name"], float(r["error"]), Interval(*map(_number, r["excess"]))) for r in held["rivals"]
+    ]
+    energy = held["energy"]
+    fields = {field.name: held[field.name] for field in dataclasses.fields(CostModel)}
+    fields |= {
+        "scores": tuple(map(str, held["scores"])),
+        "cap": _number(held["cap"]),
+        "offset": float(held["offset"]),
+        "error": float(held["error"]),
+        "ranges": tuple((float(low), float(high)) for low, high in held["ranges"]),
+        "rivals": tuple(rivals),
+        "curve": curves.from_json(held["curve"], len(held["scores"])),
+        "fold_curves": tuple(curves.from_json(curve, len(held["scores"])) for curve in held["fold_curves"]),
+        "folds": tuple(map(int, held["folds"])),
+        "residuals": tuple(map(_number, held["residuals"])),
+        "weights": tuple(map(float, held["weights"])),
+        "energy": None
+        if energy is None
+        else Energy(
+            int(energy["retrainings"]),
+            float(energy["mean"]),
+            tuple(map(float, energy["fold_means"])),
+            tuple(map(_number, energy["residuals"])),
+        ),
+    }
+    model = CostModel(**fields)
+    lengths = {len(model.folds), len(model.residuals), len(model.weights), model.retrainings}
+    if len(lengths) > 1 or not set(model.folds) <= set(range(len(model.fold_curves))):
+        raise InputError("its parts do not belong together")
+    if len(model.ranges) != len(model.scores):
+        raise InputError("it has not one range for each score")
+    _check(model.scores, model.method, model.level)
+    if model.effort not in EFFORTS:
+        raise InputError(f"effort is {model.effort!r}")
+    weights, residuals = np.array(model.weights), np.array(model.residuals)
+    if not ((weights >= 0).all() and weights.sum() <= 1 and (residuals >= 0).all()):
+        raise InputError("weights and residuals must be at least 0, and weights at most 1 together")
+    return model
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

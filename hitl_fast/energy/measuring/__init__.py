@@ -1,0 +1,1 @@
+"""From raw readings to the joules of a window: sampling, interpolation, device locks and sessions."""

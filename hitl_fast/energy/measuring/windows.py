@@ -1,0 +1,198 @@
+"""From two readings of every channel to the numbers of a window."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
+from threading import current_thread
+
+from ..reporting.report import Window, ordered
+from .channel import FAST, MOST_MILLIWATTS, PER_MICROJOULE, SECOND, Change, Channel, PowerChannel, State
+from .cuda_events import Mark
+from .interpolation import Estimate, energy_at
+from .recorder import Reading, Recorder
+
+# A channel's numbers: microjoules estimated, lowest, highest, counted; and whether there is a value at all.
+WIDTH = 5
+
+
+class Record:
+    """A window being taken or taken. Its readings are dropped once its numbers are settled."""
+
+    __slots__ = (
+        "anchors", "closing", "end", "error", "marks", "name", "numbers", "opening", "since", "start", "thread",
+        "until",
+    )  # fmt: skip
+
+    def __init__(self, name: str, reading: Reading, mark: Mark | None) -> None:
+        self.name = name
+        self.thread = current_thread().name
+        self.opening: Reading | None = reading
+        self.closing: Reading | None = None
+        # After the opening and before the closing reading: reading is not part of the window.
+        self.start = self.end = reading.end
+        # With both readings: what they missed concerns this window.
+        self.since = self.until = reading.start
+        self.marks: tuple[Mark, Mark | None] | None = None if mark is None else (mark, None)
+        self.anchors: list[Estimate] | None = None  # energies at the opening edge, once they are settled
+        self.error: str | None = None
+        self.numbers: array[int] | None = None
+
+    def close(self, reading: Reading, mark: Mark | None, error: str | None) -> None:
+        self.end, self.until, self.error = reading.start, reading.end, error
+        if self.marks is not None:
+            self.marks = (self.marks[0], mark)
+        self.closing = reading  # last: from now on others may look
+
+
+def anchors(record: Record, recorder: Recorder, changes: Sequence[Sequence[Change]]) -> list[Estimate]:
+    """Each channel's energy at the opening edge, from the values around it, which are forgotten after a while."""
+    assert record.opening is not None
+    return [
+        energy_at(record.start, changes[i], channel.refresh, channel.peak)
+        if record.opening.states[i][0] >= changes[i][0][1]
+        else _as_read(record.opening.states[i], channel)
+        for i, channel in enumerate(recorder.channels)
+    ]
+
+
+def _as_read(state: State, channel: Channel) -> Estimate:
+    late = channel.peak * channel.refresh // PER_MICROJOULE
+    return Estimate(state[1], state[1], state[1] + late)
+
+
+def numbers(record: Record, recorder: Recorder, changes: Sequence[Sequence[Change]]) -> array[int]:
+    """Each channel's numbers, one after another. ``changes`` are copies made under the recorder's lock."""
+    starts = record.anchors or anchors(record, recorder, changes)
+    result = array("q")
+    for i in range(len(recorder.channels)):
+        result.extend(_numbers(record, recorder, i, starts[i], changes[i]))
+    return result
+
+
+def _numbers(
+    record: Record, recorder: Recorder, i: int, start: Estimate, changes: Sequence[Change]
+) -> tuple[int, int, int, int, int]:
+    assert record.opening is not None
+    assert record.closing is not None
+    channel = recorder.channels[i]
+    (after0, total0, slack0), (after1, total1, slack1) = record.opening.states[i], record.closing.states[i]
+    counted, doubt = total1 - total0, slack1 - slack0
+    elapsed = record.end - record.start
+    if _silent(channel, changes, counted, elapsed) or (channel.lost and after0 == after1):
+        return 0, 0, 0, counted, 0
+    peak = _peak(recorder, i, channel, record.start, record.end, counted)
+    fresh = max(channel.refresh, FAST)
+    stale = record.start - after0 > fresh, record.end - after1 > fresh
+    if record.marks is None and not channel.slow and not any(stale):
+        # As read, between the reading's own two moments, each of them shown up to a refresh late.
+        late = peak * channel.refresh // PER_MICROJOULE
+        more = peak * max(after1 - after0 - elapsed, 0) // PER_MICROJOULE
+        if isinstance(channel, PowerChannel):
+            late = _swing(changes, record.start, channel.lag) + _swing(changes, record.end, channel.lag)
+        return counted, counted - late - more - doubt, counted + late + doubt, counted, 1
+    if stale[1] and channel.lost:
+        # Nothing after the last good reading: up to the highest power seen, all the time.
+        end = Estimate(total1, total1, total1 + peak * (record.end - after1) // PER_MICROJOULE)
+    else:
+        end = energy_at(record.end, changes, channel.refresh, peak)
+    value = max(end.value - start.value, 0)
+    low, high = end.low - start.high - doubt, end.high - start.low + doubt
+    return value, min(low, value), max(high, value), counted, 1
+
+
+def _silent(channel: Channel, changes: Sequence[Change], counted: int, elapsed: int) -> bool:
+    """Whether a counter stood still too long to be believed: whatever is switched on uses energy."""
+    if not channel.domain.in_total or counted:
+        return False
+    never = len(changes) == 1 and channel.after - channel.moved > SECOND
+    return never or elapsed >= SECOND
+
+
+def _peak(recorder: Recorder, i: int, channel: Channel, start: int, end: int, counted: int) -> int:
+    """Highest power to reckon with, in milliwatts: of the window and its surroundings, else of the run so far."""
+    margin = SECOND // 2
+    seen = recorder.timeline.peak(i, start - margin, end + margin) or channel.peak
+    mean = counted * PER_MICROJOULE // max(end - start, channel.refresh, 1)
+    # Nothing has moved yet: what was used since the value last changed may be as much as a device can draw.
+    return max(seen, mean) or MOST_MILLIWATTS
+
+
+def _swing(changes: Sequence[Change], time: int, lag: int) -> int:
+    """Microjoules by which power averaged over ``lag`` may be late at ``time``: its range around, held that long."""
+    first = bisect_left(changes, time - 2 * lag, key=_seen)
+    near = [change for change in changes[max(first - 1, 0) :] if change[1] <= time + 2 * lag]
+    powers = [
+        (two[2] - one[2]) * PER_MICROJOULE // (two[1] - one[1])
+        for one, two in pairwise(near)
+        if two[1] > one[1]
+    ]
+    return (max(powers) - min(powers)) * lag // PER_MICROJOULE if powers else 0
+
+
+def _seen(change: Change) -> int:
+    return change[1]
+
+
+def window(record: Record, values: array[int], recorder: Recorder, started: int) -> Window:
+    """The result that a caller sees."""
+    joules, doubts, estimates, flags, peaks, counted = {}, {}, {}, {}, {}, {}
+    elapsed = record.end - record.start
+    total = low = high = 0
+    of_total: set[str] = set()
+    any_in_total = False
+    for i, channel in enumerate(recorder.channels):
+        name = channel.domain.name
+        value, lowest, highest, count, present = values[i * WIDTH : (i + 1) * WIDTH]
+        if channel.domain.status == "estimated":
+            estimates[name] = value / 1e6
+            continue
+        flags[name] = _flags(channel, record, elapsed, bool(present))
+        in_total = channel.domain.kind in ("package", "dram", "gpu")
+        if in_total:
+            of_total.update(flags[name])
+        if not present:
+            continue
+        counted[name] = count
+        joules[name] = value / 1e6
+        doubts[name] = max(highest - value, value - lowest) / 1e6
+        peak = recorder.timeline.peak(i, record.start, record.end)
+        if peak is not None:
+            peaks[name] = peak / 1e3
+        if in_total:
+            any_in_total = True
+            total, low, high = total + value, low + lowest, high + highest
+    if estimates:
+        of_total.add("estimated")
+    return Window(
+        name=record.name,
+        start=(record.start - started) / SECOND,
+        seconds=elapsed / SECOND,
+        joules=joules or None,
+        total_joules=total / 1e6 if any_in_total else None,
+        uncertainty_joules=max(high - total, total - low) / 1e6 if any_in_total else None,
+        uncertainties=doubts,
+        estimated_joules=estimates or None,
+        flags=ordered(of_total),
+        domain_flags=flags,
+        peak_watts=peaks,
+        counted_microjoules=counted,
+        error=record.error,
+        thread=record.thread,
+    )
+
+
+def _flags(channel: Channel, record: Record, elapsed: int, present: bool) -> tuple[str, ...]:
+    flags = {
+        kind
+        for time, kind in tuple(channel.events)
+        # A wrap that the opening reading found was before the window; a reading that failed is missing in it.
+        if (record.start if kind == "wrap" else record.since - 1) < time <= record.until
+    }
+    if elapsed < (channel.lag if isinstance(channel, PowerChannel) else channel.refresh):
+        flags.add("short")
+    if not present:
+        flags.add("lost_sensor")
+    return ordered(flags)

@@ -1,0 +1,1 @@
+"""Results as data classes, files, plots and comparisons."""

@@ -1,0 +1,207 @@
+"""NVIDIA GPUs through NVML: the device's own energy counter, or its power where it has none.
+
+nvidia-ml-py imports as ``pynvml``. Each call is tried on each device, because what a call answers differs between
+boards, drivers and MIG. A device is known by its UUID, whatever its index.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from hitl_fast._common.errors import InputError
+
+from ..measuring.channel import MILLISECOND, SECOND
+from .domain import Domain
+from .visible_devices import visible
+
+REFRESH = 100 * MILLISECOND  # the counter's, at the slowest boards
+LIBRARY = "libnvidia-ml.so.1"
+
+
+class Gpu(NamedTuple):
+    """A GPU that can be counted. ``lag`` is what its power is averaged over; None for one with a counter."""
+
+    domain: Domain
+    sensor: NvmlSensor
+    lag: int | None
+
+
+class NvmlSensor:
+    """One NVML call on one device, bound."""
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        self.read = read
+
+    def alive(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class Nvml:
+    """NVML, initialised; `close` gives it back. Loading it where there is no driver costs one failed dlopen."""
+
+    def __init__(self) -> None:
+        try:
+            ctypes.CDLL(LIBRARY)
+        except OSError:
+            raise LookupError(f"no NVIDIA driver: {LIBRARY} cannot be loaded") from None
+        import pynvml
+
+        self._library = pynvml
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError as problem:
+            raise LookupError(f"NVML does not start: {problem}") from None
+        self._open = True
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            try:
+                self._library.nvmlShutdown()
+            except Exception:  # a driver that is gone needs no goodbye
+                return
+
+    def discover(
+        self, gpus: str | Iterable[str | int], environment: Mapping[str, str] = os.environ
+    ) -> tuple[list[Gpu], list[Domain]]:
+        """GPUs to count, and those that cannot be counted, each with its reason."""
+        devices, broken = self._devices()
+        alike = len({self._name(handle) for handle in devices.values()}) <= 1
+        wanted, note = _wanted(gpus, list(devices), self._slices(devices), environment, alike)
+        found: list[Gpu] = []
+        for uuid in wanted:
+            gpu = self._probe(uuid, devices[uuid], note)
+            if isinstance(gpu, Domain):
+                broken.append(gpu)
+            else:
+                found.append(gpu)
+        if not wanted and note:
+            broken.append(Domain("gpu", "gpu", "unavailable", reason=note, source=LIBRARY))
+        elif not devices and not broken:
+            broken.append(
+                Domain("gpu", "gpu", "unavailable", reason="the driver lists no GPU", source=LIBRARY)
+            )
+        return found, broken
+
+    def _devices(self) -> tuple[dict[str, Any], list[Domain]]:
+        """UUID -> handle in PCI order, and a domain for each device that does not even tell its UUID."""
+        devices, broken = {}, []
+        for index in range(self._library.nvmlDeviceGetCount()):
+            try:
+                handle = self._library.nvmlDeviceGetHandleByIndex(index)
+                devices[_text(self._library.nvmlDeviceGetUUID(handle))] = handle
+            except self._library.NVMLError as problem:
+                reason = f"NVML cannot open it: {problem}"
+                broken.append(Domain(f"gpu-{index}", "gpu", "unavailable", reason=reason, source=LIBRARY))
+        return devices, broken
+
+    def _slices(self, devices: Mapping[str, Any]) -> dict[str, str]:
+        """UUID of each MIG device -> UUID of its GPU."""
+        slices = {}
+        for uuid, handle in devices.items():
+            if not self._mig(handle):
+                continue
+            for index in range(self._ask(self._library.nvmlDeviceGetMaxMigDeviceCount, handle, 0)):
+                try:
+                    slice_ = self._library.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+                    slices[_text(self._library.nvmlDeviceGetUUID(slice_))] = uuid
+                except self._library.NVMLError:
+                    continue  # indices of slices have holes
+        return slices
+
+    def _mig(self, handle: Any) -> bool:
+        current, _ = self._ask(self._library.nvmlDeviceGetMigMode, handle, (0, 0))
+        return bool(current)
+
+    def _name(self, handle: Any) -> str:
+        return _text(self._ask(self._library.nvmlDeviceGetName, handle, "NVIDIA GPU"))
+
+    def _ask(self, call: Callable[[Any], Any], handle: Any, otherwise: Any) -> Any:
+        try:
+            return call(handle)
+        except self._library.NVMLError:
+            return otherwise
+
+    def _probe(self, uuid: str, handle: Any, note: str) -> Gpu | Domain:
+        """The best of the device's answers: joules, else watts now, else watts averaged."""
+        source = self._name(handle)
+        mig = "MIG: counted is the whole GPU, with whoever else uses it" if self._mig(handle) else ""
+        problems = []
+        for method, call, lag in (
+            ("counter", self._energy, None),
+            ("power", self.instant_power, REFRESH),
+            ("power", self._average_power, SECOND),
+        ):
+            sensor = NvmlSensor(call(handle))
+            try:
+                sensor.read()
+            except Exception as problem:  # NVMLError, or a function that this driver does not have
+                problems.append(str(problem))
+                continue
+            averaged = "averaged over up to 1 s by the device" if lag == SECOND else ""
+            integrated = "has no energy counter: its power is integrated" if lag else ""
+            reason = "; ".join(filter(None, (integrated, averaged, mig, note)))
+            return Gpu(Domain(uuid, "gpu", "measured", method, reason, source), sensor, lag)
+        reason = f"neither energy nor power can be read: {'; '.join(dict.fromkeys(problems))}"
+        return Domain(uuid, "gpu", "unavailable", "", reason, source)
+
+    def _energy(self, handle: Any) -> Callable[[], int]:
+        """Millijoules since the driver was loaded. Bound to its buffer once: 0.6 us a call, pynvml's function 1.7."""
+        function = self._library.nvmlLib.nvmlDeviceGetTotalEnergyConsumption
+        value = ctypes.c_ulonglong()
+        pointer = ctypes.byref(value)
+
+        def read() -> int:
+            status = function(handle, pointer)
+            if status:
+                raise self._library.NVMLError(status)
+            return value.value
+
+        return read
+
+    def instant_power(self, handle: Any) -> Callable[[], int]:
+        """Milliwatts now: from Ampere on nvmlDeviceGetPowerUsage is an average over a second."""
+        field = self._library.NVML_FI_DEV_POWER_INSTANT
+
+        def read() -> int:
+            value = self._library.nvmlDeviceGetFieldValues(handle, [field])[0]
+            if value.nvmlReturn != self._library.NVML_SUCCESS:
+                raise self._library.NVMLError(value.nvmlReturn)
+            return int(value.value.uiVal)
+
+        return read
+
+    def _average_power(self, handle: Any) -> Callable[[], int]:
+        return lambda: int(self._library.nvmlDeviceGetPowerUsage(handle))
+
+
+def _wanted(
+    gpus: str | Iterable[str | int],
+    uuids: list[str],
+    slices: Mapping[str, str],
+    environment: Mapping[str, str],
+    alike: bool,
+) -> tuple[list[str], str]:
+    if gpus == "visible":
+        return visible(uuids, environment, slices, alike=alike)
+    if gpus == "all":
+        return uuids, ""
+    wanted = []
+    for position, entry in enumerate([gpus] if isinstance(gpus, str) else gpus):
+        one, _ = visible(uuids, {"CUDA_VISIBLE_DEVICES": str(entry)}, slices)
+        if not one:
+            raise InputError(
+                f"gpus[{position}]: {entry!r} is none of this machine's GPUs ({', '.join(uuids) or 'it has none'})"
+            )
+        wanted += [uuid for uuid in one if uuid not in wanted]
+    return wanted, ""
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,1 @@
+"""The studies that say whether the methods work, repeatable by a command."""

@@ -1,0 +1,321 @@
+"""What the records of a grid say. Pure functions, so that a page can be drawn again from a file of results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitl_fast._common.bootstrap import Interval
+
+from ..common.journal import Record
+from .concordance import Effort, Floats, concordance, interval, kendall, resampled, spearman, within
+from .effort_table import retrainings
+from .jobs import BINS, FEWER, VARIANTS
+from .retraining import MARGINS
+
+RESAMPLES = 1000
+SEED = 0  # of the resamples
+
+# name: what it is for a reader; all are turned so that higher should mean dearer.
+SCORES = {
+    "index": "index: p + inverse ARI",
+    "distance": "p alone (Jensen-Shannon, 32 bins)",
+    "inverse_ari": "inverse ARI alone",
+    "bhattacharyya": "p by Bhattacharyya",
+    "kullback_leibler": "p by Kullback-Leibler",
+    "wasserstein_heights": "p by Wasserstein of heights",
+    "wasserstein_bins": "p by Wasserstein of bins",
+    "accuracy_drop": "accuracy drop",
+    "loss": "loss on shifted data",
+    "probe_error": "probe error",
+    "probe_error_increase": "probe error less clean probe error",
+    "probe_error_few": "probe error, 10 samples a class",
+    "cka": "1 - linear CKA",
+    "resque_angle": "RESQUE angle",
+    "within_share": "within-class share of variance",
+    "mahalanobis": "Mahalanobis distance of class means",
+    "arm": "ARM: Wasserstein of all activations",
+    "input_rms": "input RMS (no model)",
+    "entropy": "entropy (no labels)",
+    "confidence_drop": "confidence drop (no labels)",
+    "gradient_norm": "gradient norm (one backward pass)",
+}
+FALLING = ("cka",)  # higher means more alike
+PRINCIPAL = ("index", "distance", "inverse_ari", "accuracy_drop", "loss", "probe_error", "cka")
+
+# What is held fixed while retrainings are ranked.
+LEVELS: dict[str, Callable[[Record], tuple[Any, ...]]] = {
+    "within a model": lambda row: (row["architecture"], row["seed"]),
+    "within a shift type": lambda row: (row["architecture"], row["shift"]),
+    "across shift types": lambda row: (row["architecture"], row["seed"], row["strength"]),
+    "across architectures": lambda row: (row["shift"], row["strength"]),
+    "all together": lambda row: (),
+}
+STATISTICS = {"spearman": spearman, "kendall": kendall, "concordance": concordance}
+
+# Sets of scores that effort is predicted from, one model each.
+SETS = {
+    "index": ("index",),
+    "p": ("distance",),
+    "inverse ARI": ("inverse_ari",),
+    "accuracy drop": ("accuracy_drop",),
+    "loss": ("loss",),
+    "probe error": ("probe_error",),
+    "1 - CKA": ("cka",),
+    "accuracy drop + index": ("accuracy_drop", "index"),
+    "accuracy drop + probe error": ("accuracy_drop", "probe_error"),
+    "p + inverse ARI, weighted": ("distance", "inverse_ari"),
+    "probe error + 1 - CKA": ("probe_error", "cka"),
+    "all forward scores": tuple(name for name in SCORES if name != "gradient_norm"),
+}
+LEFT_OUT = {"shift type": "shift", "architecture": "architecture"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How well effort is predicted where the model of it saw nothing like it.
+
+    Attributes:
+        spearman: of predicted and real effort, all together.
+        concordance: Harrell's C of the same.
+        factor: median over the retrainings that reached the target of how many times too much or too little.
+    """
+
+    spearman: Interval
+    concordance: Interval
+    factor: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that is told of a grid.
+
+    Attributes:
+        rows: the retrainings.
+        censored: how many of them did not reach the target.
+        ranks: ``ranks[score][level][statistic]``.
+        over_accuracy_drop: Spearman within a model, less that of the accuracy drop, by score.
+        over_index: the same, less that of the index.
+        predictions: ``predictions[left out][set]``.
+        defaults: one for each choice of arithmetic, pooling, bins and measure, best first.
+        efforts: ``efforts[kind of effort][score]``, Spearman within a model.
+        floor: by score, the mean of clean data against itself, against others, and at each strength.
+        samples: by score and number of samples, the error against all samples and Spearman within a model.
+    """
+
+    rows: list[Record]
+    censored: int
+    ranks: dict[str, dict[str, dict[str, Interval]]]
+    over_accuracy_drop: dict[str, Interval]
+    over_index: dict[str, Interval]
+    predictions: dict[str, dict[str, Prediction]]
+    defaults: list[dict[str, Any]]
+    efforts: dict[str, dict[str, Interval]]
+    floor: dict[str, dict[str, float]]
+    samples: dict[str, dict[int, dict[str, Interval]]]
+
+
+def analyse(records: Sequence[Record], resamples: int | None = None) -> Findings:
+    """Everything, from the records of a grid that is done.
+
+    Intervals are of 95 %, over resampled shift types: what holds of these twelve may not hold of a thirteenth, and
+    that is the doubt that they show.
+    """
+    rows = retrainings(records)
+    weights = resampled([row["shift"] for row in rows], resamples or RESAMPLES, SEED)
+    effort = effort_of(rows)
+    models = strata(rows, "within a model")
+    drawn = {name: within(spearman, column(rows, name), effort, models, weights) for name in SCORES}
+    return Findings(
+        rows=rows,
+        censored=int(effort.censored.sum()),
+        ranks={name: _ranks(rows, name, effort, weights) for name in SCORES},
+        over_accuracy_drop={
+            name: interval(values - drawn["accuracy_drop"]) for name, values in drawn.items()
+        },
+        over_index={name: interval(values - drawn["index"]) for name, values in drawn.items()},
+        predictions={
+            what: {name: predicted(rows, names, key, effort, weights) for name, names in SETS.items()}
+            for what, key in LEFT_OUT.items()
+            if len({row[key] for row in rows}) > 1
+        },
+        defaults=_defaults(rows, effort, models, weights),
+        efforts=_efforts(rows, models, weights),
+        floor=_floor(records, rows),
+        samples=_samples(rows, effort, models, weights),
+    )
+
+
+def effort_of(rows: Sequence[Record]) -> Effort:
+    """Optimiser steps to the target, or the cap."""
+    return Effort(
+        np.array([row["effort"]["steps"] for row in rows], dtype=np.float64),
+        np.array([row["effort"]["censored"] for row in rows], dtype=bool),
+    )
+
+
+def column(rows: Sequence[Record], name: str) -> Floats:
+    """A score, higher for dearer; where it has no value it is as high as the highest."""
+    sign = -1.0 if name in FALLING else 1.0
+    values = np.array([np.nan if row["scores"][name] is None else sign * row["scores"][name] for row in rows])
+    return np.where(np.isnan(values), np.nanmax(values) if not np.isnan(values).all() else 0.0, values)
+
+
+def predicted(
+    rows: Sequence[Record], names: Sequence[str], left_out: str, effort: Effort, weights: Floats
+) -> Prediction:
+    """Predict log(1 + steps) of each group from a ridge regression on the others.
+
+    Each score enters as its quantile among those that the model was fitted on, so that its scale plays no part. A
+    censored effort is taken as the cap, which it is at least.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import QuantileTransformer
+
+    X = np.stack([column(rows, name) for name in names], 1)
+    y = np.log1p(effort.values)
+    groups = np.array([str(row[left_out]) for row in rows])
+    guess = np.empty(len(rows))
+    for group in np.unique(groups):
+        held = groups == group
+        model = make_pipeline(QuantileTransformer(n_quantiles=min(100, int((~held).sum()))), Ridge(alpha=1.0))
+        guess[held] = model.fit(X[~held], y[~held]).predict(X[held])
+    everywhere = strata(rows, "all together")
+    reached = ~effort.censored
+    error = np.abs(guess - y)[reached]
+    return Prediction(
+        interval(within(spearman, guess, effort, everywhere, weights)),
+        interval(within(concordance, guess, effort, everywhere, weights)),
+        float(np.exp(np.median(error))) if reached.any() else math.nan,
+    )
+
+
+def _ranks(
+    rows: Sequence[Record], name: str, effort: Effort, weights: Floats
+) -> dict[str, dict[str, Interval]]:
+    x = column(rows, name)
+    return {
+        level: {
+            statistic: interval(within(function, x, effort, strata(rows, level), weights))
+            for statistic, function in STATISTICS.items()
+        }
+        for level in LEVELS
+    }
+
+
+def _defaults(
+    rows: Sequence[Record], effort: Effort, models: NDArray[Any], weights: Floats
+) -> list[dict[str, Any]]:
+    """Every choice of arithmetic, pooling, bins and measure: how its index, and its p alone, rank."""
+    found = []
+    for variant in VARIANTS:
+        told = [row["variants"]["/".join(variant)] for row in rows]
+        inverse = np.array([one["inverse_ari"] for one in told])
+        for measure in told[0]["distances"]:
+            for place, bins in enumerate(BINS):
+                p = np.array([one["distances"][measure][place] for one in told])
+                found.append(
+                    {"arithmetic": variant[0], "pooling": variant[1], "measure": measure, "bins": bins}
+                    | {
+                        f"{of} {level}": within(spearman, x, effort, strata(rows, level), weights)
+                        for of, x in (("index", p + inverse), ("p", p))
+                        for level in ("within a model", "all together")
+                    }
+                )
+    now = next(one for one in found if is_default(one))
+    reference = now["index within a model"].copy()
+    for one in found:
+        one["over default"] = interval(one["index within a model"] - reference)
+        for name in [name for name in one if name.startswith(("index ", "p "))]:
+            one[name] = interval(one[name])
+    return sorted(found, key=lambda one: -one["index within a model"].value)
+
+
+def is_default(choice: dict[str, Any]) -> bool:
+    """Whether the choice is what ``preindex`` does when it is not told otherwise."""
+    wanted = {"arithmetic": "corrected", "pooling": "mean", "measure": "jensen_shannon", "bins": 32}
+    return wanted == {name: choice[name] for name in wanted}
+
+
+def _efforts(rows: Sequence[Record], models: NDArray[Any], weights: Floats) -> dict[str, dict[str, Interval]]:
+    """Does the ranking of the scores hang on what is called effort?"""
+    kinds: dict[str, Effort] = {}
+    cap = max(row["effort"]["steps"] for row in rows)
+    for place, margin in enumerate(MARGINS):
+        steps = [row["effort"]["steps_to"][place] for row in rows]
+        kinds[f"steps to within {100 * margin:g} points"] = Effort(
+            np.array([cap if s is None else s for s in steps], dtype=np.float64),
+            np.array([s is None for s in steps]),
+        )
+    change = np.array([row["effort"]["parameter_change"] for row in rows])
+    kinds["parameter change"] = Effort(change, np.zeros(len(rows), dtype=bool))
+    reached = np.array([not row["effort"]["censored"] for row in rows])
+    found = {
+        kind: {
+            name: interval(within(spearman, column(rows, name), effort, models, weights)) for name in SCORES
+        }
+        for kind, effort in kinds.items()
+    }
+    if reached.sum() > 2:
+        kept = [row for row in rows if not row["effort"]["censored"]]
+        found["steps, without censored runs"] = {
+            name: interval(
+                within(
+                    spearman, column(kept, name), effort_of(kept),
+                    models[reached], weights[:, reached],
+                )
+            )
+            for name in SCORES
+        }  # fmt: skip
+    return found
+
+
+def _floor(records: Sequence[Record], rows: Sequence[Record]) -> dict[str, dict[str, float]]:
+    """Means over base models with no shift, and over shifts at each strength."""
+    bases = [record["floor"] for record in records if "floor" in record]
+    found = {}
+    for name in SCORES:
+        if name not in bases[0]["paired"]:
+            continue
+        told = {kind: _mean([base[kind][name] for base in bases]) for kind in ("paired", "unpaired")}
+        for strength in sorted({row["strength"] for row in rows}):
+            values = [row["scores"][name] for row in rows if row["strength"] == strength]
+            told[f"strength {strength + 1}"] = _mean(values)
+        found[name] = told
+    return found
+
+
+def _samples(
+    rows: Sequence[Record], effort: Effort, models: NDArray[Any], weights: Floats
+) -> dict[str, dict[int, dict[str, Interval]]]:
+    """By score and number of samples: value less that of all samples (its middle 95 % over shifts), and ranking."""
+    found: dict[str, dict[int, dict[str, Interval]]] = {}
+    for name in ("index", "inverse_ari", "accuracy_drop", "probe_error"):
+        whole = column(rows, name)
+        found[name] = {}
+        for n in FEWER:
+            if str(n) not in rows[0]["fewer"]:
+                continue
+            values = np.array([row["fewer"][str(n)][name] for row in rows], dtype=np.float64)
+            low, middle, high = np.quantile(values - whole, [0.025, 0.5, 0.975])
+            found[name][n] = {
+                "error": Interval(float(middle), float(low), float(high)),
+                "spearman": interval(within(spearman, values, effort, models, weights)),
+            }
+    return found
+
+
+def strata(rows: Sequence[Record], level: str) -> NDArray[Any]:
+    """A label for each row: rows of one label are ranked among themselves."""
+    return np.array([repr(LEVELS[level](row)) for row in rows])
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else math.nan

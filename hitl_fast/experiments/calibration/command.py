@@ -1,0 +1,107 @@
+"""``hitl-fast experiment calibration``: what do an index and its rivals say of retrainings that were really done?"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hitl_fast._common.errors import InputError
+
+if TYPE_CHECKING:
+    from .jobs import Settings
+
+EPILOG = """\
+files:
+  results.jsonl   one line for each model and each retraining; the same seed gives the same bytes, but for "measured"
+  results.html    the answers: figures and tables in one file
+  history.csv     one row for each retraining, what hitl_fast.CostModel.fit reads
+  models/         the trained base models; may be removed when the grid is done
+
+The same command again goes on with what is missing, or draws the page again.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "--quick", action="store_true", help="a small grid in about a minute: shows how, proves nothing"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="where files go (default: hitl-fast-experiment/calibration, with -quick behind if so)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes (default: one a core; 1 also measures joules)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from hitl_fast._common.files import write_bytes
+
+    from ..common.journal import Journal
+    from ..common.output_folder import folder, refuse_foreign
+    from ..common.page import heading
+    from ..common.runner import run_grid
+    from .analysis import analyse
+    from .effort_table import IDENTITY, history_csv
+    from .jobs import grid, work
+    from .report import TITLE, answer, page, unseen
+
+    if arguments.seed < 0:
+        raise InputError(f"--seed must be 0 or more, not {arguments.seed}")
+    settings = chosen(arguments.quick, arguments.seed)
+    out = folder(arguments.out, "calibration", arguments.quick)
+    refuse_foreign(out / "history.csv", ",".join(IDENTITY))
+    refuse_foreign(out / "results.html", heading(TITLE))
+    do = functools.partial(
+        work, settings=settings, folder=str(out / "models"), energy=arguments.workers in (0, 1)
+    )
+    with Journal(out / "results.jsonl", "calibration", depends_on(settings), _command(arguments)) as journal:
+        records = run_grid(
+            do, grid(settings), journal, workers=arguments.workers, progress=not arguments.no_progress
+        )
+        header = journal.header
+    write_bytes(out / "history.csv", history_csv(records).encode())
+    findings = analyse(records)
+    page(header, findings).write(out / "results.html")
+    print(answer(findings))
+    print(unseen(findings))
+    for name in ("results.jsonl", "history.csv", "results.html"):
+        print(f"  -> {out / name}")
+    return 0
+
+
+def chosen(quick: bool, seed: int) -> Settings:
+    """The grid, or a small one that shows what it does."""
+    from .jobs import Settings
+
+    if quick:
+        return Settings(
+            shifts=("noise", "blur", "rotation", "inversion", "erosion", "patches"), strengths=(0, 2),
+            seeds=(seed,), training=1000, validation=400, estimation=400, epochs=(12, 20, 12), cap=100,
+        )  # fmt: skip
+    return Settings(seeds=(seed, seed + 1, seed + 2))
+
+
+def depends_on(settings: Settings) -> dict[str, Any]:
+    """All that the results follow from, beside the code: what a file of results is resumed by."""
+    from .retraining import BATCH, LEARNING_RATE, MARGINS
+    from .shifts import SHIFTS
+
+    amounts = {
+        shift: [SHIFTS[shift][1][strength] for strength in settings.strengths] for shift in settings.shifts
+    }
+    return dataclasses.asdict(settings) | {
+        "amounts": amounts, "margins": MARGINS, "batch": BATCH, "learning_rate": LEARNING_RATE
+    }  # fmt: skip
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    words = ["hitl-fast experiment calibration"]
+    words += ["--quick"] * arguments.quick + [f"--seed {arguments.seed}"] * (arguments.seed != 0)
+    return " ".join(words)

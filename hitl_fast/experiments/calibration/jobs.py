@@ -1,0 +1,251 @@
+"""The jobs of the grid: train and examine a base model; score a shift, then retrain to it."""
+
+from __future__ import annotations
+
+import copy
+import fcntl
+import functools
+import json
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from hitl_fast._common.files import write_bytes
+from hitl_fast.energy import EnergyMeter
+from hitl_fast.shift import PreIndexReport, preindex
+
+from ..common.digits import Digits, load, seeded
+from ..common.flops import training_flops
+from .forward_scores import forward_scores
+from .networks import ARCHITECTURES
+from .retraining import BATCH, accuracy, base_model, retrain
+from .shifts import SHIFTS, shifted
+
+# (arithmetic, pooling) of ``preindex``; the first is what the scores named like its report's attributes come from.
+VARIANTS = (("corrected", "mean"), ("corrected", "flatten"), ("reference", "mean"), ("reference", "flatten"))
+BINS = (16, 32, 64)
+FEWER = (25, 50, 100, 200, 400)  # pairs of samples, beside all
+DIGITS_KEPT = 8  # significant ones: a file of results is to be small
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the results depend on.
+
+    Attributes:
+        architectures, shifts, strengths, seeds: the grid.
+        training, validation, estimation: digits to train with, to tell when retraining is done, and to score with.
+        epochs: of the base model, by architecture.
+        cap: steps after which a retraining is given up.
+    """
+
+    architectures: tuple[str, ...] = tuple(ARCHITECTURES)
+    shifts: tuple[str, ...] = tuple(SHIFTS)
+    strengths: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    training: int = 3000
+    validation: int = 1000
+    estimation: int = 1000
+    epochs: tuple[int, ...] = (8, 15, 10)
+    cap: int = 800
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The digits of one seed, cut."""
+
+    training: Digits
+    validation: Digits
+    estimation: Digits
+
+
+def grid(settings: Settings) -> list[dict[str, Any]]:
+    """All jobs: each model, then its retrainings, models that are trained apart."""
+    jobs: list[dict[str, Any]] = []
+    models = [(a, s) for s in settings.seeds for a in settings.architectures]
+    for architecture, seed in models:
+        jobs.append({"key": f"{architecture}/{seed}", "architecture": architecture, "seed": seed})
+    for architecture, seed in models:
+        for shift in settings.shifts:
+            for strength in settings.strengths:
+                key = f"{architecture}/{seed}/{shift}/{strength}"
+                of = {"architecture": architecture, "seed": seed, "shift": shift, "strength": strength}
+                jobs.append({"key": key, **of, "amount": SHIFTS[shift][1][strength]})
+    return jobs
+
+
+def work(job: dict[str, Any], *, settings: Settings, folder: str, energy: bool) -> dict[str, Any]:
+    """What one job of the grid finds; see :func:`examine` and :func:`calibrate`."""
+    model, clean_accuracy = trained(job["architecture"], job["seed"], settings, Path(folder))
+    if "shift" not in job:
+        return _rounded(examine(model, clean_accuracy, cut(settings, _data(job["seed"]))))
+    found = calibrate(model, clean_accuracy, job, settings, energy)
+    joules = found.pop("joules")
+    return _rounded(found) | {"measured": {"joules": joules}}
+
+
+def trained(architecture: str, seed: int, settings: Settings, folder: Path) -> tuple[nn.Module, float]:
+    """The base model and its clean validation accuracy, from a file in the folder or trained and put there.
+
+    What is trained anew is the same, so that a file that is missing, cut or of other settings costs time alone.
+    """
+    parts = cut(settings, _data(seed))
+    epochs = settings.epochs[settings.architectures.index(architecture)]
+    of = json.dumps([architecture, seed, settings.training, epochs, torch.__version__])
+    path = folder / f"{architecture}-{seed}.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    model = seeded(ARCHITECTURES[architecture], seed)
+    # Two workers that need the same model at once: the second waits, and reads.
+    with open(folder / f".{path.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _read(path, model, of):
+            model = base_model(architecture, parts.training, epochs, seed)
+            write_bytes(path, save(model.state_dict(), {"of": of}))
+    model.eval()
+    return model, accuracy(model, parts.validation)
+
+
+def examine(model: nn.Module, clean_accuracy: float, parts: Parts) -> dict[str, Any]:
+    """What is known of a base model before any shift: accuracy, cost of a sample, and how scores look with no shift.
+
+    "floor" has the scores of clean data against itself, "paired", and against other samples of the same classes,
+    "unpaired".
+    """
+    clean = parts.estimation
+    others = {"paired": clean, "unpaired": clean[torch.from_numpy(_others(clean.labels.numpy()))]}
+    flops = training_flops(model, *parts.training.batches(BATCH)[0])
+    return {
+        "clean_accuracy": clean_accuracy,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "flops_per_sample": {"forward": flops[0], "backward": flops[1]},
+        "floor": {
+            name: _all_scores(model, _report(model, clean, other, *VARIANTS[0]), clean, other)
+            for name, other in others.items()
+        },
+    }
+
+
+def calibrate(
+    model: nn.Module, clean_accuracy: float, job: dict[str, Any], settings: Settings, energy: bool
+) -> dict[str, Any]:
+    """Every score of one shift, and then what retraining to it took."""
+    data, seed = _data(job["seed"]), job["seed"]
+    before, after = cut(settings, data), cut(settings, shifted(data, job["shift"], job["strength"], seed))
+    clean, moved = before.estimation, after.estimation
+    reports = {"/".join(variant): _report(model, clean, moved, *variant) for variant in VARIANTS}
+    scores = _all_scores(model, reports["/".join(VARIANTS[0])], clean, moved)
+    fewer = {}
+    for n in FEWER:
+        if n < len(clean):
+            which = torch.from_numpy(np.random.default_rng([seed, n]).choice(len(clean), n, replace=False))
+            report = _report(model, clean[which], moved[which], *VARIANTS[0])
+            fewer[str(n)] = {
+                name: getattr(report, name)
+                for name in ("index", "inverse_ari", "accuracy_drop", "probe_error")
+            }
+    flops = sum(training_flops(model, *after.training.batches(BATCH)[0]))
+    tuned = copy.deepcopy(model)
+    with EnergyMeter(gpus="none") if energy else nullcontext() as meter:
+        took = retrain(tuned, after.training, after.validation, clean_accuracy, settings.cap, seed)
+    samples = took.steps * BATCH
+    return {
+        "clean_accuracy": clean_accuracy,
+        "scores": scores | {"gradient_norm": took.gradient_norm},
+        "variants": {name: _told(report) for name, report in reports.items()},
+        "fewer": fewer,
+        "effort": {
+            "steps": took.steps, "samples": samples, "epochs": samples / settings.training,
+            "flops": int(samples * flops),
+            "censored": took.censored, "steps_to": list(took.steps_to), "accuracy_before": took.accuracy_before,
+            "accuracy_after": took.accuracy_after, "parameter_change": took.parameter_change,
+        },
+        "joules": None if meter is None else meter.total.total_joules,
+    }  # fmt: skip
+
+
+def cut(settings: Settings, data: Digits) -> Parts:
+    """Training, validation and estimation digits, none in two of them."""
+    ends = np.cumsum([settings.training, settings.validation, settings.estimation])
+    return Parts(data[: ends[0]], data[ends[0] : ends[1]], data[ends[1] : ends[2]])
+
+
+@functools.lru_cache(maxsize=4)
+def _data(seed: int) -> Digits:
+    return load(seed)
+
+
+def _read(path: Path, model: nn.Module, of: str) -> bool:
+    """Fill the model from the file; False if it is missing, no such file, or of another model."""
+    try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("of") != of:
+                return False
+            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, RuntimeError):
+        return False
+    return True
+
+
+def _report(model: nn.Module, clean: Digits, moved: Digits, arithmetic: str, pooling: str) -> PreIndexReport:
+    return preindex(
+        model,
+        clean.batches(),
+        moved.batches(),
+        arithmetic=arithmetic,
+        pooling=pooling,
+        bins=BINS,
+        progress=False,
+    )
+
+
+def _told(report: PreIndexReport) -> dict[str, Any]:
+    measures = report.distances[BINS[0]]
+    distances = {name: [report.distances[bins][name] for bins in BINS] for name in measures}
+    return {"inverse_ari": report.inverse_ari, "distances": distances}
+
+
+def _all_scores(
+    model: nn.Module, report: PreIndexReport, clean: Digits, moved: Digits
+) -> dict[str, float | None]:
+    """By the names of the report's attributes and distances where they are its own."""
+    names = (
+        "index",
+        "distance",
+        "inverse_ari",
+        "accuracy_drop",
+        "input_rms",
+        "resque_angle",
+        "cka",
+        "probe_error",
+    )
+    scores: dict[str, float | None] = {name: getattr(report, name) for name in names}
+    return scores | report.distances[report.measure_bins] | forward_scores(model, clean, moved)
+
+
+def _others(classes: np.ndarray) -> np.ndarray:
+    """For each sample the position of another of its class."""
+    others = np.empty(len(classes), dtype=np.int64)
+    for kind in np.unique(classes):
+        members = np.flatnonzero(classes == kind)
+        others[members] = np.roll(members, 1)
+    return others
+
+
+def _rounded(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: _short(value) for name, value in found.items()}
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _rounded(value)
+    if isinstance(value, list):
+        return [_short(held) for held in value]
+    # What is left of 0 after float64's rounding is 0.
+    return float(f"{round(value, 12):.{DIGITS_KEPT}g}") if isinstance(value, float) else value

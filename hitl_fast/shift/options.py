@@ -1,0 +1,48 @@
+"""How distances become an index: what the caller may choose, checked at the door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from hitl_kernels.shift_distances import ARITHMETICS, MEASURES
+
+from hitl_fast._common.errors import InputError
+
+POOLINGS = ("mean", "flatten")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of ``hitl_fast.preindex`` of the same names.
+
+    Raises:
+        ValueError: one is none of what it may be.
+    """
+
+    bins: tuple[int, ...]
+    arithmetic: str
+    pooling: str
+    measure: str
+    measure_bins: int
+    scale: float
+    offset: float
+
+    def __post_init__(self) -> None:
+        for name, known in (("arithmetic", ARITHMETICS), ("pooling", POOLINGS), ("measure", MEASURES)):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+        if self.measure_bins not in self.bins:
+            raise InputError(f"measure_bins must be one of bins {self.bins}, not {self.measure_bins!r}")
+        if not (np.isfinite(self.scale) and self.scale >= 0):
+            raise InputError(f"scale must be a finite number >= 0, not {self.scale!r}")
+        if not np.isfinite(self.offset):
+            raise InputError(f"offset must be a finite number, not {self.offset!r}")
+
+    @property
+    def corrected(self) -> bool:
+        return self.arithmetic == "corrected"
+
+    @property
+    def pooled(self) -> bool:
+        return self.pooling == "mean"

@@ -1,0 +1,206 @@
+"""What ``preindex`` returns: every number it found, readable, and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from hitl_fast._common.errors import InputError
+from hitl_fast._common.files import write_text
+
+from .accumulator import Distances, LayerReport
+from .clusters import ClusterReport
+
+
+@dataclass(frozen=True)
+class PreIndexReport:
+    """The index, what it is made of, and what else the same pass told. Plain fields; see ``hitl_fast.preindex``.
+
+    Attributes:
+        index: (p + inverse_ari) / (1 + (p + inverse_ari) * scale) - offset; higher: more to retrain.
+        distance: p, ``distances[measure_bins][measure]``.
+        inverse_ari: 1 - adjusted Rand index of shifted embeddings clustered from the clean class means.
+        u: p + inverse_ari; at any fixed scale and offset the index ranks as u does.
+        samples: pairs seen.
+        classes: distinct labels.
+        distances: ``distances[bins][measure]``, mean over layers and samples.
+        layers: by name, the layers that count.
+        skipped: by name, why a layer does not count.
+        clusters: "clean", "shifted", "shifted_from_clean", "clean_kmeans++", "shifted_kmeans++".
+        embedding: where the embeddings were taken.
+        accuracy: share of samples whose largest logit is their label, "clean" and "shifted"; None unless the
+            labels number the logits.
+        input_rms: root mean square change of the floating point inputs; None if there are none.
+        resque_angle: mean angle between summed class embeddings, in units of pi; None if none has a direction.
+        cka: linear CKA of clean and shifted embeddings, 1 for equal; None if one is constant.
+        probe_error: leave-one-out error of a ridge classifier on the shifted embeddings.
+        left_out: sample pairs whose embedding holds NaN or infinite values; not clustered.
+        seconds: "forward" (with loading), "statistics", "clustering".
+        mode: device, and how batches went through the model.
+        versions: of what computed this.
+    """
+
+    index: float
+    distance: float
+    inverse_ari: float
+    u: float
+    samples: int
+    classes: int
+    measure: str
+    measure_bins: int
+    scale: float
+    offset: float
+    arithmetic: str
+    pooling: str
+    embedding: str
+    accuracy: dict[str, float] | None
+    input_rms: float | None
+    resque_angle: float | None
+    cka: float | None
+    probe_error: float
+    left_out: int
+    distances: Distances
+    clusters: dict[str, ClusterReport]
+    layers: dict[str, LayerReport]
+    skipped: dict[str, str]
+    seconds: dict[str, float]
+    mode: str
+    versions: dict[str, str]
+
+    @property
+    def bins(self) -> tuple[int, ...]:
+        return tuple(self.distances)
+
+    @property
+    def accuracy_drop(self) -> float | None:
+        """Accuracy lost to the shift, in [-1, 1]; None without logits."""
+        return None if self.accuracy is None else self.accuracy["clean"] - self.accuracy["shifted"]
+
+    def __str__(self) -> str:
+        seconds = self.seconds
+        lines = [
+            f"PreIndex {self.index:.4f}   p {self.distance:.4f} ({self.measure}, {self.measure_bins} bins)"
+            f" + inverse ARI {self.inverse_ari:.4f}",
+            f"{self.samples} samples, {self.classes} classes, {len(self.layers)} layers; {self.arithmetic} arithmetic,"
+            f" {self.pooling} pooling",
+            f"embedding     {self.embedding}",
+        ]
+        if self.accuracy is not None:
+            clean, shifted = self.accuracy["clean"], self.accuracy["shifted"]
+            lines.append(
+                f"accuracy      {clean:.4f} clean, {shifted:.4f} shifted: drop {clean - shifted:.4f}"
+            )
+        lines.append(
+            f"probe error   {self.probe_error:.4f} (of a new linear layer on the shifted embeddings)"
+        )
+        rivals = {"input RMS": self.input_rms, "RESQUE angle": self.resque_angle, "linear CKA": self.cka}
+        told = [f"{name} {value:.4f}" for name, value in rivals.items() if value is not None]
+        if told:
+            lines.append(f"beside it     {', '.join(told)}")
+        agreement = ", ".join(f"{name} {c.ari:.3f}" for name, c in self.clusters.items())
+        lines.append(f"cluster ARI   {agreement}")
+        worst = sorted(self.layers, key=self._layer_distance, reverse=True)
+        lines.append(f"most shifted layers of {len(worst)}:")
+        lines += [f"  {self._layer_distance(n):.4f}  {n}  ({self.layers[n].units} units)" for n in worst[:8]]
+        broken = {name: layer for name, layer in self.layers.items() if layer.left_out}
+        if broken:
+            name = max(broken, key=lambda n: broken[n].left_out)
+            lines.append(
+                f"NaN or inf    left out in {len(broken)} layers, most in {name}: {broken[name].left_out} row pairs"
+            )
+        if self.left_out:
+            lines.append(f"NaN or inf    in the embeddings of {self.left_out} sample pairs: not clustered")
+        if self.skipped:
+            first = next(iter(self.skipped))
+            lines.append(
+                f"skipped       {len(self.skipped)}: {first} ({self.skipped[first]})"
+                + (", ..." if len(self.skipped) > 1 else "")
+            )
+        lines.append(
+            f"seconds       {seconds['forward']:.2f} forward, {seconds['statistics']:.2f} statistics,"
+            f" {seconds['clustering']:.2f} clustering; {self.mode}"
+        )
+        return "\n".join(lines)
+
+    def _layer_distance(self, name: str) -> float:
+        return self.layers[name].distances[self.measure_bins][self.measure]
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the report; the file is whole or not there.
+
+        Raises:
+            OSError: the folder is missing or not writable.
+        """
+        text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
+        write_text(path, text + "\n")
+
+    @classmethod
+    def from_json(cls, path: str | os.PathLike[str]) -> PreIndexReport:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            OSError: no such file.
+            ValueError: not JSON, or not a report: what is missing or unknown is named.
+        """
+        with open(path, encoding="utf-8") as file:
+            try:
+                held = json.load(file)
+            except (ValueError, RecursionError) as problem:
+                raise InputError(f"{path} is not JSON: {problem}") from None
+        fields = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(held, dict):
+            raise InputError(f"{path} is not a PreIndex report: it holds a {type(held).__name__}")
+        missing, unknown = [n for n in fields if n not in held], [n for n in held if n not in fields]
+        if missing or unknown:
+            raise InputError(
+                f"{path} is not a PreIndex report of this version: missing {', '.join(missing) or 'nothing'}; unknown "
+                f"{', '.join(map(str, unknown)) or 'nothing'}"
+            )
+        try:
+            held["distances"] = _distances(held["distances"])
+            held["clusters"] = {name: ClusterReport(**values) for name, values in held["clusters"].items()}
+            held["layers"] = {name: _layer(values) for name, values in held["layers"].items()}
+            report = cls(**held)
+            str(report)
+        except (TypeError, KeyError, AttributeError, ValueError) as problem:
+            raise InputError(
+                f"{path} is not a PreIndex report: {type(problem).__name__}: {problem}"
+            ) from None
+        return report
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw distance against layer, and the histograms of the three most shifted layers.
+
+        Args:
+            path: its ending picks the format: .png, .svg or .pdf.
+
+        Raises:
+            ImportError: matplotlib is missing (``pip install 'hitl-fast[plots]'``).
+        """
+        from .plot import draw
+
+        draw(self, path)
+
+
+def _distances(held: dict[str, dict[str, float]]) -> Distances:
+    return {
+        int(bins): {name: _finite(value) for name, value in values.items()} for bins, values in held.items()
+    }
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise InputError(f"{value!r} is not a finite number")
+    return number
+
+
+def _layer(held: dict[str, Any]) -> LayerReport:
+    clean, shifted = held["histogram"]
+    return LayerReport(
+        **{**held, "distances": _distances(held["distances"]), "histogram": (tuple(clean), tuple(shifted))}
+    )

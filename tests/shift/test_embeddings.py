@@ -1,0 +1,59 @@
+"""Where embeddings are kept: the budget, the files, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hitl_fast.shift import embeddings
+from hitl_fast.shift.embeddings import EmbeddingStore
+
+
+def machine(root: Path, available: int, group: dict[str, str]) -> Path:
+    (root / "proc").mkdir(parents=True)
+    (root / "proc/meminfo").write_text(f"MemTotal: 99 kB\nMemAvailable:   {available // 1024} kB\n")
+    for name, value in group.items():
+        path = root / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(value)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        ({}, 2**30),
+        ({"memory.max": "max\n", "memory.current": "5\n"}, 2**30),
+        ({"memory.max": f"{2**20 + 7}\n", "memory.current": "7\n"}, 2**20),
+        ({"memory.max": "10\n", "memory.current": "20\n"}, 0),
+        ({"memory/memory.limit_in_bytes": str(2**21), "memory/memory.usage_in_bytes": str(2**20)}, 2**20),
+    ],
+)
+def test_free_memory_is_what_the_control_group_leaves(
+    group: dict[str, str], expected: int, tmp_path: Path
+) -> None:
+    assert embeddings._free_memory(machine(tmp_path / "root", 2**30, group)) == expected
+
+
+def test_free_memory_without_proc_is_half_of_the_machine(tmp_path: Path) -> None:
+    assert 0 < embeddings._free_memory(tmp_path) == embeddings._free_memory(tmp_path / "none")
+
+
+@pytest.mark.parametrize("budget", [10**9, 2000, 0])
+def test_rows_come_back_as_they_went_in(budget: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    blocks = [torch.randn(2, n, 7, generator=generator) for n in (5, 1, 30)]
+    with EmbeddingStore(budget) as store:
+        for clean, shifted in blocks:
+            store.append(clean, shifted)
+        assert store.in_file == (budget < 2 * 36 * 7 * 4)
+        for side, found in enumerate(store.arrays()):
+            np.testing.assert_array_equal(found, torch.cat([block[side] for block in blocks]))
+
+
+def test_refuses_rows_of_another_width() -> None:
+    with EmbeddingStore(10**6) as store:
+        store.append(torch.zeros(3, 4), torch.zeros(3, 4))
+        with pytest.raises(ValueError, match="had 4 values a sample before, now 5 on clean and 5 on shifted"):
+            store.append(torch.zeros(3, 5), torch.zeros(3, 5))
