@@ -3,7 +3,8 @@
 from .measuring.meter import EnergyMeter, OpenWindow, find_sensors
 from .reporting.carbon import INTENSITIES, Carbon, carbon
 from .reporting.comparison import Comparison, compare
-from .reporting.report import EnergyReport, Overhead, Window
+from .reporting.report import EnergyReport
+from .reporting.results import Overhead, Window
 from .sensors.domain import Domain
 
 __all__ = [

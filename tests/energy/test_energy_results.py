@@ -25,7 +25,7 @@ from hitl_fast.energy import (  # fmt: skip
     carbon,
     compare,
 )
-from hitl_fast.energy.reporting.report import Timeline, add
+from hitl_fast.energy.reporting.results import Timeline, add
 
 
 def window(name: str = "step", joules: float | None = 10.0, **changes: object) -> Window:
@@ -78,6 +78,25 @@ def test_json_round_trip(report: EnergyReport, tmp_path: Path) -> None:
     path.write_text('{"format": "something else"}')
     with pytest.raises(ValueError, match="is not an energy report"):
         EnergyReport.from_json(path)
+
+
+def test_older_reports_are_read_and_newer_ones_refused(report: EnergyReport, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    data = report.to_dict()
+    old = {
+        key: value
+        for key, value in data.items()
+        if key not in ("schema_version", "complete", "uncertainty_level")
+    }
+    path.write_text(json.dumps({**old, "format": "hitl_fast.energy/1"}))
+    assert EnergyReport.from_json(path) == replace(report, complete=None, uncertainty_level=None)
+    path.write_text(json.dumps({**data, "schema_version": data["schema_version"] + 1}))
+    with pytest.raises(ValueError, match="report.json has schema version 3"):
+        EnergyReport.from_json(path)
+    for broken in ("{", "[]", json.dumps({**data, "windows": [{}]}), json.dumps({**data, "total": 3})):
+        path.write_text(broken)
+        with pytest.raises(ValueError, match="report.json is not a"):
+            EnergyReport.from_json(path)
 
 
 def test_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -150,6 +169,19 @@ def test_openmetrics_is_what_prometheus_reads(report: EnergyReport, tmp_path: Pa
     assert families["hitl_energy_joules"].type == "counter"
     seconds = {s.labels["window"]: s.value for s in families["hitl_energy_window_seconds"].samples}
     assert seconds["step"] == 4.0
+
+
+def test_openmetrics_has_each_series_once(report: EnergyReport) -> None:
+    """Whatever a window is called: Prometheus refuses a file with a series in it twice."""
+    names = ["total", "run", "", "run total", 'x",domain="package-0']
+    text = replace(report, windows=tuple(window(name) for name in names)).to_openmetrics()
+    families = list(parser.text_string_to_metric_families(text))
+    series = [(s.name, tuple(sorted(s.labels.items()))) for family in families for s in family.samples]
+    assert len(series) == len(set(series)) == 5 * 5 + 5
+    run = {
+        s.labels["domain"]: s.value for f in families if f.name == "hitl_energy_run_joules" for s in f.samples
+    }
+    assert sum(run.values()) == 40.0
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hitl_fast.energy.measuring.channel import CounterChannel
 from hitl_fast.energy.measuring.interpolation import energy_at
 from hitl_fast.energy.measuring.session import Session
-from hitl_fast.energy.reporting.report import Window
+from hitl_fast.energy.reporting.results import Window
 from hitl_fast.energy.sensors.domain import Domain
 
 GPU = Domain("GPU-1", "gpu", "measured", "counter")

@@ -11,7 +11,7 @@ import pytest
 from energy_fakes import DRAM_RANGE, RANGE, S, Tree
 
 from hitl_fast.energy import EnergyMeter
-from hitl_fast.energy.reporting.report import Window
+from hitl_fast.energy.reporting.results import Window
 from hitl_fast.energy.sensors import rapl
 
 

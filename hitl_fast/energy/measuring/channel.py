@@ -17,19 +17,11 @@ from typing import Protocol
 
 from ..sensors.counter import difference
 from ..sensors.domain import Domain
+from ..units import FAST, MOST_MILLIWATTS, PER_MICROJOULE, SECOND
 
-MILLISECOND = 1_000_000
-SECOND = 1_000_000_000
-PER_MICROJOULE = 1_000_000  # milliwatt nanoseconds
 PAUSE = 10 * SECOND
 CHECK = SECOND // 20
 BACK = "lost for a while, then back"
-
-# A counter that shows a new value at least this often is taken as it is read; a slower one may be interpolated.
-FAST = 5 * MILLISECOND
-
-# No socket, memory or GPU of today draws more. Only used to tell how many turns a long pause may have hidden.
-MOST_MILLIWATTS = 1_000_000
 
 # (last seen with the old value, first seen with the new value, the new value in microjoules)
 Change = tuple[int, int, int]

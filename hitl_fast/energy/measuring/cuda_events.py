@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .channel import MILLISECOND, SECOND
+from ..units import MILLISECOND, SECOND
 
 
 def _cuda() -> Any:

@@ -38,7 +38,7 @@ def run_directory(environment: Mapping[str, str] = os.environ) -> str | None:
     return None
 
 
-class Claims:
+class DeviceLocks:
     """What this meter counts among the ranks of its run. Without a directory everything is its own."""
 
     def __init__(self, directory: str | os.PathLike[str] | None) -> None:
@@ -47,7 +47,7 @@ class Claims:
         if self._directory is not None:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
 
-    def take(self, name: str) -> str:
+    def acquire(self, name: str) -> str:
         """Claim a domain: "" if it is ours (or cannot be shared out), else who counts it."""
         if self._directory is None:
             return ""
@@ -60,7 +60,7 @@ class Claims:
                 try:
                     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
                 except OSError as problem:
-                    tell_apart(problem)
+                    warn_unshared(problem)
                     return ""
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,7 +70,7 @@ class Claims:
                     return holder or "another process"
                 except OSError as problem:  # a file system without locks: nobody holds it, and nobody can
                     os.close(descriptor)
-                    tell_apart(problem)
+                    warn_unshared(problem)
                     return ""
                 os.truncate(descriptor, 0)
                 os.pwrite(descriptor, _self().encode(), 0)
@@ -89,7 +89,7 @@ class Claims:
         self._mine = []
 
 
-def tell_apart(problem: OSError) -> None:
+def warn_unshared(problem: OSError) -> None:
     """Ranks that cannot meet count everything, each for itself: better than none, but their sum is too much."""
     import logging
 
@@ -99,7 +99,7 @@ def tell_apart(problem: OSError) -> None:
     )
 
 
-def forget_all() -> None:
+def close_inherited() -> None:
     """In a forked child: close the descriptors without unlocking what the parent holds."""
     global _lock
     _lock = threading.Lock()

@@ -17,7 +17,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .channel import PER_MICROJOULE, Change
+from ..units import PER_MICROJOULE
+from .channel import Change
 
 AROUND = 8  # changes looked at on either side
 

@@ -13,12 +13,14 @@ from typing import Any
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
-from ..reporting.report import EnergyReport, Overhead, Timeline, Window
+from ..reporting.report import EnergyReport
+from ..reporting.results import Overhead, Timeline, Window
 from ..sensors import rapl
 from ..sensors.domain import Domain
 from ..sensors.nvml import REFRESH, Nvml
-from .channel import MILLISECOND, SECOND, Channel, CounterChannel, CpuTime, PowerChannel
-from .device_locks import Claims, run_directory, tell_apart
+from ..units import MILLISECOND, SECOND
+from .channel import Channel, CounterChannel, CpuTime, PowerChannel
+from .device_locks import DeviceLocks, run_directory, warn_unshared
 from .session import Session
 from .windows import Record
 
@@ -197,21 +199,21 @@ class EnergyMeter:
 
     def _sensors(self, interval: int) -> tuple[list[Channel], list[Domain], Callable[[], None]]:
         """Channels to read, domains that are not read, and what to call at the end."""
-        claims = Claims(self._run_dir) if self._run_dir is not None else _own_claims()
+        locks = DeviceLocks(self._run_dir) if self._run_dir is not None else _own_locks()
         zones, domains = rapl.discover(self._rapl_root)
         channels: list[Channel] = []
         nvml: Nvml | None = None
 
         def release() -> None:
-            claims.release()
+            locks.release()
             if nvml is not None:
                 nvml.close()
 
         try:
             for zone in zones:
-                _add(channels, domains, claims, zone.domain, _rapl_channel, zone)
+                _add(channels, domains, locks, zone.domain, _rapl_channel, zone)
             if self._gpus != "none":
-                nvml = self._add_gpus(channels, domains, claims, interval)
+                nvml = self._add_gpus(channels, domains, locks, interval)
             if self._cpu_watts is not None:
                 method = f"cpu time x {self._cpu_watts:g} W per busy core"
                 domain = Domain("cpu-estimate", "cpu", "estimated", method)
@@ -224,7 +226,7 @@ class EnergyMeter:
         return channels, domains, release
 
     def _add_gpus(
-        self, channels: list[Channel], domains: list[Domain], claims: Claims, interval: int
+        self, channels: list[Channel], domains: list[Domain], locks: DeviceLocks, interval: int
     ) -> Nvml | None:
         try:
             nvml = Nvml()
@@ -238,7 +240,7 @@ class EnergyMeter:
             raise
         domains += broken
         for gpu in gpus:
-            _add(channels, domains, claims, gpu.domain, _gpu_channel, gpu, interval)
+            _add(channels, domains, locks, gpu.domain, _gpu_channel, gpu, interval)
         return nvml
 
 
@@ -310,24 +312,24 @@ def _refuse_names(gpus: str | list[str | int]) -> None:
             )
 
 
-def _own_claims() -> Claims:
+def _own_locks() -> DeviceLocks:
     try:
-        return Claims(run_directory())
+        return DeviceLocks(run_directory())
     except OSError as problem:
-        tell_apart(problem)
-        return Claims(None)
+        warn_unshared(problem)
+        return DeviceLocks(None)
 
 
 def _add(
     channels: list[Channel],
     domains: list[Domain],
-    claims: Claims,
+    locks: DeviceLocks,
     domain: Domain,
     make: Callable[..., Channel],
     *arguments: object,
 ) -> None:
     """Count the domain if no other rank does and its sensor still answers."""
-    holder = claims.take(domain.name)
+    holder = locks.acquire(domain.name)
     if holder:
         reason = f"counted by {holder} of this run"
         domains.append(Domain(domain.name, domain.kind, "unavailable", "", reason, domain.source))

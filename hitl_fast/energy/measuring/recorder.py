@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .channel import MILLISECOND, MOST_MILLIWATTS, PER_MICROJOULE, SECOND, Channel, State
+from ..units import MILLISECOND, MOST_MILLIWATTS, PER_MICROJOULE, SECOND
+from .channel import Channel, State
 from .timeline import Timeline
 
 

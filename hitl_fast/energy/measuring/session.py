@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from ..reporting.report import Window
+from ..reporting.results import Window
 from ..sensors.domain import Domain
-from . import device_locks as claims
-from .channel import MILLISECOND, SECOND, Channel
+from ..units import MILLISECOND, SECOND
+from . import device_locks
+from .channel import Channel
 from .cuda_events import EventClock, synchronize
 from .recorder import Recorder, heartbeat
 from .windows import Record, anchors, numbers, window
@@ -311,7 +312,7 @@ def _forked() -> None:
     for session in list(_live):
         session.orphan()
     _live.clear()
-    claims.forget_all()
+    device_locks.close_inherited()
 
 
 atexit.register(_stop_all)

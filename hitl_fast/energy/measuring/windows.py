@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from threading import current_thread
 
-from ..reporting.report import Window, ordered
-from .channel import FAST, MOST_MILLIWATTS, PER_MICROJOULE, SECOND, Change, Channel, PowerChannel, State
+from ..reporting.results import Window, ordered
+from ..units import FAST, MOST_MILLIWATTS, PER_MICROJOULE, SECOND
+from .channel import Change, Channel, PowerChannel, State
 from .cuda_events import Mark
 from .interpolation import Estimate, energy_at
 from .recorder import Reading, Recorder

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
-from .report import EnergyReport, Window
+from .report import EnergyReport
+from .results import Window
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from typing import Any
 from hitl_fast._common.errors import MissingExtraError
 from hitl_fast._common.files import atomic_path
 
-from .report import EnergyReport, Window
+from .results import RunResults, Window
 
 COLUMNS = (
     "window", "start", "seconds", "domain", "kind", "status", "joules", "uncertainty_joules",
@@ -20,7 +20,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def rows(report: EnergyReport) -> Iterator[dict[str, Any]]:
+def rows(report: RunResults) -> Iterator[dict[str, Any]]:
     """One row a window and domain, and one with the domain ``total`` where there is a total."""
     for window in (*report.windows, report.total):
         base = {
@@ -49,7 +49,7 @@ def rows(report: EnergyReport) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
-def csv_text(report: EnergyReport) -> str:
+def csv_text(report: RunResults) -> str:
     """What is absent is empty, not 0."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -58,7 +58,7 @@ def csv_text(report: EnergyReport) -> str:
     return file.getvalue()
 
 
-def write_parquet(report: EnergyReport, path: str | os.PathLike[str]) -> None:
+def write_parquet(report: RunResults, path: str | os.PathLike[str]) -> None:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -75,7 +75,7 @@ def write_parquet(report: EnergyReport, path: str | os.PathLike[str]) -> None:
         pyarrow.parquet.write_table(table, temporary)
 
 
-def trace_text(report: EnergyReport) -> str:
+def trace_text(report: RunResults) -> str:
     """Trace Event Format: a counter track a domain, a slice a window; microseconds since the start."""
     events: list[dict[str, Any]] = [
         {"ph": "M", "pid": 1, "name": "process_name", "args": {"name": f"energy on {report.host}"}}
@@ -101,37 +101,65 @@ def trace_text(report: EnergyReport) -> str:
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}) + "\n"
 
 
-def span(report: EnergyReport, domain: str) -> float:
+def span(report: RunResults, domain: str) -> float:
     """Intervals over which a domain's watts mean something: a counter refreshed rarely moves in jumps."""
     refresh = report.refresh_seconds.get(domain, 0.0)
     return 4 * refresh if refresh > 0.005 else 0.0
 
 
-def openmetrics_text(report: EnergyReport) -> str:
-    """Counters by window name and domain; windows of one name are added up, as a counter does."""
-    energy = ["# TYPE hitl_energy_joules counter", "# UNIT hitl_energy_joules joules"]
-    energy.append("# HELP hitl_energy_joules Energy used, by window and domain.")
-    doubt = ["# TYPE hitl_energy_uncertainty_joules gauge", "# UNIT hitl_energy_uncertainty_joules joules"]
-    doubt.append(
-        "# HELP hitl_energy_uncertainty_joules The true energy lies within this of the measured one."
-    )
-    seconds = ["# TYPE hitl_energy_window_seconds counter", "# UNIT hitl_energy_window_seconds seconds"]
-    seconds.append("# HELP hitl_energy_window_seconds Time spent, by window.")
-    for window in (*report.by_name().values(), report.total):
-        labels = f'window="{_escaped(window.name)}"'
-        seconds.append(f"hitl_energy_window_seconds_total{{{labels}}} {window.seconds!r}")
-        for name, joules in (window.joules or {}).items():
-            both = f'{labels},domain="{_escaped(name)}"'
-            energy.append(f"hitl_energy_joules_total{{{both}}} {joules!r}")
-            doubt.append(f"hitl_energy_uncertainty_joules{{{both}}} {window.uncertainties[name]!r}")
-    return "\n".join((*energy, *doubt, *seconds, "# EOF")) + "\n"
+def openmetrics_text(report: RunResults) -> str:
+    """Counters by window name and domain; windows of one name are added up, as a counter does.
+
+    The whole run has families of its own (``hitl_energy_run_...``), so that a window called "total" is no duplicate.
+    """
+    families = [
+        _Family("hitl_energy", "counter", "joules", "Energy used, by window and domain."),
+        _Family(
+            "hitl_energy_uncertainty",
+            "gauge",
+            "joules",
+            "The true energy lies within this of the measured one.",
+        ),
+        _Family("hitl_energy_window", "counter", "seconds", "Time spent, by window."),
+        _Family(
+            "hitl_energy_run", "counter", "joules", "Energy used from the start of the meter, by domain."
+        ),
+        _Family("hitl_energy_run_uncertainty", "gauge", "joules", "The same for the energy of the run."),
+        _Family("hitl_energy_run_time", "counter", "seconds", "Time since the start of the meter."),
+    ]
+    for window in report.by_name().values():
+        _add_samples(families[:3], window, {"window": window.name})
+    _add_samples(families[3:], report.total, {})
+    return "\n".join([*(line for family in families for line in family.lines), "# EOF"]) + "\n"
+
+
+class _Family:
+    """One metric family: its header, and a line a sample."""
+
+    def __init__(self, name: str, kind: str, unit: str, text: str) -> None:
+        full = f"{name}_{unit}"
+        self._sample = f"{full}_total" if kind == "counter" else full
+        self.lines = [f"# TYPE {full} {kind}", f"# UNIT {full} {unit}", f"# HELP {full} {text}"]
+
+    def add(self, value: float, labels: dict[str, str]) -> None:
+        inside = ",".join(f'{name}="{_escaped(label)}"' for name, label in labels.items())
+        self.lines.append(f"{self._sample}{{{inside}}} {value!r}" if inside else f"{self._sample} {value!r}")
+
+
+def _add_samples(families: list[_Family], window: Window, labels: dict[str, str]) -> None:
+    energy, doubt, seconds = families
+    seconds.add(window.seconds, labels)
+    for name, joules in (window.joules or {}).items():
+        both = {**labels, "domain": name}
+        energy.add(joules, both)
+        doubt.add(window.uncertainties[name], both)
 
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def table(report: EnergyReport) -> str:
+def table(report: RunResults) -> str:
     """Joules by window name and domain, or why there are none."""
     lines = []
     summed = report.by_name()

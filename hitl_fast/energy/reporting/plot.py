@@ -8,12 +8,12 @@ from hitl_fast._common.errors import MissingExtraError
 from hitl_fast._common.files import atomic_path
 
 from .export import span
-from .report import EnergyReport
+from .results import RunResults
 
 MOST_LABELS = 40  # more windows than this are shaded, but not named
 
 
-def plot(report: EnergyReport, path: str | os.PathLike[str]) -> None:
+def plot(report: RunResults, path: str | os.PathLike[str]) -> None:
     """Write the plot; the file's ending says whether as PNG, SVG or PDF."""
     try:
         from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from hitl_fast._common.errors import InputError
 
-from ..measuring.channel import MILLISECOND, SECOND
+from ..units import MILLISECOND, SECOND
 from .domain import Domain
 from .visible_devices import visible
 

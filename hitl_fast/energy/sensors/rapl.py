@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from ..measuring.channel import MILLISECOND
+from ..units import MILLISECOND
 from .domain import Domain, Kind
 
 ROOT = "/sys/class/powercap"

@@ -10,8 +10,8 @@ import pytest
 from energy_fakes import Tree
 
 from hitl_fast.energy import EnergyMeter
-from hitl_fast.energy.measuring import device_locks as claims_module
-from hitl_fast.energy.measuring.device_locks import Claims, run_directory
+from hitl_fast.energy.measuring import device_locks
+from hitl_fast.energy.measuring.device_locks import DeviceLocks, run_directory
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,38 +93,38 @@ def test_run_directory(environment: dict[str, str], name: str | None) -> None:
         assert directory.endswith(f"hitl-fast-energy-{os.getuid()}-{name}")
 
 
-def test_meters_of_one_process_share_a_claim(tree: Tree, tmp_path: Path) -> None:
+def test_meters_of_one_process_share_a_lock(tree: Tree, tmp_path: Path) -> None:
     tree.zone("intel-rapl:0", "package-0", 1000)
     one, two = (EnergyMeter(rapl_root=tree.root, gpus="none", run_dir=tmp_path / "run") for _ in range(2))
     with one, two:
         assert one.domains["package-0"].status == two.domains["package-0"].status == "measured"
         one.stop()
-        assert next(iter(claims_module._held.values()))[1] == 1
-    assert claims_module._held == {}
+        assert next(iter(device_locks._held.values()))[1] == 1
+    assert device_locks._held == {}
 
 
 def test_holder_that_wrote_nothing(tmp_path: Path) -> None:
     """Another process holds the lock: done here with a second descriptor, which flock treats as a stranger's."""
-    claims = Claims(tmp_path)
-    assert claims.take("package-0") == ""
-    (path,) = claims_module._held
+    locks = DeviceLocks(tmp_path)
+    assert locks.acquire("package-0") == ""
+    (path,) = device_locks._held
     Path(path).write_text("")
-    held = claims_module._held.pop(path)
+    held = device_locks._held.pop(path)
     try:
-        assert Claims(tmp_path).take("package-0") == "another process"
+        assert DeviceLocks(tmp_path).acquire("package-0") == "another process"
     finally:
-        claims_module._held[path] = held
-        claims.release()
+        device_locks._held[path] = held
+        locks.release()
 
 
 def test_forked_child_closes_what_is_the_parents(tmp_path: Path) -> None:
-    claims = Claims(tmp_path)
-    assert claims.take("x") == ""
-    ((descriptor, _),) = claims_module._held.values()
-    claims_module.forget_all()
+    locks = DeviceLocks(tmp_path)
+    assert locks.acquire("x") == ""
+    ((descriptor, _),) = device_locks._held.values()
+    device_locks.close_inherited()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
-    assert claims_module._held == {}
+    assert device_locks._held == {}
 
 
 def test_unusable_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,5 +164,5 @@ def test_ranks_that_cannot_share_out_count_and_say_so(
         monkeypatch.setattr("hitl_fast.energy.measuring.device_locks.fcntl.flock", no_locks)
     with EnergyMeter(rapl_root=tree.root, gpus="none", run_dir=tmp_path / "run") as meter:
         assert meter.domains["package-0"].status == "measured"
-    assert claims_module._held == {}
+    assert device_locks._held == {}
     assert "each counts all of them" in caplog.text
