@@ -1,3 +1,4 @@
+from . import integrations as integrations
 from .cost.model import CostModel as CostModel
 from .energy import EnergyMeter as EnergyMeter
 from .energy import EnergyReport as EnergyReport

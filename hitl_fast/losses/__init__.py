@@ -1,4 +1,4 @@
-"""Losses that listen to people: weights per sample, and a penalty on using what they call unimportant."""
+"""Sample-weighted losses, and penalties on the use of features that people rated as unimportant."""
 
 from .cross_entropy import WeightedCrossEntropyLoss, weighted_cross_entropy
 from .elementwise import WeightedBCEWithLogitsLoss, WeightedMSELoss, weighted_bce_with_logits, weighted_mse

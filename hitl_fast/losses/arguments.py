@@ -1,4 +1,4 @@
-"""What the losses have in common: arguments made tensors, the denominator, and one derivative only."""
+"""Shared by the losses: argument conversion, the denominator, and the guard against second derivatives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Denominator: TypeAlias = "torch.Tensor | float | None"
 
 
 def tensor(value: Array, name: str) -> torch.Tensor:
-    """A tensor as it is, an array as a tensor."""
+    """A tensor unchanged, an array as a tensor."""
     if isinstance(value, torch.Tensor):
         return value
     if isinstance(value, np.ndarray):
@@ -45,7 +45,7 @@ def denominator_tensor(value: Denominator, device: torch.device) -> torch.Tensor
 
 
 def refuse_options(ignore_index: int, label_smoothing: float) -> None:
-    """Refuse what would be compared with a target in vain, or is not a number."""
+    """Option types are validated: a wrong one would never equal a target."""
     if not isinstance(ignore_index, numbers.Integral):
         raise InputTypeError(f"ignore_index must be an int, not {type(ignore_index).__name__}")
     if not isinstance(label_smoothing, numbers.Real):
@@ -58,7 +58,7 @@ def no_gradient_of(target: torch.Tensor) -> None:
 
 
 def scaled(values: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """``values * factor`` in a backward pass; in the place of ``values`` where nobody can ask for them again."""
+    """``values * factor`` in a backward pass; in place where no later backward pass can need ``values``."""
     traced = type(values) is not torch.Tensor or values.is_meta or torch.compiler.is_compiling()
     if traced or torch._C._autograd._get_current_graph_task_keep_graph():
         return values * factor
@@ -67,7 +67,7 @@ def scaled(values: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 
 class FirstDerivative(torch.autograd.Function):
-    """Hands a gradient on; to differentiate it again raises, where it would be silently incomplete."""
+    """The identity; differentiating it raises, because the second derivative would be silently incomplete."""
 
     @staticmethod
     def forward(gradient: torch.Tensor, name: str) -> torch.Tensor:
@@ -96,9 +96,9 @@ def first_derivative(gradient: torch.Tensor, name: str) -> torch.Tensor:
 def remember(
     ctx: Any, loss: torch.Tensor, weight: torch.Tensor | None, denominator: torch.Tensor | None, wanted: bool
 ) -> torch.Tensor | None:
-    """What the gradients of weight and denominator have to look like, and the loss if the latter is wanted.
+    """Store dtypes and shapes for the gradients of weight and denominator; return the loss if the latter is needed.
 
-    A copy of the loss, as the caller may well change it in place: ``loss /= steps``, ``loss += penalty``.
+    A copy of the loss, because callers change it in place: ``loss /= steps``, ``loss += penalty``.
     """
     ctx.like_weight = None if weight is None else weight.dtype
     ctx.like_denominator = None if denominator is None else (denominator.dtype, denominator.shape)
@@ -113,7 +113,7 @@ def of_weight_and_denominator(
     divisor: torch.Tensor,
     wanted: tuple[bool, bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Gradients of ``sum(weight * losses) / divisor`` for the two, None where there is nothing to give."""
+    """Gradients of ``sum(weight * losses) / divisor`` for the two, None where not needed."""
     of_weight = of_denominator = None
     if ctx.like_weight is not None and wanted[0]:
         of_weight = (losses * (outer / divisor)).to(ctx.like_weight)

@@ -1,4 +1,4 @@
-"""Weighted cross entropy as a PyTorch operator: registered, traced, differentiated once."""
+"""Weighted cross entropy as a PyTorch operator that can be traced and differentiated once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def weighted_cross_entropy(
         autocast, and get a half-precision gradient.
 
     Raises:
-        TypeError: an argument is of a kind or dtype that cannot be.
+        TypeError: an argument has a wrong type or dtype.
         ValueError: shapes or devices that differ, ``label_smoothing`` outside [0, 1] (always, from what the
             host knows); a class index outside 0 .. classes - 1, a weight or probability that is negative or not
             finite, a denominator that is not > 0 (on the CPU always; on CUDA only with ``check=True`` or, for
@@ -97,7 +97,7 @@ def weighted_cross_entropy(
     # In float16 a gradient cannot wait for the loss scale of mixed precision: it would underflow. It is made in
     # the backward pass instead, from the logits.
     now = torch.is_grad_enabled() and logits.requires_grad and logits.dtype != torch.float16
-    # The dispatcher costs more than 8,192 rows of ten classes; only who traces needs what it knows.
+    # The dispatcher costs more time than 8,192 rows of ten classes; only tracing needs it.
     plain = type(logits) in (torch.Tensor, nn.Parameter) and not logits.is_meta
     traced = torch.compiler.is_compiling() or not plain
     share, divisor = optional(weight, "weight"), denominator_tensor(denominator, logits.device)

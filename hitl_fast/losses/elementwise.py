@@ -1,4 +1,4 @@
-"""Weighted means of PyTorch's own elementwise losses: they are bound by memory already."""
+"""Weighted means of PyTorch's own elementwise losses, which memory bandwidth already limits."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def weighted_bce_with_logits(
         () float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: an argument is of a kind or dtype that cannot be.
+        TypeError: an argument has a wrong type or dtype.
         ValueError: shapes or devices that differ; a weight that is negative or not finite, a denominator that is
             not > 0 (on the CPU always; on CUDA with ``check=True``, without it the loss is NaN).
 
@@ -162,7 +162,7 @@ def _validate(
             raise InputError(f"{other} is on {given.device}, {name} on {values.device}: move it there")
 
 
-# An operator, so that traced code looks at the values as well.
+# An operator, so that traced code checks the values too.
 @torch.library.custom_op(
     "hitl_fast::divisor",
     mutates_args=(),
@@ -177,7 +177,7 @@ def _divisor(
 ) -> torch.Tensor:
     """The denominator in float64: given, or ``each`` elements for every weight that is not 0.
 
-    Off the CPU and without ``check`` it is NaN where a weight or the denominator cannot be.
+    Off the CPU and without ``check`` it is NaN for an invalid weight or denominator.
     """
     result = torch.full((), float(max(each, 1)), dtype=torch.float64, device=values.device)
     fine = torch.ones((), dtype=torch.bool, device=values.device)

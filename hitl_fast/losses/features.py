@@ -1,4 +1,4 @@
-"""What people say about features: a penalty on using the unimportant ones, and inputs scaled by importance."""
+"""Feature importance in training: a penalty on the use of unimportant features, and inputs scaled by importance."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def feature_importance_penalty(
     groups: Array | None = None,
     check: bool = False,
 ) -> torch.Tensor:
-    """Penalise the gradient of the answer where people said that a feature is not important.
+    """Penalise the gradient of the output with respect to features that people rated as unimportant.
 
     With x the inputs (or, given ``layer``, that activation) and A = 1 - importance::
 
         penalty = strength * every * mean over samples n and features d of
                   (A[n, d] * d (sum_k log_probs[n, k]) / d x[n, d])**2
 
-    Importance 1 leaves a feature alone, 0 penalises its use in full, between them it is graded. As it is a mean,
-    twice the samples, or twice the features with the same gradient at each, leave it as it is. Each call
+    Importance 1 leaves a feature alone, 0 penalises its use in full, values between scale the penalty. It is a mean,
+    so it does not change with the number of samples, or of features that have the same gradient. Each call
     costs a backward pass that is itself differentiated; two ways to pay less:
 
     - ``every=k`` with ``step`` computes it on steps 0, k, 2k, ... with k times the strength and is 0 between.
@@ -62,7 +62,7 @@ def feature_importance_penalty(
         () of at least float32, to add to the loss.
 
     Raises:
-        TypeError: an argument is of a kind or dtype that cannot be.
+        TypeError: an argument has a wrong type or dtype.
         ValueError: inputs (or layer) without a gradient, or not what log_probs were made from; importance
             outside [0, 1] or of another shape; a group that importance does not have; strength, every or step
             out of range.
@@ -106,7 +106,7 @@ class FeatureImportancePenalty(nn.Module):
         layer: a module of the model whose output is penalised instead of the inputs; watched by a forward hook
             until `remove`.
 
-    ``due`` says whether the next call computes a penalty: ``inputs.requires_grad_(penalty.due)`` saves the
+    ``due`` is True when the next call computes a penalty: ``inputs.requires_grad_(penalty.due)`` saves the
     gradient of the inputs on all other steps.
 
     >>> model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2), nn.LogSoftmax(1))

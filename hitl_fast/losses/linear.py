@@ -1,4 +1,4 @@
-"""The last linear layer and weighted cross entropy together, as a PyTorch operator."""
+"""Linear layer and weighted cross entropy fused into one PyTorch operator."""
 
 from __future__ import annotations
 

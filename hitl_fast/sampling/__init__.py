@@ -1,4 +1,4 @@
-"""From priorities to indices: what a model sees, how often and in which order."""
+"""Weighted sampling: from priorities to the indices that a data loader reads."""
 
 from .sampler import PriorityBatchSampler, PrioritySampler
 from .tree import PriorityTree

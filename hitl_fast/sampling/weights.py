@@ -1,4 +1,4 @@
-"""Weights at the door: what is refused, and a fingerprint that tells one version from another."""
+"""Weight validation, and a fingerprint that tells one version of the weights from another."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 from energy_fakes import Tree
 
 from hitl_fast.energy import EnergyMeter
-from hitl_fast.integrations.callbacks import lightning_callback, trainer_callback
+from hitl_fast.integrations import lightning_callback, trainer_callback
 
 # What these frameworks warn of is their own affair.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -11,7 +11,7 @@ HEAVY = {"torch", "numba", "triton", "numpy", "matplotlib", "pyarrow", "pynvml",
     [
         "import hitl_fast.energy",
         "import hitl_fast; hitl_fast.EnergyMeter",
-        "import hitl_fast.integrations.callbacks",
+        "import hitl_fast.integrations; hitl_fast.integrations.trainer_callback",
         "import hitl_fast.energy.command",
         "from hitl_fast.energy import EnergyMeter\n"
         "with EnergyMeter(rapl_root='/none', gpus='none') as meter, meter.window('w'): pass\n"

@@ -1,0 +1,2 @@
+from .lightning import lightning_callback as lightning_callback
+from .transformers import trainer_callback as trainer_callback

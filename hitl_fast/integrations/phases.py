@@ -1,0 +1,54 @@
+"""Energy windows of the phases of a training, shared by the callbacks of all frameworks."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from hitl_fast._common.errors import InputError, MissingExtraError
+from hitl_fast.energy.measuring.meter import EnergyMeter, OpenWindow
+
+
+class Phases:
+    """One meter, and its open windows by kind of phase. Closing a phase that is not open does nothing."""
+
+    def __init__(self, meter: EnergyMeter | None, arguments: dict[str, Any]) -> None:
+        if meter is not None and arguments:
+            raise InputError(f"give a meter or its arguments ({', '.join(arguments)}), not both")
+        self.meter = EnergyMeter(**arguments) if meter is None else meter
+        self._own = meter is None
+        self._running = False
+        self._open: dict[str, OpenWindow] = {}
+
+    def begin(self) -> None:
+        if self._own and not self._running:
+            self.meter.start()
+            self._running = True
+
+    def open(self, kind: str, name: str) -> None:
+        self.begin()
+        self.close(kind)
+        self._open[kind] = self.meter.window(name).start()
+
+    def close(self, kind: str, error: str | None = None) -> None:
+        window = self._open.pop(kind, None)
+        if window is not None:
+            window.stop(error)
+
+    def end(self, error: str | None = None) -> None:
+        for kind in reversed(list(self._open)):
+            self.close(kind, error)
+        if self._running:
+            self.meter.stop()
+            self._running = False
+
+
+def first_installed(what: str, *names: str) -> Any:
+    """The first of several packages that is installed; an error inside a package is raised as it is."""
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as problem:
+            if problem.name != name.partition(".")[0]:
+                raise
+    raise MissingExtraError(f"{what} is not installed: this callback needs {' or '.join(names)}")
