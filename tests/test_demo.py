@@ -1,4 +1,4 @@
-"""The demo on a few digits: every chapter tells its story, writes its files, and draws from the seed alone."""
+"""The demo on a few digits: every step prints its result, writes its files, and depends on the seed alone."""
 
 import json
 from pathlib import Path
@@ -8,83 +8,82 @@ import torch
 
 from hitl_fast import cli
 from hitl_fast.cost.model import CostModel
-from hitl_fast.demo import command, shifts
-from hitl_fast.demo import rating as rated
-from hitl_fast.demo import studies as asked
-from hitl_fast.demo import training as weighted
-from hitl_fast.demo.context import Stage
+from hitl_fast.demo import command, rating, shifts, studies, training
+from hitl_fast.demo.context import Context
 from hitl_fast.experiments.common import digits
 from hitl_fast.experiments.common.journal import read
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    return Stage(tmp_path_factory.mktemp("demo"), training_samples=300, test_samples=60, epochs=2)
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    return Context(tmp_path_factory.mktemp("demo"), training_samples=300, test_samples=60, epochs=2)
 
 
 @pytest.mark.jit
-def test_shifts(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    shifts.tell(stage)
+def test_shifts(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    shifts.run(context)
     lines = capsys.readouterr().out.splitlines()
     table = [line for line in lines if line.startswith(tuple(digits.SHIFTS))]
     assert len(table) == 10
     indices = [float(line[16:24]) for line in table]
     assert indices == sorted(indices, reverse=True)
-    held = json.loads((stage.folder / "shifts.json").read_text())
+    held = json.loads((context.folder / "shifts.json").read_text())
     assert [f"{report['index']:.3f}" for report in held.values()] == [line[16:24].strip() for line in table]
-    assert (stage.folder / "shifts.png").read_bytes()[:4] == b"\x89PNG"
+    assert (context.folder / "shifts.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_rated(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    rated.tell(stage)
+def test_rating(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    rating.run(context)
     out = capsys.readouterr().out
     assert "simulated raters" in out
     errors = {
-        line.split()[0]: float(line.split()[3]) for line in out.splitlines() if "from the truth" in line
+        line.split()[0]: float(line.split()[6]) for line in out.splitlines() if "against the true" in line
     }
     assert errors["calibrated"] < errors["mean"]
-    assert (stage.folder / "weights.png").read_bytes()[:4] == b"\x89PNG"
+    assert (context.folder / "weights.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_weighted(stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(weighted, "EPOCHS", 1)
-    weighted.tell(stage)
+def test_training(
+    context: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(training, "EPOCHS", 1)
+    training.run(context)
     out = capsys.readouterr().out
     assert "simulated raters" in out
     assert "+     loss = hf.weighted_cross_entropy(logits, labels[index], weights[index])" in out
-    for name in ("as they are", "weighted loss", "weighted sampler"):
+    for name in ("unweighted", "weighted loss", "weighted sampler"):
         assert any(line.strip().startswith(name) and "% of 60" in line for line in out.splitlines())
 
 
 @pytest.mark.jit
 @pytest.mark.timeout(1200)
-def test_both_experiments_in_small(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    asked.tell(stage)
+def test_both_experiments_at_small_size(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    studies.run(context)
     out = capsys.readouterr().out
     assert "simulated raters" in out
     for name in ("guidance", "calibration"):
-        header, records = read(stage.folder / name / "results.jsonl")
+        header, records = read(context.folder / name / "results.jsonl")
         assert header["experiment"] == name
         assert f"hitl-fast experiment {name} --quick" in header["command"]
         assert len(records) > 30
-        page = (stage.folder / name / "results.html").read_text()
-        assert all(told in page for told in ("<svg", header["machine"]))
-    model = CostModel.fit(stage.folder / "calibration" / "history.csv", "probe_error")
+        page = (context.folder / name / "results.html").read_text()
+        assert all(shown in page for shown in ("<svg", header["machine"]))
+    model = CostModel.fit(context.folder / "calibration" / "history.csv", "probe_error")
     assert model.predict({"probe_error": 0.2}).epochs.value >= 0
 
 
-def test_the_command_runs_every_chapter(
+def test_the_command_runs_every_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = []
-    for chapter in command.chapters():
+    shown = []
+    for step in command.steps():
         monkeypatch.setattr(
-            chapter, "tell", lambda stage, title=chapter.TITLE: told.append((title, stage.folder))
+            step, "run", lambda context, title=step.TITLE: shown.append((title, context.folder))
         )
     assert cli.main(["demo", "--folder", str(tmp_path / "new" / "folder")]) == 0
-    assert [title for title, _ in told] == [chapter.TITLE for chapter in command.chapters()]
+    assert [title for title, _ in shown] == [step.TITLE for step in command.steps()]
     out = capsys.readouterr().out
-    assert all(title in out for title, _ in told)
+    assert all(title in out for title, _ in shown)
     assert (tmp_path / "new" / "folder").is_dir()
 
 

@@ -1,1 +1,1 @@
-"""The whole story on real data that comes with the install, a chapter a room."""
+"""A tour of the library on real data that comes with the install, one module per demo step."""

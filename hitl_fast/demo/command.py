@@ -1,4 +1,4 @@
-"""``hitl-fast demo``: run the chapters one after the other."""
+"""``hitl-fast demo``: run the demo steps one after the other."""
 
 from __future__ import annotations
 
@@ -7,45 +7,46 @@ import time
 from pathlib import Path
 from types import ModuleType
 
+from hitl_fast._common.errors import require
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--folder", type=Path, default=Path("hitl-fast-demo"), help="where files go (default: %(default)s)"
+        "--folder", type=Path, default=Path("hitl-fast-demo"), help="output folder (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.epilog = (
         "Needs the extra 'demo': pip install 'hitl-fast[demo]'. No network, under two minutes on two cores."
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    for module in ("torch", "mlxtend", "matplotlib", "jinja2", "pandas"):
+        require(module, "demo", "the demo")  # before anything is printed or written
     from hitl_fast.energy import EnergyMeter
 
-    from .context import Stage
+    from .context import Context
 
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    stage = Stage(arguments.folder, arguments.seed)
+    context = Context(arguments.folder, arguments.seed)
     start = time.perf_counter()
-    told = chapters()
+    modules = steps()
     with EnergyMeter() as meter:
-        for number, chapter in enumerate(told, 1):
-            _print_title(f"{number}. {chapter.TITLE}")
-            with meter.window(chapter.__name__.rpartition(".")[2]):
-                chapter.tell(stage)
-    _print_title(f"{len(told) + 1}. Energy: what the chapters above took")
+        for number, step in enumerate(modules, 1):
+            _print_title(f"{number}. {step.TITLE}")
+            with meter.window(step.__name__.rpartition(".")[2]):
+                step.run(context)
+    _print_title(f"{len(modules) + 1}. Energy of the steps above")
     print(meter.report())
-    print(f"\nAll of it took {time.perf_counter() - start:.0f} s.")
+    print(f"\nThe demo took {time.perf_counter() - start:.0f} s.")
     return 0
 
 
-def chapters() -> tuple[ModuleType, ...]:
-    """Modules with a TITLE and ``tell(stage)``, in the order of the story."""
-    from . import rating as rated
-    from . import shifts
-    from . import studies as asked
-    from . import training as weighted
+def steps() -> tuple[ModuleType, ...]:
+    """The demo's modules in order; each has a TITLE and ``run(context)``."""
+    from . import rating, shifts, studies, training
 
-    return shifts, rated, weighted, asked
+    return shifts, rating, training, studies
 
 
 def _print_title(title: str) -> None:

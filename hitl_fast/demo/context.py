@@ -1,4 +1,4 @@
-"""What the chapters share: the digits, a trained model, and where to write."""
+"""What the demo steps share: the digits, a trained model, and the output folder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ EPOCHS = 6
 
 
 @dataclass
-class Stage:
+class Context:
     """One run of the demo.
 
     Attributes:
-        folder: exists; what a chapter writes goes here.
-        seed: of everything drawn.
+        folder: an existing folder for the files that the steps write.
+        seed: random seed of data split, training and simulated raters.
     """
 
     folder: Path
@@ -48,8 +48,8 @@ class Stage:
         digits.train(model, self.training, self.epochs, self.seed)
         return model
 
-    def wrote(self, name: str) -> Path:
-        """Where a file of that name goes; said to the reader."""
+    def output(self, name: str) -> Path:
+        """The path of an output file; printed, so that the reader finds it."""
         path = self.folder / name
         print(f"  -> {path}")
         return path

@@ -1,4 +1,4 @@
-"""Chapter: people rate digits, and the ratings become weights. The people are simulated, and it says so."""
+"""Demo step: simulated raters rate digits, and the ratings become sample weights."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from hitl_fast.ratings import simulated_ratings
 from hitl_fast.ratings.plot import plot_weights
 
 if TYPE_CHECKING:
-    from .context import Stage
+    from .context import Context
 
-TITLE = "Ratings: which digits do people find worth training on?"
+TITLE = "Ratings: which digits are worth training on?"
 RATERS, EACH, SPAMMERS = 20, 5, 0.2
 
 
-def tell(stage: Stage) -> None:
-    """Rate, check agreement, aggregate, weigh; a table and a bar plot."""
-    digits = stage.training
+def run(context: Context) -> None:
+    """Simulate ratings, check agreement, aggregate, compute weights; prints a table and writes a bar plot."""
+    digits = context.training
     truth = importance(digits.images, digits.labels)
-    ratings = simulated_ratings(truth, raters=RATERS, each=EACH, spammers=SPAMMERS, seed=stage.seed)
+    ratings = simulated_ratings(truth, raters=RATERS, each=EACH, spammers=SPAMMERS, seed=context.seed)
     print(
-        f"{RATERS} simulated raters, each with a bias and a scale of their own and {SPAMMERS:.0%} of them answering"
+        f"{RATERS} simulated raters, each with their own bias and scale, {SPAMMERS:.0%} of them answering at random,"
     )
     print(
-        f"at random, rate {len(truth):,} real MNIST digits from 1 to 5: more for a digit unlike others of its class.\n"
+        f"rate {len(truth):,} real MNIST digits from 1 to 5: higher for a digit unlike others of its class.\n"
     )
     print(ratings.summary())
     print()
     for method in ("mean", "calibrated"):
         error = float(np.sqrt(np.mean((ratings.aggregate(method).score - truth) ** 2)))
-        print(f"  {method:<11} scores are {error:.2f} from the truth (root mean square)")
+        print(f"  {method:<11} scores: root mean square error {error:.2f} against the true importance")
     weights = ratings.aggregate("calibrated").weights(num_items=len(truth), floor=0.1)
     title = "weight of digits by class, from simulated raters"
-    plot_weights(weights, digits.labels.numpy(), stage.wrote("weights.png"), title=title)
+    plot_weights(weights, digits.labels.numpy(), context.output("weights.png"), title=title)
 
 
 def importance(images: torch.Tensor, labels: torch.Tensor) -> np.ndarray:

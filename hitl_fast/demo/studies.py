@@ -1,4 +1,4 @@
-"""Chapter: does it work? Both experiments in small, as their commands run them with --quick."""
+"""Demo step: both experiments at small size, as their commands run them with --quick."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from hitl_fast.experiments.calibration import command as calibration
 from hitl_fast.experiments.guidance import command as guidance
 
 if TYPE_CHECKING:
-    from .context import Stage
+    from .context import Context
 
-TITLE = "Does it work? Two experiments, in small"
+TITLE = "Does it work? Two experiments at small size"
 
 
-def tell(stage: Stage) -> None:
-    """Run both anew and print their answers."""
+def run(context: Context) -> None:
+    """Run both experiments and print their answers."""
     for name, command in (("guidance", guidance), ("calibration", calibration)):
-        folder = stage.folder / name
-        # A demo shows the work, so what an earlier one left is done again.
+        folder = context.folder / name
+        # The demo shows the computation, so results of an earlier run are not reused.
         (folder / "results.jsonl").unlink(missing_ok=True)
-        _run(command, ["--quick", "--seed", str(stage.seed), "--out", str(folder)])
+        _run(command, ["--quick", "--seed", str(context.seed), "--out", str(folder)])
         print()
-    print("A grid this small shows how, and proves nothing; the README has the answers of the full ones.")
+    print("Grids this small only show the procedure; the README has the answers of the full ones.")
 
 
 def _run(command: ModuleType, options: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Chapter: the same CNN with and without people's weights, on digits a third of which are labelled wrongly."""
+"""Demo step: the same CNN with and without rating weights, on digits a third of which have wrong labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hitl_fast.ratings import simulated_ratings
 from hitl_fast.sampling import PrioritySampler
 
 if TYPE_CHECKING:
-    from .context import Stage
+    from .context import Context
 
 TITLE = "Weights: the same loop, three lines changed"
 SAMPLES, WRONG, EPOCHS, BATCH = 2000, 0.35, 5, 64
@@ -25,37 +25,41 @@ DIFF = """\
 -     loss = F.cross_entropy(logits, labels[index])
 +     loss = hf.weighted_cross_entropy(logits, labels[index], weights[index])
 
-  or leave the loss alone and let the weights choose what is drawn:
+  or keep the loss and draw samples by weight:
 - sampler = torch.utils.data.RandomSampler(dataset)
 + sampler = hf.PrioritySampler(weights, seed=0)
 """
 
 
-def tell(stage: Stage) -> None:
-    """Spoil labels, rate, train three ways, compare on digits that are labelled rightly."""
-    data = stage.training[:SAMPLES]
-    generator = np.random.default_rng(stage.seed)
+def run(context: Context) -> None:
+    """Corrupt labels, simulate ratings, train in three ways, compare on correctly labelled digits."""
+    data = context.training[:SAMPLES]
+    generator = np.random.default_rng(context.seed)
     wrong = generator.random(len(data)) < WRONG
     moved = (data.labels.numpy() + generator.integers(1, digits.CLASSES, len(data))) % digits.CLASSES
     labels = torch.from_numpy(np.where(wrong, moved, data.labels.numpy()))
-    # Simulated raters: 1 for a label they find wrong, 5 for a right one, with their usual noise.
-    ratings = simulated_ratings(np.where(wrong, 1.0, 5.0), seed=stage.seed)
+    # Simulated raters: 1 for a wrong label, 5 for a correct one, plus each rater's noise.
+    ratings = simulated_ratings(np.where(wrong, 1.0, 5.0), seed=context.seed)
     weights = ratings.aggregate("calibrated").weights(num_items=len(data), power=2.0)
-    print(f"{wrong.mean():.0%} of {len(data)} labels are made wrong on purpose;", end=" ")
-    print("simulated raters say which they believe.\n")
+    print(f"{wrong.mean():.0%} of {len(data)} labels are corrupted;", end=" ")
+    print("simulated raters rate how plausible each label is.\n")
     print(DIFF)
-    spoiled = digits.Digits(data.images, labels)
-    for name in ("as they are", "weighted loss", "weighted sampler"):
-        model = digits.seeded(digits.SmallCNN, stage.seed)
-        _train(model, spoiled, torch.from_numpy(weights).float(), name, stage.seed)
+    corrupted = digits.Digits(data.images, labels)
+    for name in ("unweighted", "weighted loss", "weighted sampler"):
+        model = digits.seeded(digits.SmallCNN, context.seed)
+        _train(model, corrupted, torch.from_numpy(weights).float(), name, context.seed)
         with torch.no_grad():
-            right = (model(stage.test.images).argmax(1) == stage.test.labels).float().mean()
-        print(f"  {name:<17} {float(right):.1%} of {len(stage.test)} test digits right")
-    print("\nPlanted noise and raters that see it: this shows how, not how much people would save.")
+            correct = (model(context.test.images).argmax(1) == context.test.labels).float().mean()
+        print(f"  {name:<17} {float(correct):.1%} of {len(context.test)} test digits correct")
+    print(
+        "\nSynthetic label noise that the raters can see: this shows the procedure, not what people would save."
+    )
 
 
-def _train(model: torch.nn.Module, data: digits.Digits, weights: torch.Tensor, way: str, seed: int) -> None:
-    if way == "weighted sampler":
+def _train(
+    model: torch.nn.Module, data: digits.Digits, weights: torch.Tensor, method: str, seed: int
+) -> None:
+    if method == "weighted sampler":
         sampler = PrioritySampler(weights.double().numpy(), seed=seed)
     else:
         sampler = PrioritySampler(np.ones(len(data)), seed=seed, method="systematic")  # each once, shuffled
@@ -64,7 +68,7 @@ def _train(model: torch.nn.Module, data: digits.Digits, weights: torch.Tensor, w
         sampler.set_epoch(epoch)
         for index in torch.tensor(list(sampler)).split(BATCH):  # type: ignore[no-untyped-call]
             logits, wanted = model(data.images[index]), data.labels[index]
-            if way == "weighted loss":
+            if method == "weighted loss":
                 loss = weighted_cross_entropy(logits, wanted, weights[index])
             else:
                 loss = F.cross_entropy(logits, wanted)

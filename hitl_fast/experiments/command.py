@@ -1,4 +1,4 @@
-"""``hitl-fast experiment``: does it work? One sub-command for each question."""
+"""``hitl-fast experiment``: the studies; one sub-command each."""
 
 from __future__ import annotations
 

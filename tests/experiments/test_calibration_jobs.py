@@ -225,13 +225,13 @@ def test_a_score_without_a_value_ranks_with_the_dearest(records):
 def test_the_answer_says_who_wins(findings, records):
     told = answer(findings)
     assert "worse" in told
-    assert "chosen after the fact, is probe error with 1.00" in told
+    assert "probe error with 1.00" in told
     header = {
         "settings": {**TINY.__dict__, "shifts": ("noise", "patches")},
         "command": "hitl-fast experiment",
     }
     html = page(header, findings).html()
-    assert "4 of 48 retrainings did not get there" in html
+    assert "4 of 48 retrainings did not reach the target" in html
     assert html.count("<figure>") == 3
     swapped = planted(records)
     for row in retrainings(swapped):

@@ -435,8 +435,8 @@ def test_files_of_other_origin_are_not_written_over(
     assert run("--out", tmp_path) == 2
     assert cli.main(["experiment", "calibration", "--quick", "--out", str(tmp_path)]) == 2
     told = capsys.readouterr().err
-    assert f"{tmp_path / 'results.html'} is not of an earlier run" in told
-    assert f"{tmp_path / 'history.csv'} is not of an earlier run" in told
+    assert str(tmp_path / "results.html") in told
+    assert str(tmp_path / "history.csv") in told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "results.html"]
 
 

@@ -10,7 +10,8 @@ import pytest
 from browsing import DESK, PHONE, looked_at
 from matplotlib.figure import Figure
 
-from hitl_fast.experiments.common.page import Page, cell_text, inline_svg, told_text
+from hitl_fast.experiments.common.inline_svg import inline_svg
+from hitl_fast.experiments.common.page import Page, cell_text, header_text
 
 
 def plotted(title: str = "effort") -> Figure:
@@ -27,7 +28,7 @@ def plotted(title: str = "effort") -> Figure:
 
 def full_page() -> Page:
     page = Page("Does <it> work?")
-    page.asked("Does <b>guidance</b> save energy?")
+    page.question("Does <b>guidance</b> save energy?")
     page.answer("No: 1 % & less, interval -2 to 4 %.")
     page.section("Plots")
     page.text("One paragraph.\n\nAnother with a word that is " + "very" * 60 + " long.", "A third.")
@@ -141,8 +142,8 @@ def test_table_shows_what_is_in_it() -> None:
     assert cell_text(-np.inf) == "−∞"
 
 
-def test_provenance_tells_nested_values() -> None:
-    assert told_text({"torch": "2.13", "seeds": [0, 1]}) == "torch 2.13; seeds 0, 1"
+def test_provenance_shows_nested_values() -> None:
+    assert header_text({"torch": "2.13", "seeds": [0, 1]}) == "torch 2.13; seeds 0, 1"
     assert "<dt>machine</dt><dd>cpu two cores; memory 8 GB</dd>" in full_page().html()
 
 

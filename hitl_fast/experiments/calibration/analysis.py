@@ -93,7 +93,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that is told of a grid.
+    """The results of a grid.
 
     Attributes:
         rows: the retrainings.
@@ -215,11 +215,11 @@ def _defaults(
     """Every choice of arithmetic, pooling, bins and measure: how its index, and its p alone, rank."""
     found = []
     for variant in VARIANTS:
-        told = [row["variants"]["/".join(variant)] for row in rows]
-        inverse = np.array([one["inverse_ari"] for one in told])
-        for measure in told[0]["distances"]:
+        variants = [row["variants"]["/".join(variant)] for row in rows]
+        inverse = np.array([one["inverse_ari"] for one in variants])
+        for measure in variants[0]["distances"]:
             for place, bins in enumerate(BINS):
-                p = np.array([one["distances"][measure][place] for one in told])
+                p = np.array([one["distances"][measure][place] for one in variants])
                 found.append(
                     {"arithmetic": variant[0], "pooling": variant[1], "measure": measure, "bins": bins}
                     | {
@@ -238,13 +238,13 @@ def _defaults(
 
 
 def is_default(choice: dict[str, Any]) -> bool:
-    """Whether the choice is what ``preindex`` does when it is not told otherwise."""
+    """Whether the choice is the default of ``preindex``."""
     wanted = {"arithmetic": "corrected", "pooling": "mean", "measure": "jensen_shannon", "bins": 32}
     return wanted == {name: choice[name] for name in wanted}
 
 
 def _efforts(rows: Sequence[Record], models: NDArray[Any], weights: Floats) -> dict[str, dict[str, Interval]]:
-    """Does the ranking of the scores hang on what is called effort?"""
+    """Rank correlations under other definitions of effort."""
     kinds: dict[str, Effort] = {}
     cap = max(row["effort"]["steps"] for row in rows)
     for place, margin in enumerate(MARGINS):
@@ -283,11 +283,11 @@ def _floor(records: Sequence[Record], rows: Sequence[Record]) -> dict[str, dict[
     for name in SCORES:
         if name not in bases[0]["paired"]:
             continue
-        told = {kind: _mean([base[kind][name] for base in bases]) for kind in ("paired", "unpaired")}
+        means = {kind: _mean([base[kind][name] for base in bases]) for kind in ("paired", "unpaired")}
         for strength in sorted({row["strength"] for row in rows}):
             values = [row["scores"][name] for row in rows if row["strength"] == strength]
-            told[f"strength {strength + 1}"] = _mean(values)
-        found[name] = told
+            means[f"strength {strength + 1}"] = _mean(values)
+        found[name] = means
     return found
 
 

@@ -1,4 +1,4 @@
-"""``hitl-fast experiment calibration``: what do an index and its rivals say of retrainings that were really done?"""
+"""``hitl-fast experiment calibration``: how well do scores from one forward pass predict real retraining effort?"""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 files:
-  results.jsonl   one line for each model and each retraining; the same seed gives the same bytes, but for "measured"
+  results.jsonl   one line for each model and each retraining; the same seed gives the same bytes, except for "measured"
   results.html    the answers: figures and tables in one file
   history.csv     one row for each retraining, what hitl_fast.CostModel.fit reads
   models/         the trained base models; may be removed when the grid is done
 
-The same command again goes on with what is missing, or draws the page again.
+Run the same command again to resume, or to draw the page again.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument(
-        "--quick", action="store_true", help="a small grid in about a minute: shows how, proves nothing"
+        "--quick",
+        action="store_true",
+        help="a small grid in about a minute, too small for conclusions",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR",
-        help="where files go (default: hitl-fast-experiment/calibration, with -quick behind if so)",
+        help="output folder (default: hitl-fast-experiment/calibration, or calibration-quick)",
     )  # fmt: skip
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes (default: one a core; 1 also measures joules)"
+        "--workers", type=int, metavar="N", help="processes (default: one per core; 1 also measures energy)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 

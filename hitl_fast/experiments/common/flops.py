@@ -1,4 +1,4 @@
-"""What a step of training costs, in a unit that no machine and no load can bend: floating-point operations."""
+"""Hardware-independent cost of a training step: floating-point operations (FLOPs)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def training_flops(
 ) -> tuple[float, float]:
     """Floating-point operations of one sample forward and backward, as torch counts them.
 
-    Products of matrices and convolutions count, two operations a multiplication with its addition; what is
-    elementwise does not. The model's gradients and mode are left as they were.
+    Matrix products and convolutions count two operations per multiply-add; elementwise operations do not count.
+    The model's gradients, buffers and mode are left unchanged.
 
     Args:
         model: on the device of the inputs.
@@ -68,5 +68,5 @@ def training_flops(
         for parameter, gradient in gradients:
             parameter.grad = gradient
         for buffer, before in buffers:
-            buffer.copy_(before)  # batch normalisation keeps an average of what it sees
+            buffer.copy_(before)  # running statistics of batch normalisation
     return forward.get_total_flops() / len(inputs), backward.get_total_flops() / len(inputs)

@@ -1,4 +1,4 @@
-"""The folder that a run writes into."""
+"""The output folder of an experiment."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from hitl_fast._common.errors import InputError
 
-BEGINNING = 4096  # bytes: what a file is stands in its first lines
+BEGINNING = 4096  # bytes; the first lines identify a file
 
 
 def folder(out: Path | None, experiment: str, quick: bool) -> Path:
-    """Where a run writes: the folder asked for, or one of its own for each experiment, in small and in full.
+    """The output folder: the given one, or a default for each experiment and size.
 
     >>> str(folder(None, "guidance", quick=True))
     'hitl-fast-experiment/guidance-quick'
@@ -19,14 +19,14 @@ def folder(out: Path | None, experiment: str, quick: bool) -> Path:
 
 
 def refuse_foreign(path: Path, mark: str) -> None:
-    """Before hours of work end in overwriting it: a file that no earlier run wrote there is left alone.
+    """Refuse to overwrite a file that no earlier run wrote, before hours of work.
 
     Args:
-        path: of a file that a run will write.
-        mark: what stands near the beginning of every such file.
+        path: a file that the run will write.
+        mark: text near the beginning of every such file.
 
     Raises:
-        ValueError: there is a file without it.
+        ValueError: the file exists and lacks the mark.
         OSError: it cannot be read.
     """
     if not path.exists():
@@ -34,4 +34,6 @@ def refuse_foreign(path: Path, mark: str) -> None:
     with path.open("rb") as file:
         found = mark.encode() in file.read(BEGINNING)
     if not found:
-        raise InputError(f"{path} is not of an earlier run, and would be written over: give another --out")
+        raise InputError(
+            f"{path} was not written by an earlier run and would be overwritten: choose another --out"
+        )

@@ -1,4 +1,4 @@
-"""A grid of jobs over processes: what is done is in the journal, what is not is done, in any order."""
+"""Run a grid of jobs over processes; finished jobs are in the journal, so that a run resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_grid(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[Record]:
-    """Do each job that the journal does not hold, write its record, and put the journal into the grid's order.
+    """Run each job that is not in the journal, append its record, and sort the journal into the grid's order.
 
     A record is the job, what ``work`` returned, and under "measured" the seconds and CPU seconds that it took
     (beside what ``work`` put there itself). Each job runs on one thread, so that its result depends neither on

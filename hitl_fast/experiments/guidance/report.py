@@ -109,7 +109,7 @@ class Story:
         from ..common.page import Page
 
         page = Page(ASKED)
-        page.asked(
+        page.question(
             "Images and texts with planted trouble; the same small model trained with and without people's "
             f"ratings of what is important. All ratings are of {self.raters}. Is the same accuracy reached with less?"
         )
