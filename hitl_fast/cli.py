@@ -9,6 +9,10 @@ from hitl_fast import __version__
 
 # name: (module with `configure(parser)` and `run(arguments) -> exit status`, what --help says of it)
 COMMANDS = {
+    "collect": (
+        "hitl_fast.ratings.collect.command",
+        "a page on which people rate samples, in the browser",
+    ),
     "decide": (
         "hitl_fast.cost.command",
         "retrain, keep, or use another model: a table for several models and shifts",

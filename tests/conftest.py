@@ -1,9 +1,16 @@
-"""Which pass runs which tests: see the three passes in the Makefile."""
+"""Which pass runs which tests (see the three passes in the Makefile), and a browser for pages."""
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
 INTERPRETER = os.environ.get("TRITON_INTERPRET") == "1"
 
 
@@ -24,3 +31,43 @@ def _cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+@pytest.fixture(scope="session")
+def open_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Any]]:
+    """Opens a browser with a profile of its own; all are closed at the end."""
+    if BROWSER is None or DRIVER is None:
+        pytest.skip("no Chromium with chromedriver on this machine: apt-get install chromium chromium-driver")
+    with ExitStack() as stack:
+
+        def opened() -> Any:
+            driver = _started(tmp_path_factory.mktemp("chromium"))
+            stack.callback(driver.quit)
+            return driver
+
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def browser(open_browser: Callable[[], Any]) -> Any:
+    return open_browser()
+
+
+def _started(profile: Path) -> Any:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(BROWSER)
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",  # it may run as root
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-first-run",
+        f"--user-data-dir={profile}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return webdriver.Chrome(options, webdriver.ChromeService(DRIVER))

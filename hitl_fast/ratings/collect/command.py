@@ -1,0 +1,111 @@
+"""``hitl-fast collect DATA --out ratings.db``: a page on which people rate samples, in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import suppress
+from typing import Any
+
+from hitl_fast._common.errors import InputError
+from hitl_fast._common.files import write_text
+
+from .items import open_items
+from .schedule import QUESTIONS, Schedule
+from .server import LOOPBACK, Collection, bound, checked_token, serve
+from .store import Store, export_csv
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("data", nargs="?", help="folder of images, .npz, .npy, .txt (a text a line), .jsonl or .csv")
+    add("--out", required=True, metavar="FILE.db", help="database of the answers; continued if it exists")
+    add("--question", choices=QUESTIONS, default="rating", help="1 to 5, yes or no, or which of two (rating)")
+    add("--prompt", help="the question as people read it")
+    add("--text", metavar="FIELD", help="field or column with the text")
+    add("-n", type=int, metavar="N", help="items to ask about (all)")
+    add("--each", type=int, default=1, metavar="N", help="people who answer each question (1)")
+    add(
+        "--repeats",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="questions put twice, for test-retest (0.1)",
+    )
+    add("--seed", type=int, default=0, help="of the order of questions (0)")
+    add("--port", type=int, default=0, help="port to listen on (any free one)")
+    add("--host", help="address to listen on (127.0.0.1, this machine alone); needs --token")
+    add("--token", help="what the page's address must contain (random)")
+    add("--export", metavar="FILE.csv", help="write the answers as CSV and end")
+    add("--forget", metavar="NAME", help="delete a person's name and answers and end")
+    parser.epilog = (
+        "example: hitl-fast collect images/ --out ratings.db -n 54\n\n"
+        "Keys: 1-5, y, n, arrows; s skips, u takes the last answer back. Read the answers with\n"
+        'hitl_fast.Ratings.read("ratings.db").'
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.export is not None or arguments.forget is not None:
+        return _manage(arguments)
+    if arguments.data is None:
+        raise InputError("DATA is missing: the folder or file whose items are to be rated")
+    token = checked_token(arguments.token, arguments.host)
+    items = open_items(arguments.data, arguments.text)
+    schedule = Schedule(
+        arguments.question, len(items), (), arguments.n,
+        arguments.each, arguments.repeats, arguments.seed,
+    )  # fmt: skip
+    host = arguments.host or LOOPBACK[0]
+    with bound(host, arguments.port) as sock:
+        store = Store(arguments.out, _about(items, schedule))
+        try:
+            hosts = LOOPBACK if arguments.host is None else (host.lower(), *_names_of(host))
+            collection = Collection(items, store, schedule, token, arguments.prompt, hosts)
+            shown = f"[{host}]" if ":" in host else host
+            server = serve(collection, sock)
+            print(f"{len(items):,} items of {items.source}; answers go to {arguments.out}; Ctrl-C ends")
+            print(f"http://{shown}:{sock.getsockname()[1]}/?token={token}", flush=True)
+            server.run(sockets=[sock])
+            print(f"{len(store.answers()):,} answers in {arguments.out}")
+        finally:
+            store.close()
+    return 0
+
+
+def _manage(arguments: argparse.Namespace) -> int:
+    if arguments.data is not None:
+        raise InputError("--export and --forget take no DATA")
+    if arguments.export is not None:
+        write_text(arguments.export, export_csv(arguments.out))
+        print(f"answers written to {arguments.export}", file=sys.stderr)
+    if arguments.forget is not None:
+        store = Store(arguments.out)
+        try:
+            count = store.forget(arguments.forget)
+        finally:
+            store.close()
+        print(f"{arguments.forget} and {count:,} answers deleted from {arguments.out}", file=sys.stderr)
+    return 0
+
+
+def _about(items: Any, schedule: Schedule) -> dict[str, Any]:
+    return {
+        "kind": items.kind,
+        "items": len(items),
+        "data set": items.fingerprint(),
+        "question": schedule.question,
+    }
+
+
+def _names_of(host: str) -> tuple[str, ...]:
+    """Names that a browser may use for a server that listens everywhere: the token then guards it alone."""
+    import socket
+
+    if host not in ("0.0.0.0", "::"):
+        return ()
+    name = socket.gethostname().lower()
+    found = {name, socket.getfqdn().lower(), *LOOPBACK}
+    with suppress(OSError):
+        found |= {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
+    return tuple(sorted(found))
