@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hitl_kernels.rater_model import dawid_skene, rater_model, reference
+from hitl_kernels.dawid_skene import dawid_skene
+from hitl_kernels.rater_model import rater_model, reference
 from race import race, record
 
 from hitl_fast.ratings import Ratings, simulated_ratings

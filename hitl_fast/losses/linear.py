@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 from hitl_kernels.weighted_cross_entropy import accumulator
-from hitl_kernels.weighted_linear_cross_entropy import validate
-from hitl_kernels.weighted_linear_cross_entropy import weighted_linear_cross_entropy as kernel
 
 from hitl_fast._common.errors import InputTypeError
 
@@ -24,6 +22,8 @@ from .arguments import (
     scaled,
     tensor,
 )
+from .linear_in_chunks import validate
+from .linear_in_chunks import weighted_linear_cross_entropy as kernel
 
 NAME = "weighted_linear_cross_entropy"
 

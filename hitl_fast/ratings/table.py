@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from hitl_kernels.rater_model import RaterModel, dawid_skene, rater_model
+from hitl_kernels.dawid_skene import dawid_skene
+from hitl_kernels.rater_model import RaterModel, rater_model
 
 from hitl_fast._common.errors import InputError, InputTypeError
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from hitl_kernels import policy
 from hitl_kernels.alias_table import alias_table, cpu, draw, reference
 from hitl_kernels.philox import Purpose, Stream
 
@@ -81,19 +82,17 @@ def test_draws_equal_the_definition(shape: str, start: int, stride: int) -> None
 @pytest.mark.jit
 def test_draws_do_not_depend_on_threads_or_on_how_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     table = alias_table(shapes(1000)["random"])
-    count = 4 * cpu.PARALLEL_FROM + 7
+    count = 200_007
     whole = draw(table, STREAM, 0, count)
-    monkeypatch.setattr(cpu, "PARALLEL_FROM", count + 1)
+    monkeypatch.setattr(policy, "WORK_PER_THREAD", 1 << 40)
     assert np.array_equal(draw(table, STREAM, 0, count), whole)
     assert np.array_equal(draw(table, STREAM, 1, count // 3, 3), whole[1::3][: count // 3])
 
 
 def test_threads_are_left_alone_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """GNU OpenMP ends a forked child that starts threads with SIGTERM."""
-    from hitl_kernels import policy
-
-    monkeypatch.setattr(cpu, "PARALLEL_FROM", 1)
-    monkeypatch.setattr(cpu, "_draw_parallel", None)
+    monkeypatch.setattr(policy, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(cpu._draw, "several", None)
     monkeypatch.setattr(policy, "_PID", -1)
     assert draw(alias_table(np.ones(3)), STREAM, 0, 10).shape == (10,)
 
@@ -103,9 +102,10 @@ def test_threads_are_left_alone_in_a_forked_child(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(("start", "stride"), [(0, 1), (2**33 + 1, 3)])
 def test_triton_draws_the_same_items(shape: str, start: int, stride: int) -> None:
     import torch
+    from hitl_kernels.alias_table import gpu
 
     table = alias_table(shapes(97)[shape])
-    found = draw(torch.from_numpy(table), STREAM, start, 700, stride)
+    found = gpu.draw(torch.from_numpy(table), STREAM, start, 700, stride)
     assert np.array_equal(found.numpy(), draw(table, STREAM, start, 700, stride))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hitl_kernels.lloyd import KMeansResult, cpu, kmeans, kmeans_plusplus, lloyd, plusplus, reference
+from hitl_kernels.lloyd import KMeansResult, cpu, kmeans, kmeans_plusplus, lloyd, nearest, plusplus, reference
 from hitl_kernels.lloyd import rows as rows_module
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
@@ -103,7 +103,7 @@ def test_equals_sklearn_on_wide_and_long_data(n: int, d: int, k: int) -> None:
 
 
 # Every width of the last panel, two panels, more than a group of them; one, two and three pieces of columns.
-TILES = [(k, 3) for k in (1, 8, 9, 24, 25, 40, 41, 48, 49, 485)] + [(17, 512), (50, 513), (5, 1100)]
+TILES = [(k, 3) for k in (1, 8, 9, 16, 17, 24, 25, 40, 48, 49, 485)] + [(17, 512), (50, 513), (5, 1100)]
 
 
 def assigned(k: int, d: int, n: int = 131) -> None:
@@ -114,7 +114,7 @@ def assigned(k: int, d: int, n: int = 131) -> None:
     own = generator.integers(k, size=n)
     x = (mean + centroids[own] + 0.001 * generator.standard_normal((n, d))).astype(np.float32)
     labels = np.full(n, -1, np.int32)
-    cpu._assign(x, mean, *cpu._panels(centroids), labels)
+    nearest.assign(x, mean, *nearest.panels(centroids), labels)
     np.testing.assert_array_equal(labels, own)
 
 
@@ -219,13 +219,18 @@ def test_starts_do_not_depend_on_how_many_are_drawn_together(
     np.testing.assert_array_equal(drawn + rows.mean, [kmeans_plusplus(x, 6, state) for _ in range(7)])
 
 
-def test_squared_distances_are_float64() -> None:
-    x, starts = blobs(150, 40, 6, spread=1.0)
+@pytest.mark.parametrize("d", [40, 300])  # below and above nearest.WIDE
+def test_squared_distances_are_float64(d: int) -> None:
+    x, starts = blobs(150, d, 6, spread=1.0)
     rows = rows_module.Rows(x, stream=False)
     centred = (x - rows.mean).astype(np.float64)
     expected = ((centred[None] - starts[:, None]) ** 2).sum(2).astype(np.float32)
     far = np.full((1, len(x)), np.inf, np.float32)
     np.testing.assert_array_equal(cpu.distances(rows, starts[None], far)[0], expected)
+    # Two starts of three candidates each; what a row already has is kept where a candidate is no closer.
+    near = np.stack([expected[:3].min(0), np.full(len(x), expected.mean(), np.float32)])
+    found = cpu.distances(rows, starts.reshape(2, 3, d), near)
+    np.testing.assert_array_equal(found, np.minimum(near[:, None], expected.reshape(2, 3, -1)))
     result = lloyd(x, starts)
     means = result.centroids - rows.mean
     inertia = ((centred - means.astype(np.float64)[result.labels]) ** 2).sum()
@@ -318,7 +323,7 @@ def test_a_file_gives_the_same_bits_as_memory(
 
 PEAK = """
 import sys, numpy as np
-from hitl_kernels.lloyd import kmeans, lloyd
+from hitl_kernels.lloyd import kmeans
 
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -326,7 +331,7 @@ def peak():
 def rows(n):
     return np.memmap(sys.argv[1], np.float32, "r", shape=(n, 512))
 
-lloyd(rows(8192), np.array(rows(8192)[:4]), max_iter=2)
+kmeans(rows(8192), 4, max_iter=2)  # compiles
 before = peak()
 result = kmeans(rows(100_000), 4, max_iter=3)
 print(len(set(result.labels)), peak() - before)
@@ -354,10 +359,12 @@ def test_peak_memory_does_not_grow_with_a_file(tmp_path: Path) -> None:
 
 THREADS = """
 import sys, numba, numpy as np
+from hitl_kernels import policy
 from hitl_kernels.lloyd import kmeans, lloyd
+policy.WORK_PER_THREAD = 1  # small work too runs on all threads
 numba.set_num_threads(int(sys.argv[1]))
-x = np.random.default_rng(0).standard_normal((9001, 130), dtype=np.float32) + 2
-for result in (lloyd(x, x[:37], 20, 0.0), kmeans(x[:3000, :7], 5, n_init=4)):
+x = np.random.default_rng(0).standard_normal((9001, 300), dtype=np.float32) + 2
+for result in (lloyd(x, x[:37], 20, 0.0), kmeans(x[:3000, :7], 5, n_init=4), kmeans(x[:1000], 9, max_iter=3)):
     print(result.labels.tobytes().hex()[-64:], result.centroids.tobytes().hex(), result.inertia.hex())
 """
 
@@ -372,7 +379,7 @@ def test_the_same_bits_for_any_number_of_threads() -> None:
         ).stdout  # fmt: skip
 
     one = output(1)
-    assert len(one.split()) == 6
+    assert len(one.split()) == 9
     assert output(2) == one
     assert output(3) == one
 

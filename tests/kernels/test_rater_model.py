@@ -1,11 +1,14 @@
-"""Rater models against their definition, against planted truth, and at their edges."""
+"""Both models of ratings against their definition, against simulated truth, and at their edges."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from hitl_kernels.rater_model import cpu, dawid_skene, rater_model, reference
+from hitl_kernels.dawid_skene import cpu as category_cpu
+from hitl_kernels.dawid_skene import dawid_skene
+from hitl_kernels.dawid_skene import reference as category_reference
+from hitl_kernels.rater_model import cpu, rater_model, reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,7 +63,7 @@ def test_categories_equal_the_definition(n_items: int, n_raters: int, n: int, n_
     items, raters, scores = ratings(n_items, n_raters, n)
     labels = np.abs(scores * 4).astype(np.int64) % n_labels
     arguments = (items, raters, labels, n_items, n_raters, n_labels, STEPS, 0.0)
-    found, expected = cpu.categories(*arguments), reference.categories(*arguments)
+    found, expected = category_cpu.categories(*arguments), category_reference.categories(*arguments)
     np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=TOLERANCE["posterior"])
     np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=TOLERANCE["parameter"])
     np.testing.assert_allclose(found[2], expected[2], rtol=0, atol=TOLERANCE["parameter"])
@@ -84,13 +87,13 @@ def test_graded_triton_equals_the_definition(n_items: int, n_raters: int, n: int
 @pytest.mark.interpreter
 @pytest.mark.parametrize(("n_items", "n_labels"), [(1, 2), (9, 3), (5, 11)])
 def test_categories_triton_equal_the_definition(n_items: int, n_labels: int) -> None:
-    from hitl_kernels.rater_model import gpu
+    from hitl_kernels.dawid_skene import gpu as category_gpu
 
     items, raters, scores = ratings(n_items, 4, 60)
     labels = np.abs(scores * 4).astype(np.int64) % n_labels
-    expected = reference.categories(items, raters, labels, n_items, 4, n_labels, 3, 0.0)
+    expected = category_reference.categories(items, raters, labels, n_items, 4, n_labels, 3, 0.0)
     tensors = (torch.from_numpy(x) for x in (items, raters, labels))
-    found = gpu.categories(*tensors, n_items, 4, n_labels, 3, 0.0)
+    found = category_gpu.categories(*tensors, n_items, 4, n_labels, 3, 0.0)
     np.testing.assert_allclose(found[0].numpy(), expected[0], rtol=0, atol=TOLERANCE["posterior"])
     np.testing.assert_allclose(found[2], expected[2], rtol=0, atol=TOLERANCE["parameter"])
 
@@ -225,7 +228,7 @@ def test_scores_move_with_the_units() -> None:
     np.testing.assert_allclose(other.scale, model.scale, rtol=1e-6)
 
 
-def test_a_constant_rater_has_no_say() -> None:
+def test_a_constant_rater_has_near_zero_weight() -> None:
     items, raters, scores, _ = simulated(6)
     constant = np.where(raters == 19, 3.0, scores)
     model = rater_model(items, raters, constant)
@@ -249,7 +252,7 @@ def test_all_scores_equal() -> None:
     assert model.variance.tolist() == [0, 0]
 
 
-def test_dawid_skene_finds_planted_classes_through_confused_raters() -> None:
+def test_dawid_skene_finds_simulated_classes_through_confused_raters() -> None:
     generator = np.random.default_rng(8)
     truth = generator.integers(3, size=300)
     honest, contrary = np.eye(3) * 0.7 + 0.1, np.roll(np.eye(3), 1, 1) * 0.9 + 0.1 / 3
@@ -259,7 +262,7 @@ def test_dawid_skene_finds_planted_classes_through_confused_raters() -> None:
         [generator.choice(3, p=confusion[r, truth[i]]) for i, r in zip(items, raters, strict=True)]
     )
     model = dawid_skene(items, raters, labels)
-    votes = reference.majority(items, labels, 300, 3).argmax(1)
+    votes = category_reference.majority(items, labels, 300, 3).argmax(1)
     accuracy, of_votes = ((found == truth).mean() for found in (model.posterior.argmax(1), votes))
     assert accuracy > of_votes
     assert accuracy > 0.9
@@ -313,8 +316,9 @@ def test_threads_are_left_alone_in_a_forked_child(monkeypatch: pytest.MonkeyPatc
     items, raters, scores = ratings(50, 11, 300)
     labels = (scores > 3).astype(np.int64)
     graded, judged = rater_model(items, raters, scores), dawid_skene(items, raters, labels)
-    for name in ("_graded_pass_parallel", "_majority_parallel", "_category_pass_parallel"):
-        monkeypatch.setattr(cpu, name, None)
+    monkeypatch.setattr(policy, "WORK_PER_THREAD", 1)
+    for kernel in (cpu._graded_pass, category_cpu._majority, category_cpu._category_pass):
+        monkeypatch.setattr(kernel, "several", None)
     monkeypatch.setattr(policy, "_PID", -1)
     np.testing.assert_array_equal(rater_model(items, raters, scores).score, graded.score)
     np.testing.assert_array_equal(dawid_skene(items, raters, labels).posterior, judged.posterior)

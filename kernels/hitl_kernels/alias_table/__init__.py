@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .._dispatch import implementation
 from ..philox.stream import Stream
 from . import cpu
 
@@ -39,14 +40,14 @@ def draw(
     """The items of draws start, start + stride, ...; draw i takes both uniforms of its block.
 
     Args:
-        table: from :func:`alias_table`; a tensor on a CUDA device to draw there, the same items.
+        table: from :func:`alias_table`; a CUDA tensor to draw there, the same items.
         stream: which random numbers.
         start: the first draw number.
         count: how many draws.
-        stride: from one draw number to the next, as a rank among several takes every so manieth.
+        stride: from one draw number to the next, for ranks that each take every stride-th draw.
 
     Returns:
-        int64 [count], on the table's side.
+        int64 [count], an array or a tensor like the table.
 
     >>> from hitl_kernels.philox import Purpose, Stream
     >>> table = alias_table(np.array([1.0, 0.0, 1.0]))
@@ -54,8 +55,8 @@ def draw(
     >>> np.unique(items).tolist()
     [0, 2]
     """
-    if isinstance(table, torch.Tensor):
-        from . import gpu
-
-        return gpu.draw(table, stream, start, count, stride)
-    return cpu.draw(table, stream, start, count, stride)
+    if isinstance(table, torch.Tensor) and not table.is_cuda:
+        return torch.from_numpy(cpu.draw(table.numpy(), stream, start, count, stride))
+    items: np.ndarray | torch.Tensor
+    items = implementation(__name__, table).draw(table, stream, start, count, stride)
+    return items

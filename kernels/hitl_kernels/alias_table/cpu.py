@@ -9,7 +9,7 @@ from ..philox.stream import Stream
 from ..sums import power_of_two, total, two_sum
 
 CHUNK = 1024  # draws whose uniforms are made ahead: they stay in the first-level cache
-PARALLEL_FROM = 8 * CHUNK
+WORK_PER_DRAW = 8.0  # nanoseconds, about
 
 
 def build(weights: np.ndarray) -> np.ndarray:
@@ -22,8 +22,7 @@ def build(weights: np.ndarray) -> np.ndarray:
 
 def draw(table: np.ndarray, stream: Stream, start: int, count: int, stride: int) -> np.ndarray:
     out = np.empty(count, np.int64)
-    kernel = _draw_parallel if count >= PARALLEL_FROM and policy.threads_allowed() else _draw
-    kernel(table, philox.words(stream), np.uint64(start), np.uint64(stride), out)
+    _draw(WORK_PER_DRAW * count, table, philox.words(stream), np.uint64(start), np.uint64(stride), out)
     return out
 
 
@@ -77,7 +76,8 @@ def _pair(table: np.ndarray, order: np.ndarray, shares: np.ndarray, lights: np.i
         table[order[i], 0], table[order[i], 1] = shares[i], giver if shares[i] == 0.0 else order[i]
 
 
-def _draw_chunks(
+@policy.compiled_by_size
+def _draw(
     table: np.ndarray, words: philox.Words, start: np.uint64, stride: np.uint64, out: np.ndarray
 ) -> None:
     n, count = table.shape[0], out.size
@@ -94,6 +94,3 @@ def _draw_chunks(
             own = np.int64(second[i] < table[bucket, 0])
             # Arithmetic, not a branch: mispredicted half of the time, it takes longer than the memory.
             out[begin + i] = own * bucket + (1 - own) * np.int64(table[bucket, 1])
-
-
-_draw, _draw_parallel = policy.compiled_both(_draw_chunks)

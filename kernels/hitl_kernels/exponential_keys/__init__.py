@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .._dispatch import implementation
 from ..philox.stream import Stream
 from . import cpu
 from .cpu import NEVER
@@ -33,11 +34,10 @@ def exponential_keys(weights: np.ndarray | torch.Tensor, stream: Stream) -> np.n
     >>> smallest(keys, 2).tolist()
     [0, 2]
     """
-    if isinstance(weights, torch.Tensor):
-        from . import gpu
-
-        return gpu.exponential_keys(weights, stream)
-    return cpu.exponential_keys(weights, stream)
+    if isinstance(weights, torch.Tensor) and not weights.is_cuda:
+        return torch.from_numpy(cpu.exponential_keys(weights.numpy(), stream))
+    keys: np.ndarray | torch.Tensor = implementation(__name__, weights).exponential_keys(weights, stream)
+    return keys
 
 
 def smallest(keys: np.ndarray | torch.Tensor, k: int) -> np.ndarray | torch.Tensor:

@@ -9,7 +9,7 @@ from ..philox.stream import Stream
 
 NEVER = np.int64(2**63 - 1)
 CHUNK = 1024  # items; their numbers stay in the first-level cache
-PARALLEL_FROM = 16 * CHUNK
+WORK_PER_KEY = 6.0  # nanoseconds to make a key, about; to count and to spread it, a third each
 PARTS = 8  # slices of the items that are counted and spread on their own; not the number of threads
 BUCKET_BITS = 12
 BUCKETS = 1 << BUCKET_BITS
@@ -28,33 +28,31 @@ MANTISSA, ONE, BIAS, SHIFT = np.int64(2**52 - 1), np.int64(1023 << 52), np.int64
 
 def exponential_keys(weights: np.ndarray, stream: Stream) -> np.ndarray:
     out = np.empty(weights.size, np.int64)
-    kernel = _keys_parallel if weights.size >= PARALLEL_FROM and policy.threads_allowed() else _keys
-    kernel(weights, philox.words(stream), out)
+    _keys(WORK_PER_KEY * weights.size, weights, philox.words(stream), out)
     return out
 
 
 def smallest(keys: np.ndarray, k: int) -> np.ndarray:
     if keys.size < SORT_FROM:
         return np.argsort(keys, kind="stable")[:k]
-    several = policy.threads_allowed()
+    work = WORK_PER_KEY * keys.size / 3
     low, high = _range(keys)
     # Buckets by the leading bits above the lowest key. Nothing clusters within one: the logarithm of a key
     # over its weight has a smooth density, and a bucket spans a small part of a power of two.
     shift = np.uint64(max((int(high) - int(low)).bit_length() - BUCKET_BITS, 0))
     base = np.uint64(int(low) + 2**63)  # unsigned, as two keys may lie further apart than an int64 reaches
     starts = np.empty((PARTS, BUCKETS + 1), np.int64)
-    (_count_parallel if several else _count)(keys, base, shift, starts)
+    _count(work, keys, base, shift, starts)
     edges, size = _starts(starts, k)
     spread = np.empty((2, size), np.int64)  # keys, items
-    (_spread_parallel if several else _spread)(
-        keys, base, shift, edges.size - 1, starts, spread[0], spread[1]
-    )
+    _spread(work, keys, base, shift, edges.size - 1, starts, spread[0], spread[1])
     ordered = np.empty(size, np.int64)
-    (_sort_parallel if several else _sort)(spread[0], spread[1], base, shift, edges, ordered)
+    _sort(WORK_PER_KEY * size, spread[0], spread[1], base, shift, edges, ordered)
     return ordered[:k]
 
 
-def _key_chunks(weights: np.ndarray, words: philox.Words, out: np.ndarray) -> None:
+@policy.compiled_by_size
+def _keys(weights: np.ndarray, words: philox.Words, out: np.ndarray) -> None:
     n = weights.size
     for chunk in numba.prange((n + CHUNK - 1) // CHUNK):
         begin = chunk * CHUNK
@@ -119,9 +117,6 @@ def _divide(clock: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
         out[i] = key if weights[i] > 0.0 else NEVER
 
 
-_keys, _keys_parallel = policy.compiled_both(_key_chunks)
-
-
 @policy.compiled
 def _range(keys: np.ndarray) -> tuple[np.int64, np.int64]:
     """The lowest and the highest key that stand for a positive weight."""
@@ -137,15 +132,13 @@ def _bucket(key: np.int64, base: np.uint64, shift: np.uint64, beyond: int) -> np
     return np.int64(min(((np.uint64(key) ^ SIGN) - base) >> shift, np.uint64(beyond)))
 
 
-def _count_parts(keys: np.ndarray, base: np.uint64, shift: np.uint64, counts: np.ndarray) -> None:
+@policy.compiled_by_size
+def _count(keys: np.ndarray, base: np.uint64, shift: np.uint64, counts: np.ndarray) -> None:
     """How many keys of each part fall into each bucket, or beyond: ``counts`` [parts, buckets + 1]."""
     for part in numba.prange(PARTS):
         counts[part, :] = 0
         for i in range(keys.size * part // PARTS, keys.size * (part + 1) // PARTS):
             counts[part, _bucket(keys[i], base, shift, BUCKETS)] += 1
-
-
-_count, _count_parallel = policy.compiled_both(_count_parts)
 
 
 @policy.compiled
@@ -161,7 +154,8 @@ def _starts(counts: np.ndarray, k: int) -> tuple[np.ndarray, int]:
     return edges[: bucket + 1], position
 
 
-def _spread_parts(
+@policy.compiled_by_size
+def _spread(
     keys: np.ndarray,
     base: np.uint64,
     shift: np.uint64,
@@ -180,10 +174,8 @@ def _spread_parts(
                 spread_keys[position], spread_items[position] = keys[i], i
 
 
-_spread, _spread_parallel = policy.compiled_both(_spread_parts)
-
-
-def _sort_buckets(
+@policy.compiled_by_size
+def _sort(
     keys: np.ndarray,
     items: np.ndarray,
     base: np.uint64,
@@ -205,9 +197,6 @@ def _sort_buckets(
                 )
 
 
-_sort, _sort_parallel = policy.compiled_both(_sort_buckets)
-
-
 @policy.compiled
 def _sort_bucket(
     keys: np.ndarray,
@@ -216,7 +205,7 @@ def _sort_bucket(
     shift: np.uint64,
     ordered: np.ndarray,
 ) -> None:
-    """Spread once more, into about a slot a key, as keys lie nearly evenly in a bucket; mend by insertion."""
+    """Spread once more, into about a slot a key, as keys lie nearly evenly in a bucket; then insertion sort."""
     n = keys.size
     fine = shift
     while fine > np.uint64(0) and (1 << np.int64(shift - fine)) < n:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import cpu, plusplus
+from .._dispatch import implementation
+from . import plusplus
 from .rows import Rows, Run, Sliceable
 
 __all__ = ["KMeansResult", "kmeans", "kmeans_plusplus", "lloyd"]
@@ -204,13 +205,10 @@ def _state(random_state: int | np.random.RandomState) -> np.random.RandomState:
 
 
 def _placed(x: Source) -> tuple[plusplus.Backend, plusplus.Data]:
+    backend: Any = implementation(__name__, x)
     if not isinstance(x, torch.Tensor):
-        return cpu, Rows(x, stream=isinstance(x, np.memmap) or not isinstance(x, np.ndarray))
-    if x.is_cuda:
-        from . import gpu
-
-        return gpu, gpu.Rows(x)
-    return cpu, Rows(_array(x), stream=False)
+        return backend, Rows(x, stream=isinstance(x, np.memmap) or not isinstance(x, np.ndarray))
+    return backend, backend.Rows(x) if x.is_cuda else Rows(_array(x), stream=False)
 
 
 def _array(values: NDArray[np.floating] | torch.Tensor) -> NDArray[np.floating]:

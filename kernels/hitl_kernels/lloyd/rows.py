@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
-from ..policy import compiled, compiled_parallel_fast
+from ..policy import compiled, compiled_fast_by_size
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -64,7 +64,7 @@ class Rows:
         self.samples, self.width = source.shape
         self.per_chunk = max(CHUNK // self.width // SEGMENT, 1) * SEGMENT
         self.mean = self._mean()
-        squares = sum(_squares(x, self.mean) for _, x in self.chunks())
+        squares = sum(_squares(x.size, x, self.mean) for _, x in self.chunks())
         check_spread(squares)
         self.variance = squares / self.samples / self.width
 
@@ -143,7 +143,7 @@ def _add_rows(rows: Float32, total: Float32 | Float64) -> None:
             total[d] += rows[i, d]
 
 
-@compiled_parallel_fast
+@compiled_fast_by_size
 def _squares(rows: Float32, mean: Float32) -> float:
     """The sum of squares of rows - mean."""
     segments = (rows.shape[0] + SEGMENT - 1) // SEGMENT

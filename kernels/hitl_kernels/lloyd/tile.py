@@ -1,7 +1,13 @@
 """The inner product at the heart of the E-step: a few rows times a panel of centroids, held in registers.
 
-Numba's loops vectorise along one array; a matrix product wants a block of sums in registers, each number loaded
-serving many of them. So the block is written in LLVM's vector types, which it lowers to what the machine has.
+Numba's loops vectorise along one array. A matrix product needs a block of sums in registers, so that each number
+that is loaded serves many of them: the block is written in LLVM's vector types, which LLVM lowers to what the
+machine has.
+
+Own code because it is faster than BLAS here, and independent of its threads. Beside a tile of rows given to
+BLAS with the argmin fused in Numba, CPU time of the E-step on an AMD EPYC, MKL / OpenBLAS over this: (50k, 512,
+100) 1.7 / 1.5, (300k, 64, 10) 2.4 / 2.4, (50k, 512, 1000) 1.3 / 1.2; beside the product alone 1.3 / 1.1, 1.2 / 1.0,
+1.0 / 0.9.
 """
 
 from __future__ import annotations
@@ -23,15 +29,15 @@ Float32 = NDArray[np.float32]
 WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 LANES = 16 if WIDE else 8
 ROWS = 8 if WIDE else 4
-PANEL = 3 * LANES  # centroids in a panel; the last one may have fewer, a multiple of NARROW
-NARROW = 8
+PANEL = 3 * LANES  # centroids in a panel; the last one may have one or two times LANES
 LINE = 16  # numbers in a line of the cache
 
 MATRIX, VECTOR, INDEX = types.Array(types.float32, 2, "C"), types.Array(types.float32, 1, "C"), types.int64
 
 
-def make_tile(width: int) -> Callable[..., None]:
-    """``tile`` for panels of ``width`` centroids."""
+def make_tile(vectors: int) -> Callable[..., None]:
+    """``tile`` for panels of ``vectors`` times LANES centroids."""
+    width = vectors * LANES
 
     def tile(
         x: Float32,
@@ -122,16 +128,15 @@ def _emit(  # pragma: no cover (runs inside the compiler)
     ahead: Any,
 ) -> None:
     index, lane = ir.IntType(64), ir.IntType(32)
-    # Which column each vector of a row of sums begins at, and how many lanes it has.
-    vectors = [(v, LANES) for v in range(0, width - width % LANES, LANES)]
-    vectors += [(v, NARROW) for v in range(width - width % LANES, width, NARROW)]
+    vectors = range(0, width, LANES)  # the column that each vector of a row of sums begins at
+    kind = ir.VectorType(ir.FloatType(), LANES)
     fast = ("contract", "nsz")
 
     def at(base: Any, offset: Any) -> Any:
         return b.gep(base, [offset])
 
-    def vector_at(base: Any, offset: int, lanes: int) -> Any:
-        return b.bitcast(at(base, index(offset)), ir.VectorType(ir.FloatType(), lanes).as_pointer())
+    def vector_at(base: Any, offset: int) -> Any:
+        return b.bitcast(at(base, index(offset)), kind.as_pointer())
 
     def row_of(array: Any, number: Any) -> Any:
         return at(array.data, b.mul(number, b.extract_value(array.shape, 1)))
@@ -148,19 +153,17 @@ def _emit(  # pragma: no cover (runs inside the compiler)
     d = b.phi(index)
     sums = {}
     for r in range(ROWS):
-        for v, lanes in vectors:
-            kind = ir.VectorType(ir.FloatType(), lanes)
+        for v in vectors:
             sums[r, v] = b.phi(kind)
-            sums[r, v].add_incoming(ir.Constant(kind, [0.0] * lanes), before)
+            sums[r, v].add_incoming(ir.Constant(kind, [0.0] * LANES), before)
     _emit_prefetch(b, at(soon, b.mul(d, index(LINE // 2))))
     panel_row = at(panel, b.mul(d, index(width)))
-    loaded = {v: b.load(vector_at(panel_row, v, lanes), align=4) for v, lanes in vectors}
+    loaded = {v: b.load(vector_at(panel_row, v), align=4) for v in vectors}
     totals = {}
     for r in range(ROWS):
         number = b.load(at(x_rows[r], d))
-        for v, lanes in vectors:
-            kind = ir.VectorType(ir.FloatType(), lanes)
-            everywhere = ir.Constant(ir.VectorType(lane, lanes), [0] * lanes)
+        for v in vectors:
+            everywhere = ir.Constant(ir.VectorType(lane, LANES), [0] * LANES)
             one = b.insert_element(ir.Constant(kind, ir.Undefined), number, lane(0))
             spread = b.shuffle_vector(one, ir.Constant(kind, ir.Undefined), everywhere)
             totals[r, v] = b.fadd(sums[r, v], b.fmul(spread, loaded[v], flags=fast), flags=fast)
@@ -177,20 +180,20 @@ def _emit(  # pragma: no cover (runs inside the compiler)
     b.position_at_end(adding)
     added = {}
     for r in range(ROWS):
-        for v, lanes in vectors:
-            added[r, v] = b.fadd(b.load(vector_at(out_rows[r], v, lanes), align=4), totals[r, v])
+        for v in vectors:
+            added[r, v] = b.fadd(b.load(vector_at(out_rows[r], v), align=4), totals[r, v])
     b.branch(store)
 
     b.position_at_end(store)
     for r in range(ROWS):
-        for v, lanes in vectors:
-            result = b.phi(ir.VectorType(ir.FloatType(), lanes))
+        for v in vectors:
+            result = b.phi(ir.VectorType(ir.FloatType(), LANES))
             result.add_incoming(totals[r, v], after)
             result.add_incoming(added[r, v], adding)
             added[r, v] = result
     for r in range(ROWS):
-        for v, lanes in vectors:
-            b.store(added[r, v], vector_at(out_rows[r], v, lanes), align=4)
+        for v in vectors:
+            b.store(added[r, v], vector_at(out_rows[r], v), align=4)
 
 
 def lowest_score(products: Float32, row: int, column: int, norms: Float32, first: int) -> tuple[float, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from . import cpu
+from .._dispatch import implementation_on
 from .stream import Purpose, Stream
 
 __all__ = ["Purpose", "Stream", "uniforms"]
@@ -37,8 +37,7 @@ def uniforms(
     """
     if start < 0 or count < 0 or stride < 1 or start + count * stride >= 2**63:
         raise ValueError(f"draws {start}, + {stride}, {count} of them: expected within 0 to 2**63 - 1")
-    if torch.device(device).type == "cuda":
-        from . import gpu
-
-        return gpu.uniforms(stream, start, count, stride, torch.device(device))
-    return cpu.uniforms(stream, start, count, stride)
+    where = torch.device(device)
+    numbers: np.ndarray | torch.Tensor
+    numbers = implementation_on(__name__, where).uniforms(stream, start, count, stride, where)
+    return numbers

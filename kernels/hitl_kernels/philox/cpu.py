@@ -1,6 +1,7 @@
 """Philox 4x32-10 in Numba. ``block`` is what the other operations' kernels call once a draw."""
 
 import numpy as np
+import torch
 
 from .. import policy
 from .stream import Stream
@@ -10,6 +11,7 @@ LOW, HALF, DROP = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(11)
 MULTIPLY_A, MULTIPLY_C = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 UNIT = 2.0**-53
+CPU = torch.device("cpu")
 
 Words = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
@@ -46,7 +48,7 @@ def fill(words: Words, start: np.uint64, stride: np.uint64, first: np.ndarray, s
         second[i] = unit(c, d)
 
 
-def uniforms(stream: Stream, start: int, count: int, stride: int) -> np.ndarray:
+def uniforms(stream: Stream, start: int, count: int, stride: int, device: torch.device = CPU) -> np.ndarray:
     out = np.empty((2, count))
     fill(words(stream), np.uint64(start), np.uint64(stride), out[0], out[1])
     return out

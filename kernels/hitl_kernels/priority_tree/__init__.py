@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from .._dispatch import implementation
 from . import cpu
 
 if TYPE_CHECKING:
@@ -40,10 +41,7 @@ def priority_tree(weights: np.ndarray | torch.Tensor) -> cpu.Tree | gpu.Tree:
     >>> tree.find(np.array([0.0, 0.2, 0.9]) * tree.total)
     array([0, 0, 2])
     """
-    if isinstance(weights, torch.Tensor):
-        if weights.is_cuda:
-            from . import gpu
-
-            return gpu.Tree(weights)
+    if isinstance(weights, torch.Tensor) and not weights.is_cuda:
         weights = weights.numpy()
-    return cpu.Tree(weights)
+    tree: cpu.Tree | gpu.Tree = implementation(__name__, weights).Tree(weights)
+    return tree

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._dispatch import implementation
 from . import cpu
 
 __all__ = ["rand_index"]
@@ -48,12 +49,11 @@ def rand_index(
     if sizes[0] != sizes[1]:
         raise ValueError(f"{sizes[0]} labels but {sizes[1]} clusters: one of each per sample")
     if isinstance(labels, torch.Tensor) and isinstance(clusters, torch.Tensor) and labels.is_cuda:
-        from . import gpu
-
-        counted = gpu.pair_counts(labels, clusters.to(labels.device))
+        counted = implementation(__name__, labels).pair_counts(labels, clusters.to(labels.device))
     else:
         counted = cpu.pair_counts(_array(labels), _array(clusters))
-    return _adjusted(*counted, everything=sizes[0] * (sizes[0] - 1) // 2)
+    same_both, same_class, same_cluster = counted
+    return _adjusted(same_both, same_class, same_cluster, everything=sizes[0] * (sizes[0] - 1) // 2)
 
 
 def _adjusted(same_both: int, same_class: int, same_cluster: int, everything: int) -> float:

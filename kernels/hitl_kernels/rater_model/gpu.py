@@ -1,4 +1,4 @@
-"""The rater models on a GPU: torch element by element, Triton for sums over an item's or a rater's ratings.
+"""The rater model on a GPU: torch element by element, Triton for sums over an item's or a rater's ratings.
 
 ``index_add`` adds in an order that changes from run to run, and ``segment_reduce`` gives a rater's ten
 thousand ratings to one thread; here a program walks a segment in blocks, and equal calls give equal bits.
@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from . import reference
-from .cpu import category_maximisation, graded_maximisation
+from .cpu import graded_maximisation
 
 ROWS = 128  # ratings a block
 EXACT = {"enable_fp_fusion": False}  # sums alone: there is nothing to fuse
@@ -95,29 +95,3 @@ def graded(
         change, step = float((mean - before).abs().max()), step + 1
     assert variance is not None
     return mean, variance, b, a, s, step, change
-
-
-def categories(
-    items: torch.Tensor,
-    raters: torch.Tensor,
-    labels: torch.Tensor,
-    n_items: int,
-    n_raters: int,
-    n_labels: int,
-    steps: int,
-    tolerance: float,
-) -> tuple[torch.Tensor, np.ndarray, np.ndarray, int, float]:
-    cell = raters * n_labels + labels
-    by_item, by_cell = Segments(items, n_items, raters), Segments(cell, n_raters * n_labels, items)
-    votes = by_item.sums(torch.nn.functional.one_hot(labels, n_labels).double())
-    answers = votes.sum(1, keepdim=True)
-    posterior = torch.where(answers > 0, votes / answers.clamp(min=1), 1 / n_labels)
-    change, step = np.inf, 0
-    while change > tolerance and step < steps:
-        counts = by_cell.sums(posterior[items]).cpu().numpy()
-        share, confusion = category_maximisation(counts, posterior.cpu().numpy(), n_raters)
-        rows = torch.from_numpy(confusion.reshape(-1, n_labels)).to(items.device)
-        log_posterior = by_item.sums(rows[cell]) + torch.from_numpy(share).to(items.device)
-        after = torch.softmax(log_posterior, 1)
-        change, posterior, step = float((after - posterior).abs().max()), after, step + 1
-    return posterior, share, confusion, step, change

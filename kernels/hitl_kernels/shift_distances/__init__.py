@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from .._dispatch import implementation
 from . import cpu
 from .reference import MEASURES
 
@@ -90,12 +91,9 @@ def shift_distances(
     rising = checked_bins(bins)
     corrected = _is_corrected(arithmetic)
     _check_pair(clean, shifted)
-    if isinstance(clean, torch.Tensor) and (clean.is_cuda):
-        from . import gpu
-
-        return ShiftDistances(
-            *gpu.shift_distances(clean, cast(torch.Tensor, shifted), rising, corrected, per_row)
-        )
+    if isinstance(clean, torch.Tensor) and clean.is_cuda:
+        backend = implementation(__name__, clean)
+        return ShiftDistances(*backend.shift_distances(clean, shifted, rising, corrected, per_row))
     distances, left_out, counts = cpu.shift_distances(
         _rows(clean, corrected), _rows(shifted, corrected), rising, corrected
     )
@@ -135,9 +133,7 @@ def add_in_order(total: Any, distances: Any) -> Any:
     """
     if isinstance(distances, torch.Tensor):
         if distances.is_cuda:
-            from . import gpu
-
-            return gpu.add_in_order(total, distances)
+            return implementation(__name__, distances).add_in_order(total, distances)
         return torch.from_numpy(cpu.add_in_order(total.numpy(), distances.numpy()))
     return cpu.add_in_order(total, distances)
 
@@ -168,9 +164,8 @@ def pooled_rows(maps: torch.Tensor, *, arithmetic: str = "corrected") -> torch.T
     """
     corrected = _is_corrected(arithmetic)
     if maps.is_cuda:
-        from . import gpu
-
-        return gpu.rows(maps)
+        pooled: torch.Tensor = implementation(__name__, maps).rows(maps)
+        return pooled
     return torch.from_numpy(_rows(maps, corrected))
 
 

@@ -12,11 +12,12 @@ from typing import cast
 import numba
 import numpy as np
 
-from ..policy import compiled, compiled_parallel
+from ..policy import compiled, compiled_by_size, threads_for
 from .reference import CONSTANT_ULPS, MEASURES, PSEUDO_COUNT
 
 _BLOCK = 2048  # values binned at a time: their codes stay in the first-level cache
 _TABLE_ROW = 1 << 14  # longer rows take a logarithm a bin in place of tables that no cache would hold
+WORK_PER_VALUE, WORK_PER_BIN = 2.0, 10.0  # nanoseconds, about
 _NEAR = np.int32(1 << 30)  # marks a code whose value must be compared with the edges
 _LEFT_OUT, _CONSTANT, _NARROW, _WIDE = 0, 1, 2, 3
 
@@ -27,13 +28,15 @@ def shift_distances(
     """Per-row distances [rows, bins, measures], pairs left out, and summed counts [2, max(bins)]."""
     rows, width = clean.shape
     distances = np.empty((rows, len(bins), len(MEASURES)))
-    blocks = max(1, min(rows, 4 * numba.get_num_threads()))
+    work = WORK_PER_VALUE * 2 * clean.size + WORK_PER_BIN * rows * sum(bins)
+    threads = threads_for(work)
+    blocks = max(1, min(rows, 1 if threads == 1 else 4 * threads))
     counts = np.zeros((blocks, 2, bins[-1]), np.int64)
     left_out = np.zeros(blocks, np.int64)
     half_log, root, smooth_log = _tables(2 * width) if width <= _TABLE_ROW else (None, None, None)
     with _silent():
         _row_pairs(
-            clean, shifted, _ordered(clean), _ordered(shifted), np.array(bins), _coarser(bins), corrected,
+            work, clean, shifted, _ordered(clean), _ordered(shifted), np.array(bins), _coarser(bins), corrected,
             half_log, root, smooth_log, distances, counts, left_out,
         )  # fmt: skip
     return distances, int(left_out.sum()), counts.sum(0)
@@ -83,7 +86,7 @@ def _tables(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.log(np.maximum(k, 1) / 2), np.sqrt(k), np.log(k + PSEUDO_COUNT)
 
 
-@compiled_parallel
+@compiled_by_size
 def _row_pairs(
     clean: np.ndarray,
     shifted: np.ndarray,
@@ -99,36 +102,58 @@ def _row_pairs(
     counts: np.ndarray,
     left_out: np.ndarray,
 ) -> None:
+    # The loop's body is a function of its own: as part of a parallel loop it takes Numba four times as long.
+    for block in numba.prange(len(counts)):
+        _row_pairs_of_block(
+            block, clean, shifted, clean_keys, shifted_keys, bins, coarser, corrected, half_log, root, smooth_log,
+            distances, counts, left_out,
+        )  # fmt: skip
+
+
+@compiled
+def _row_pairs_of_block(
+    block: int,
+    clean: np.ndarray,
+    shifted: np.ndarray,
+    clean_keys: np.ndarray,
+    shifted_keys: np.ndarray,
+    bins: np.ndarray,
+    coarser: np.ndarray,
+    corrected: bool,
+    half_log: np.ndarray | None,
+    root: np.ndarray | None,
+    smooth_log: np.ndarray | None,
+    distances: np.ndarray,
+    counts: np.ndarray,
+    left_out: np.ndarray,
+) -> None:
     rows, blocks, finest = len(clean), len(counts), bins[-1]
-    for block in numba.prange(blocks):
-        codes = np.empty(_BLOCK, np.int32)
-        edges = np.empty(finest + 1, clean.dtype)
-        ends, other_ends = np.empty(2, clean.dtype), np.empty(2, clean.dtype)
-        end_keys, other_end_keys = ends.view(clean_keys.dtype), other_ends.view(clean_keys.dtype)
-        pair = np.zeros((2, finest), np.int64)
-        heights = np.zeros(8 * finest + 1, np.int64)
-        for i in range(block * rows // blocks, (block + 1) * rows // blocks):
-            kind = _range_of(clean[i], clean_keys[i], ends, end_keys, finest, corrected)
-            other_kind = _range_of(shifted[i], shifted_keys[i], other_ends, other_end_keys, finest, corrected)
-            if kind == _LEFT_OUT or other_kind == _LEFT_OUT:
-                left_out[block] += 1
-                distances[i] = np.nan
-                continue
-            nests = kind != _NARROW and other_kind != _NARROW
-            for b in range(len(bins) - 1, -1, -1):
-                n_bins = bins[b]
-                p, q = pair[0, :n_bins], pair[1, :n_bins]
-                if coarser[b] > 0 and nests:
-                    _merge(p, pair[0], coarser[b])
-                    _merge(q, pair[1], coarser[b])
-                else:
-                    _count(clean[i], kind, ends, edges[: n_bins + 1], codes, p)
-                    _count(shifted[i], other_kind, other_ends, edges[: n_bins + 1], codes, q)
-                if n_bins == finest:
-                    counts[block] += pair
-                _measures(
-                    p, q, clean.shape[1], corrected, half_log, root, smooth_log, heights, distances[i, b]
-                )
+    codes = np.empty(_BLOCK, np.int32)
+    edges = np.empty(finest + 1, clean.dtype)
+    ends, other_ends = np.empty(2, clean.dtype), np.empty(2, clean.dtype)
+    end_keys, other_end_keys = ends.view(clean_keys.dtype), other_ends.view(clean_keys.dtype)
+    pair = np.zeros((2, finest), np.int64)
+    heights = np.zeros(8 * finest + 1, np.int64)
+    for i in range(block * rows // blocks, (block + 1) * rows // blocks):
+        kind = _range_of(clean[i], clean_keys[i], ends, end_keys, finest, corrected)
+        other_kind = _range_of(shifted[i], shifted_keys[i], other_ends, other_end_keys, finest, corrected)
+        if kind == _LEFT_OUT or other_kind == _LEFT_OUT:
+            left_out[block] += 1
+            distances[i] = np.nan
+            continue
+        nests = kind != _NARROW and other_kind != _NARROW
+        for b in range(len(bins) - 1, -1, -1):
+            n_bins = bins[b]
+            p, q = pair[0, :n_bins], pair[1, :n_bins]
+            if coarser[b] > 0 and nests:
+                _merge(p, pair[0], coarser[b])
+                _merge(q, pair[1], coarser[b])
+            else:
+                _count(clean[i], kind, ends, edges[: n_bins + 1], codes, p)
+                _count(shifted[i], other_kind, other_ends, edges[: n_bins + 1], codes, q)
+            if n_bins == finest:
+                counts[block] += pair
+            _measures(p, q, clean.shape[1], corrected, half_log, root, smooth_log, heights, distances[i, b])
 
 
 @compiled

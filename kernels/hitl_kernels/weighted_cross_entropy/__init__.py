@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .._dispatch import implementation_on
 from . import cpu
 from .layout import position
 
@@ -67,8 +68,8 @@ def weighted_cross_entropy(
         gradient: whether to make it.
         overwrite: let it take the place of ``logits``, which have to be a contiguous matrix.
         scale: one number that the gradient is multiplied by before it is rounded to its dtype.
-        check: on CUDA wait for the device to look at the values. Without it a value that cannot be makes the
-            loss NaN. On the CPU values are always looked at.
+        check: on CUDA wait for the device to look at the values. Without it an invalid value makes the loss
+            NaN. On the CPU values are always looked at.
 
     Returns:
         loss () and losses (...) in float32, or float64 for float64 logits; gradient (..., classes) in the
@@ -113,11 +114,7 @@ def weighted_cross_entropy(
 
 def backend(device: torch.device) -> Any:
     """The module whose kernels run on a device. Triton is imported only when it has to be."""
-    if device.type == "cpu":
-        return cpu
-    from . import gpu
-
-    return gpu
+    return implementation_on(__name__, device)
 
 
 def divisor_of(
@@ -131,11 +128,12 @@ def divisor_of(
     """The denominator: a number on the CPU, after a look at the values; a tensor that nobody waits for elsewhere."""
     if logits.device.type == "cpu":
         return examine(logits, target, weight, denominator, ignore_index)
-    from . import gpu
-
     if check:
         examine(logits, target, weight, denominator, ignore_index)
-    return gpu.denominator(target, weight, math.prod(logits.shape[:-1]), denominator, ignore_index)
+    rows = math.prod(logits.shape[:-1])
+    divisor: torch.Tensor
+    divisor = backend(logits.device).denominator(target, weight, rows, denominator, ignore_index)
+    return divisor
 
 
 def validate(
@@ -145,7 +143,7 @@ def validate(
     denominator: torch.Tensor | None,
     label_smoothing: float,
 ) -> None:
-    """Refuse what shapes, dtypes and devices tell to be wrong; values are not looked at."""
+    """Refuses wrong shapes, dtypes and devices; values are not looked at."""
     if logits.dtype not in FLOATS:
         raise TypeError(f"logits must hold floating-point numbers, not {logits.dtype}")
     if logits.dim() < 1 or logits.shape[-1] < 1:
@@ -153,7 +151,7 @@ def validate(
             f"logits must have shape (..., classes) with classes >= 1, not {tuple(logits.shape)}"
         )
     if logits.device.type not in ("cpu", "cuda", "meta"):
-        raise ValueError(f"logits are on {logits.device}: cpu and cuda are what there are kernels for")
+        raise ValueError(f"logits are on {logits.device}: there are kernels for cpu and cuda")
     leading = logits.shape[:-1]
     if target.dtype in FLOATS:
         if target.shape != logits.shape:
@@ -196,7 +194,7 @@ def examine(
     """The denominator, after a look at the classes and weights; on CUDA this waits for the device.
 
     Raises:
-        ValueError: one of them cannot be; its first position is named.
+        ValueError: one of them is invalid; its first position is named.
     """
     classes, shape = logits.shape[-1], logits.shape[:-1]
     indices = None if target.is_floating_point() else target.cpu()

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numba
 import numpy as np
 import torch
 
-from hitl_kernels import policy
-
-from .elementary import exp, from_bits, log
+from .. import policy
 from .layout import matrices
+from .narrow_rows import narrow_rows
+from .wide_rows import Array, probability_rows, wide_rows
 
-Array = np.ndarray[Any, Any]
-
-# Up to here a tile of rows is transposed, so that vectors run along rows: (8192, 10) in 0.06 ms against
-# 0.22 ms row by row; the two meet near 64 classes.
+# Up to so many classes the rows of a tile are transposed: (8192, 10) takes 0.06 ms, row by row 0.22 ms; the two
+# meet near 64 classes.
 NARROW = 48
-TILE = 64
+WORK_PER_LOGIT = 1.0  # nanoseconds, about
 # Elements that are converted at a time where the kernel cannot read the tensors as they lie: 1 MB of float32.
 CONVERTED = 1 << 18
 HALF = (torch.float16, torch.bfloat16)
@@ -39,7 +35,7 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> t
 def examine(
     target: torch.Tensor | None, weight: torch.Tensor | None, rows: int, classes: int, ignore_index: int
 ) -> tuple[int, int, int]:
-    """How many rows count, and the first row whose weight or class cannot be (-1: none)."""
+    """How many rows count, and the first row with an invalid weight and with an invalid class (-1: none)."""
     indices = np.zeros(rows, np.int64) if target is None else _array(target, torch.int64)
     weights = np.ones(rows, np.float32) if weight is None else _array(weight, weight.dtype)
     ignore = -1 if target is None else ignore_index
@@ -75,7 +71,7 @@ def fill(
     """Fill ``losses`` (...) and ``gradient`` (..., classes) = factor * weight * d losses / d logits.
 
     Both are contiguous; ``gradient`` may be ``logits`` itself where it is a contiguous matrix. Returns
-    the first row whose target probabilities cannot be, or None.
+    the first row with invalid target probabilities, or None.
     """
     settings = (float(factor), label_smoothing, ignore_index)
     soft = target.is_floating_point()
@@ -146,19 +142,20 @@ def _run(
     bits = values.view(np.int32 if result.dtype == np.float32 else np.int64)
     slopes = np.empty(0, result.dtype) if gradient is None else gradient.numpy().reshape(-1)
     factor, smoothing, ignore_index = settings
-    with np.errstate(all="ignore"):  # inf and NaN are the caller's; only heard where the JIT is off
+    work = WORK_PER_LOGIT * parts[0].numel()
+    with np.errstate(all="ignore"):  # inf and NaN are the caller's; NumPy would warn with the JIT off
         if indices is None:
             valid = np.ones(result.size, np.bool_)
-            _probability_rows(
-                values, bits, stride, _flat(parts[1]), parts[1].stride(0), classes, weights, factor, smoothing,
+            probability_rows(
+                work, values, bits, stride, _flat(parts[1]), parts[1].stride(0), classes, weights, factor, smoothing,
                 result, slopes, valid,
             )  # fmt: skip
             return -1 if valid.all() else int(np.argmin(valid))
         rest = (classes, indices, weights, factor, ignore_index, smoothing, result, slopes)
         if classes <= NARROW:
-            _narrow_rows(values, stride, *rest)
+            narrow_rows(work, values, stride, *rest)
         else:
-            _wide_rows(values, bits, stride, *rest, in_place)
+            wide_rows(work, values, bits, stride, *rest, in_place)
     return -1
 
 
@@ -181,7 +178,7 @@ def _array(tensor: torch.Tensor, dtype: torch.dtype) -> Array:
 
 @policy.compiled
 def _examine(target: Array, weight: Array, classes: int, ignore_index: int) -> tuple[int, int, int]:
-    """Count, then look for a culprit only if there is one: the first loop has no branches and vectorises."""
+    """Count, then find the first invalid row only if there is one: the first loop has no branches and vectorises."""
     count, wrong = 0, 0
     for i in range(target.size):
         share, label = weight[i], target[i]
@@ -204,251 +201,3 @@ def _total(losses: Array, weight: Array) -> float:
     for i in range(losses.size):
         result += (weight[i] if weight.size else 1.0) * np.float64(losses[i])
     return result
-
-
-@policy.compiled_parallel
-def _narrow_rows(
-    logits: Array,
-    stride: int,
-    classes: int,
-    target: Array,
-    weight: Array,
-    factor: float,
-    ignore_index: int,
-    smoothing: float,
-    losses: Array,
-    gradient: Array,
-) -> None:
-    rows = losses.size
-    for run in numba.prange((rows + 4 * TILE - 1) // (4 * TILE)):
-        scratch = np.empty((classes + 4) * TILE, losses.dtype)
-        for start in range(run * 4 * TILE, min(rows, (run + 1) * 4 * TILE), TILE):
-            stop = min(start + TILE, rows)
-            _narrow_tile(
-                logits[start * stride :],
-                stride,
-                classes,
-                target[start:stop],
-                weight[start:stop],
-                factor,
-                ignore_index,
-                smoothing,
-                losses[start:stop],
-                gradient[start * classes : stop * classes],
-                scratch,
-            )
-
-
-@policy.compiled_fast
-def _narrow_tile(
-    logits: Array,
-    stride: int,
-    classes: int,
-    target: Array,
-    weight: Array,
-    factor: float,
-    ignore_index: int,
-    smoothing: float,
-    losses: Array,
-    gradient: Array,
-    scratch: Array,  # [classes + 4, TILE]: the logits transposed, then four values a row
-) -> None:
-    rows = losses.size
-    peak = scratch[classes * TILE : classes * TILE + rows]
-    mass = scratch[(classes + 1) * TILE : (classes + 1) * TILE + rows]
-    drift = scratch[(classes + 2) * TILE : (classes + 2) * TILE + rows]
-    share = scratch[(classes + 3) * TILE : (classes + 3) * TILE + rows]
-    for r in range(rows):
-        peak[r] = -math.inf
-        mass[r] = 0
-        drift[r] = 0
-        share[r] = 0 if target[r] == ignore_index else factor
-    if weight.size:
-        for r in range(rows):
-            share[r] *= weight[r]
-    for c in range(classes):
-        column = scratch[c * TILE : c * TILE + rows]
-        for r in range(rows):
-            column[r] = logits[r * stride + c]
-        for r in range(rows):
-            peak[r] = column[r] if column[r] > peak[r] else peak[r]
-    for c in range(classes):
-        column = scratch[c * TILE : c * TILE + rows]
-        if smoothing > 0:
-            for r in range(rows):
-                drift[r] += column[r] - peak[r]
-        for r in range(rows):
-            column[r] = exp(column[r] - peak[r])
-            mass[r] += column[r]
-    even, keep = losses.dtype.type(smoothing / classes), losses.dtype.type(1 - smoothing)
-    for r in range(rows):
-        losses[r] = log(mass[r])
-    for r in range(rows):
-        if target[r] == ignore_index or (weight.size and weight[r] == 0):
-            losses[r] = 0
-        else:
-            losses[r] -= keep * (logits[r * stride + target[r]] - peak[r])
-            if smoothing > 0:
-                losses[r] -= even * drift[r]
-    if gradient.size:
-        for r in range(rows):
-            peak[r] = share[r] / mass[r]
-        for c in range(classes):
-            column = scratch[c * TILE : c * TILE + rows]
-            for r in range(rows):
-                slope = column[r] * peak[r] - share[r] * even
-                gradient[r * classes + c] = slope if share[r] != 0 else losses.dtype.type(0)
-        for r in range(rows):
-            if share[r] != 0:
-                gradient[r * classes + target[r]] -= share[r] * keep
-
-
-@policy.compiled_parallel
-def _wide_rows(
-    logits: Array,
-    bits: Array,
-    stride: int,
-    classes: int,
-    target: Array,
-    weight: Array,
-    factor: float,
-    ignore_index: int,
-    smoothing: float,
-    losses: Array,
-    gradient: Array,
-    in_place: bool,
-) -> None:
-    for i in numba.prange(losses.size):
-        slope = gradient[i * classes : (i + 1) * classes]
-        if target[i] == ignore_index or (weight.size and weight[i] == 0):
-            losses[i] = 0
-            slope[:] = 0
-        else:
-            share = (weight[i] if weight.size else 1.0) * factor
-            span = slice(i * stride, i * stride + classes)
-            losses[i] = _wide_row(logits[span], bits[span], target[i], share, smoothing, slope, in_place)
-
-
-@policy.compiled_fast
-def _wide_row(
-    row: Array, bits: Array, target: int, share: float, smoothing: float, slope: Array, in_place: bool
-) -> Any:
-    peak = _largest(bits)
-    lead = row[target] - peak
-    drift = _drift(row, peak) if smoothing > 0 else row.dtype.type(0)
-    if slope.size == 0:
-        mass = _sum_of_exp(row, peak)
-    elif in_place:
-        mass = _exp_in_place(slope, peak)
-    else:
-        mass = _exp_into(row, peak, slope)
-    if slope.size:
-        scale, shift = slope.dtype.type(share / mass), slope.dtype.type(share * smoothing / row.size)
-        for j in range(slope.size):
-            slope[j] = slope[j] * scale - shift
-        slope[target] -= share * (1 - smoothing)
-    log_mass = math.log(mass)
-    loss = log_mass - lead
-    if smoothing > 0:
-        loss = (1 - smoothing) * loss + smoothing * (log_mass - drift / row.size)
-    return loss
-
-
-@policy.compiled_parallel
-def _probability_rows(
-    logits: Array,
-    bits: Array,
-    stride: int,
-    target: Array,
-    target_stride: int,
-    classes: int,
-    weight: Array,
-    factor: float,
-    smoothing: float,
-    losses: Array,
-    gradient: Array,
-    valid: Array,
-) -> None:
-    for i in numba.prange(losses.size):
-        slope = gradient[i * classes : (i + 1) * classes]
-        if weight.size and weight[i] == 0:
-            losses[i] = 0
-            slope[:] = 0
-        else:
-            share = (weight[i] if weight.size else 1.0) * factor
-            span = slice(i * stride, i * stride + classes)
-            truth = target[i * target_stride : i * target_stride + classes]
-            losses[i], valid[i] = _probability_row(logits[span], bits[span], truth, share, smoothing, slope)
-
-
-@policy.compiled_fast
-def _probability_row(
-    row: Array, bits: Array, truth: Array, share: float, smoothing: float, slope: Array
-) -> tuple[float, bool]:
-    peak = _largest(bits)
-    drift = _drift(row, peak) if smoothing > 0 else row.dtype.type(0)
-    total, against, proper = row.dtype.type(0), row.dtype.type(0), 0
-    for j in range(row.size):
-        q = truth[j]
-        total += q
-        against += q * (row[j] - peak) if q != 0 else row.dtype.type(0)
-        proper += 1 if 0 <= q < math.inf else 0
-    mass = _sum_of_exp(row, peak) if slope.size == 0 else _exp_into(row, peak, slope)
-    whole = (1 - smoothing) * total + smoothing
-    if slope.size:
-        scale, shift = slope.dtype.type(share * whole / mass), slope.dtype.type(share * smoothing / row.size)
-        keep = slope.dtype.type(share * (1 - smoothing))
-        for j in range(slope.size):
-            slope[j] = slope[j] * scale - shift - keep * truth[j]
-    loss = whole * math.log(mass) - (1 - smoothing) * against
-    if smoothing > 0:
-        loss -= smoothing * drift / row.size
-    return loss, proper == row.size
-
-
-@policy.compiled_fast
-def _largest(bits: Array) -> Any:
-    """The largest number of a row, by its bits: a maximum of floats does not vectorise where NaN may occur."""
-    magnitude, sign = bits.dtype.type(np.iinfo(bits.dtype).max), bits.itemsize * 8 - 1
-    best = bits.dtype.type(np.iinfo(bits.dtype).min)
-    for j in range(bits.size):
-        # Negative floats fall as their bits rise.
-        best = max(best, bits.dtype.type(bits[j] ^ (bits.dtype.type(bits[j] >> sign) & magnitude)))
-    return from_bits(bits.dtype.type(best ^ (bits.dtype.type(best >> sign) & magnitude)))
-
-
-@policy.compiled_fast
-def _drift(row: Array, peak: Any) -> Any:
-    drift = row.dtype.type(0)
-    for j in range(row.size):
-        drift += row[j] - peak
-    return drift
-
-
-@policy.compiled_fast
-def _sum_of_exp(row: Array, peak: Any) -> Any:
-    mass = row.dtype.type(0)
-    for j in range(row.size):
-        mass += exp(row[j] - peak)
-    return mass
-
-
-@policy.compiled_fast
-def _exp_into(row: Array, peak: Any, result: Array) -> Any:
-    mass = row.dtype.type(0)
-    for j in range(row.size):
-        value = exp(row[j] - peak)
-        result[j] = value
-        mass += value
-    return mass
-
-
-@policy.compiled_fast
-def _exp_in_place(row: Array, peak: Any) -> Any:
-    """`_exp_into` of a row into itself; two names for one row would keep the loop from vectorising."""
-    mass = row.dtype.type(0)
-    for j in range(row.size):
-        value = exp(row[j] - peak)
-        row[j] = value
-        mass += value
-    return mass

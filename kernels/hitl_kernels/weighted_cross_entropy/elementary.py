@@ -11,7 +11,7 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic, overload
 
-from hitl_kernels import policy
+from .. import policy
 
 LOG2E = np.float32(1.4426950408889634)
 # log 2 in two parts: n times the first is exact for every n here.

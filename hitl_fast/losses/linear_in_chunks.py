@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-
 from hitl_kernels.weighted_cross_entropy import FLOATS, accumulator, backend, divisor_of
 from hitl_kernels.weighted_cross_entropy import validate as validate_loss
+
+from hitl_fast._common.errors import InputError, InputTypeError
 
 __all__ = ["LinearCrossEntropy", "validate", "weighted_linear_cross_entropy"]
 
@@ -160,26 +161,26 @@ def validate(
     denominator: torch.Tensor | None,
     label_smoothing: float,
 ) -> None:
-    """Refuse what shapes, dtypes and devices tell to be wrong; values are not looked at."""
+    """Refuses wrong shapes, dtypes and devices; values are not looked at."""
     if hidden.dtype not in FLOATS:
-        raise TypeError(f"hidden must hold floating-point numbers, not {hidden.dtype}")
+        raise InputTypeError(f"hidden must hold floating-point numbers, not {hidden.dtype}")
     if hidden.dim() < 1 or hidden.shape[-1] < 1:
-        raise ValueError(f"hidden must have shape (..., features), not {tuple(hidden.shape)}")
+        raise InputError(f"hidden must have shape (..., features), not {tuple(hidden.shape)}")
     if linear_weight.dim() != 2 or linear_weight.shape[1] != hidden.shape[-1] or linear_weight.shape[0] < 1:
-        raise ValueError(
+        raise InputError(
             f"linear_weight must have shape (classes, {hidden.shape[-1]}) for hidden of shape"
             f" {tuple(hidden.shape)}, not {tuple(linear_weight.shape)}"
         )
     classes = linear_weight.shape[0]
     if bias is not None and bias.shape != (classes,):
-        raise ValueError(f"bias must have shape ({classes},), not {tuple(bias.shape)}")
+        raise InputError(f"bias must have shape ({classes},), not {tuple(bias.shape)}")
     for name, tensor in (("linear_weight", linear_weight), ("bias", bias)):
         if tensor is not None and tensor.dtype != hidden.dtype:
-            raise TypeError(f"{name} is {tensor.dtype}, hidden {hidden.dtype}: they must be the same")
+            raise InputTypeError(f"{name} is {tensor.dtype}, hidden {hidden.dtype}: they must be the same")
         if tensor is not None and tensor.device != hidden.device:
-            raise ValueError(f"{name} is on {tensor.device}, hidden on {hidden.device}: move it there")
+            raise InputError(f"{name} is on {tensor.device}, hidden on {hidden.device}: move it there")
     if target.is_floating_point():
-        raise TypeError(
+        raise InputTypeError(
             f"target must hold class indices, not {target.dtype}: probabilities would be as large as the logits"
             " that are not made here; use weighted_cross_entropy"
         )
