@@ -19,6 +19,7 @@ from .ratings import Ratings as Ratings
 from .sampling import PriorityBatchSampler as PriorityBatchSampler
 from .sampling import PrioritySampler as PrioritySampler
 from .sampling import PriorityTree as PriorityTree
+from .sampling import with_weights as with_weights
 from .shift import PreIndexAccumulator as PreIndexAccumulator
 from .shift import PreIndexReport as PreIndexReport
 from .shift import preindex as preindex

@@ -52,11 +52,6 @@ def refuse_options(ignore_index: int, label_smoothing: float) -> None:
         raise InputTypeError(f"label_smoothing must be a number, not {type(label_smoothing).__name__}")
 
 
-def no_gradient_of(target: torch.Tensor) -> None:
-    if target.requires_grad:
-        raise InputError("target requires a gradient, which this loss does not make: pass target.detach()")
-
-
 def scaled(values: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     """``values * factor`` in a backward pass; in place where no later backward pass can need ``values``."""
     traced = type(values) is not torch.Tensor or values.is_meta or torch.compiler.is_compiling()

@@ -9,7 +9,7 @@ from hitl_kernels.weighted_cross_entropy import accumulator, validate
 from hitl_kernels.weighted_cross_entropy import weighted_cross_entropy as kernel
 from torch import nn
 
-from hitl_fast._common.errors import InputTypeError
+from hitl_fast._common.errors import InputError, InputTypeError
 
 from .arguments import (
     Array,
@@ -17,7 +17,6 @@ from .arguments import (
     Denominator,
     denominator_tensor,
     first_derivative,
-    no_gradient_of,
     of_weight_and_denominator,
     optional,
     refuse_options,
@@ -25,6 +24,15 @@ from .arguments import (
     scaled,
     tensor,
 )
+from .layout import (
+    Problem,
+    class_dimension,
+    class_weight_total,
+    may_look,
+    validate_class_weight,
+    with_class_weight,
+)
+from .soft_targets import TargetGradient, rows_that_count
 
 NAME = "weighted_cross_entropy"
 
@@ -37,29 +45,39 @@ def weighted_cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     *,
+    class_dim: int | None = None,
+    class_weight: Array | None = None,
     check: bool = False,
 ) -> torch.Tensor:
     """Cross entropy with a weight for every sample (or token), over the number of samples that count.
 
     With p the smoothed truth of row i (one-hot or ``target[i]``, times 1 - s, plus s / classes)::
 
-        loss = sum_i weight[i] (- sum_c p[c] log softmax(logits[i])[c]) / denominator
+        loss = sum_i weight[i] (- sum_c class_weight[c] p[c] log softmax(logits[i])[c]) / denominator
 
     Loss and gradient are made in one pass over the logits, without a second tensor of their size besides the
     gradient itself; under ``torch.no_grad()`` not even that. Weights of 1 give ``F.cross_entropy``. Weight 0 is
     the same as leaving the row out, in loss, gradient and default denominator, also where its loss is inf or NaN.
 
     Args:
-        logits: (..., classes) float16, bfloat16, float32 or float64, of any strides. Classes are last.
-        target: (...) class indices, or (..., classes) probabilities.
-        weight: (...) finite, not negative; None for 1 everywhere. May require a gradient, which is the row's
-            loss over the denominator, and 0 for a row that is left out.
+        logits: (..., classes), or PyTorch's (N, classes, d1, ...), of float16, bfloat16, float32 or float64 and any
+            strides. See ``class_dim``.
+        target: class indices, of the shape of logits without the classes; or probabilities, of the shape of
+            logits. Probabilities may require a gradient, as in distillation.
+        weight: one a row (logits without the classes), finite, not negative; None for 1 everywhere. May require
+            a gradient, which is the row's loss over the denominator, and 0 for a row that is left out.
         denominator: None for the number of rows that count (weight not 0, target not ``ignore_index``; at least
             1, so that a batch where none counts has loss 0). A number or a tensor of one for everything else:
             the whole count under gradient accumulation; under DistributedDataParallel, which averages over
-            ranks, the count of all ranks over the number of ranks; ``weight.sum()`` for a weighted mean.
+            ranks, the count of all ranks over the number of ranks; ``weight.sum()`` for a weighted mean. With
+            ``class_weight`` and class indices None is the sum of ``class_weight[target]`` over the rows that count.
         ignore_index: the class index of rows to leave out; not looked at with probabilities.
         label_smoothing: share of the truth that is spread evenly over the classes, in [0, 1].
+        class_dim: the dimension of logits that holds the classes; None for the last one or dimension 1, whichever
+            fits. Shapes tell them apart, else probabilities that sum to 1 over the classes, which waits for the
+            device. Where both fit, (N, C, T) with C equal to T, it must be given.
+        class_weight: (classes,) finite, as ``weight`` of ``F.cross_entropy``. Negative numbers, which PyTorch takes,
+            cost a second pass; on CUDA they need ``check=True``, else the loss is NaN.
         check: look at the values on CUDA too, which waits for the device.
 
     Returns:
@@ -68,11 +86,11 @@ def weighted_cross_entropy(
 
     Raises:
         TypeError: an argument has a wrong type or dtype.
-        ValueError: shapes or devices that differ, ``label_smoothing`` outside [0, 1] (always, from what the
-            host knows); a class index outside 0 .. classes - 1, a weight or probability that is negative or not
-            finite, a denominator that is not > 0 (on the CPU always; on CUDA only with ``check=True`` or, for
-            the denominator, if it is a number). On CUDA without ``check`` such a value makes the loss NaN;
-            nothing is ever read outside the tensors.
+        ValueError: shapes or devices that differ, classes that may be in either of two dimensions,
+            ``label_smoothing`` outside [0, 1] (always, from what the host knows); a class index outside
+            0 .. classes - 1, a weight or probability that is negative or not finite, a denominator that is not > 0
+            (on the CPU always; on CUDA only with ``check=True`` or, for the denominator, if it is a number). On
+            CUDA without ``check`` such a value makes the loss NaN; nothing is ever read outside the tensors.
         RuntimeError: the gradient is differentiated again (``create_graph=True``), or made by a transform of
             ``torch.func``.
 
@@ -92,18 +110,64 @@ def weighted_cross_entropy(
     if logits.layout != torch.strided:
         raise InputTypeError(f"logits must be dense, not {logits.layout}: pass logits.to_dense()")
     refuse_options(ignore_index, label_smoothing)
-    truth = tensor(target, "target")
-    no_gradient_of(truth)
+    truth, share = tensor(target, "target"), optional(weight, "weight")
+    given = Problem(logits, truth, share, denominator_tensor(denominator, logits.device), label_smoothing)
+    of_classes = optional(class_weight, "class_weight")
+    given = _classes_last(given, class_dim, of_classes)
+    if of_classes is not None:
+        validate_class_weight(of_classes, given, check)
+        if may_look(of_classes, check) and (of_classes < 0).any():
+            return _signed(given, of_classes, ignore_index, check)
+        given = with_class_weight(given, of_classes, ignore_index, check)
+    logits, truth, share, divisor, label_smoothing = given
     # In float16 a gradient cannot wait for the loss scale of mixed precision: it would underflow. It is made in
     # the backward pass instead, from the logits.
     now = torch.is_grad_enabled() and logits.requires_grad and logits.dtype != torch.float16
     # The dispatcher costs more time than 8,192 rows of ten classes; only tracing needs it.
     plain = type(logits) in (torch.Tensor, nn.Parameter) and not logits.is_meta
     traced = torch.compiler.is_compiling() or not plain
-    share, divisor = optional(weight, "weight"), denominator_tensor(denominator, logits.device)
-    arguments = (logits, truth, share, divisor, ignore_index, label_smoothing, now, check)
+    learns = truth.requires_grad and torch.is_grad_enabled()
+    if learns and divisor is None:
+        divisor = rows_that_count(logits, share)
+    arguments = (logits, truth.detach(), share, divisor, ignore_index, label_smoothing, now, check)
     loss: torch.Tensor = _operator(*arguments)[0] if traced else _Eager.apply(*arguments)  # type: ignore[no-untyped-call]
+    if learns:
+        loss = TargetGradient.apply(loss, truth, logits.detach(), share, divisor, label_smoothing)  # type: ignore[no-untyped-call]
     return loss
+
+
+def _classes_last(given: Problem, class_dim: int | None, class_weight: torch.Tensor | None) -> Problem:
+    logits, truth = given.logits, given.target
+    dim = class_dimension(logits, truth, given.weight, class_weight, class_dim)
+    if logits.dim() == 0 or dim == logits.dim() - 1:
+        return given
+    if truth.is_floating_point() and truth.shape == logits.shape:
+        truth = truth.movedim(dim, -1)
+    return given._replace(logits=logits.movedim(dim, -1), target=truth)
+
+
+def _signed(given: Problem, class_weight: torch.Tensor, ignore_index: int, check: bool) -> torch.Tensor:
+    """The loss with weights per class of both signs, which PyTorch allows: the positive part less the negative one."""
+    divisor = given.denominator
+    if divisor is None:
+        divisor = class_weight_total(given, class_weight, ignore_index)
+        if not divisor:
+            raise InputError("class_weight[target] sums to 0 over the rows that count: pass a denominator")
+    parts = [
+        weighted_cross_entropy(
+            given.logits,
+            given.target,
+            given.weight,
+            1.0,
+            ignore_index,
+            given.label_smoothing,
+            class_dim=-1,
+            class_weight=part,
+            check=check,
+        )
+        for part in (class_weight.clamp(min=0), (-class_weight).clamp(min=0))
+    ]
+    return ((parts[0] - parts[1]) / divisor).to(parts[0].dtype)
 
 
 def _forward(
@@ -240,11 +304,26 @@ def _gradient_shape(logits: torch.Tensor, *others: Any) -> torch.Tensor:
 
 
 class WeightedCrossEntropyLoss(CrossEntropyModule):
-    """`weighted_cross_entropy` as a module.
+    """`weighted_cross_entropy` as a module; ``class_weight`` is a buffer.
 
     >>> criterion = WeightedCrossEntropyLoss(label_smoothing=0.1)
     >>> loss = criterion(torch.zeros(2, 4), torch.tensor([0, 3]), torch.tensor([1.0, 0.5]))
     """
+
+    class_weight: torch.Tensor | None
+
+    def __init__(
+        self,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+        *,
+        class_dim: int | None = None,
+        class_weight: Array | None = None,
+        check: bool = False,
+    ) -> None:
+        super().__init__(ignore_index, label_smoothing, check=check)
+        self.class_dim = class_dim
+        self.register_buffer("class_weight", optional(class_weight, "class_weight"))
 
     def forward(
         self,
@@ -253,5 +332,14 @@ class WeightedCrossEntropyLoss(CrossEntropyModule):
         weight: Array | None = None,
         denominator: Denominator = None,
     ) -> torch.Tensor:
-        options = (self.ignore_index, self.label_smoothing)
-        return weighted_cross_entropy(logits, target, weight, denominator, *options, check=self.check)
+        return weighted_cross_entropy(
+            logits,
+            target,
+            weight,
+            denominator,
+            self.ignore_index,
+            self.label_smoothing,
+            class_dim=self.class_dim,
+            class_weight=self.class_weight,
+            check=self.check,
+        )
