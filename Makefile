@@ -1,14 +1,20 @@
-# `make demo` and `make test` work as the first command on a machine with Python 3.10+ and make.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
+# `make demo` and `make test` work as the first command on Linux or macOS with make and Python >= 3.11: the pinned
+# versions in constraints.txt need 3.11; the package itself supports 3.10.
+PYTHON  ?= python3
+WORKERS ?= 2
+VENV    := .venv
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+
+# Each worker runs whole test files, so that fixtures of a file are made once. Threads that wait give up their core.
+PYTEST   := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q
+PARALLEL := -n $(WORKERS) --dist loadfile
 
 .PHONY: setup demo test check bench clean
 
 setup: $(READY)
 
-# Made anew only when what is installed would change.
+# Repeated only when what is installed would change.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -19,12 +25,12 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/hitl-fast demo
 
-# Three passes, one meaning: compiled; as plain Python, where line coverage can see inside the CPU kernels; and the
-# Triton kernels through Triton's interpreter, which adds what the GPU twins cover.
+# Three passes over the same tests: compiled; as plain Python, so that line coverage sees the CPU kernels; and the
+# Triton kernels in Triton's interpreter, which adds the coverage of the GPU versions.
 test: $(READY)
-	$(BIN)/python -m pytest -q
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m 'not jit' --cov --cov-report=
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -m interpreter --cov --cov-append --cov-report=term --cov-fail-under=95
+	$(PYTEST) $(PARALLEL)
+	NUMBA_DISABLE_JIT=1 $(PYTEST) $(PARALLEL) -m 'not jit' --cov --cov-report=
+	TRITON_INTERPRET=1 $(PYTEST) $(PARALLEL) -m interpreter --cov --cov-append --cov-report=term --cov-fail-under=95
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -32,10 +38,12 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
 
-# Nothing else may run on the machine meanwhile. Rows are appended to bench/results/.
+# Interleaved comparison with other libraries. Nothing else may run on the machine meanwhile. Rows are appended to
+# bench/results/.
 bench: $(READY)
 	$(BIN)/python -m pytest bench -q -s --timeout=0 -o python_files='bench_*.py' -o testpaths=bench
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage hitl-fast-demo hitl-fast-experiment
-	find hitl_fast kernels tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf hitl-fast-demo hitl-fast-experiment
+	find hitl_fast kernels tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +

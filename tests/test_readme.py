@@ -38,8 +38,9 @@ def test_names_exist() -> None:
     assert commands <= set(cli.COMMANDS)
 
 
-def test_every_command_and_main_name_is_told() -> None:
-    assert all(f"hitl-fast {name}" in TEXT or name == "demo" for name in cli.COMMANDS)
+def test_every_command_is_named() -> None:
+    missing = {name for name in cli.COMMANDS if f"hitl-fast {name}" not in TEXT}
+    assert missing <= {"demo"}  # the README runs it as `make demo`
 
 
 def test_links_lead_somewhere() -> None:

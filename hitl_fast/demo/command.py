@@ -15,9 +15,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--folder", type=Path, default=Path("hitl-fast-demo"), help="output folder (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.epilog = (
-        "Needs the extra 'demo': pip install 'hitl-fast[demo]'. No network, under two minutes on two cores."
-    )
+    parser.epilog = """\
+Needs the extra 'demo': pip install 'hitl-fast[demo]'. No network, under two minutes on two cores.
+
+example:
+  hitl-fast demo --folder hitl-fast-demo
+"""
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -51,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Standard input and output are the command's, signals are passed on, and its exit status is ours; the summary "
         "goes to\nstandard error. 126 and 127 as in a shell: it cannot be run, it is not found."
+        "\n\nexample:\n  hitl-fast energy --country DEU --json energy.json -- python train.py"
     )
 
 

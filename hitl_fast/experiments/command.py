@@ -16,7 +16,12 @@ PARTS = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Needs the extra 'experiment': pip install 'hitl-fast[experiment]'."
+    parser.epilog = """\
+Needs the extra 'experiment': pip install 'hitl-fast[experiment]'.
+
+example:
+  hitl-fast experiment calibration --quick
+"""
     parts = parser.add_subparsers(dest="experiment", required=True, metavar="EXPERIMENT")
     for name, (home, line) in PARTS.items():
         part = parts.add_parser(

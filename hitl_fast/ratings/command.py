@@ -10,7 +10,10 @@ from .table import Ratings
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     about = "agreement, raters, and what is missing, on one screen"
-    summary = actions.add_parser("summary", help=about, description=about[0].upper() + about[1:] + ".")
+    summary = actions.add_parser(
+        "summary", help=about, description=about[0].upper() + about[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     summary.add_argument("file", help="Label Studio, Argilla or Prodigy export, CSV, JSON lines or Parquet")
     summary.add_argument(
         "--plot", metavar="OUT.png", help="also draw scores, coverage and raters into this file"
@@ -21,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     summary.add_argument(
         "--scale", nargs=2, type=float, metavar=("LOW", "HIGH"), help="lowest and highest possible score"
     )
-    parser.epilog = "example: hitl-fast ratings summary export.json --plot ratings.png"
+    summary.epilog = parser.epilog = "example:\n  hitl-fast ratings summary export.json --plot ratings.png"
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -21,6 +21,9 @@ files:
   models/         the trained base models; may be removed when the grid is done
 
 Run the same command again to resume, or to draw the page again.
+
+example:
+  hitl-fast experiment calibration --quick
 """
 
 

@@ -18,6 +18,9 @@ Writes results.jsonl (one line a run) and results.html into the folder. The same
 interrupted, and only draws the page anew when all runs are done. Ratings are simulated and every output says so,
 unless --ratings gives your own: first --export-pool DIR writes what is to be rated (a line of JSON an item, images
 beside), then rate it from low (leave out) to high (needed) with any tool, under the item numbers written there.
+
+example:
+  hitl-fast experiment guidance --quick
 """
 
 
