@@ -225,13 +225,19 @@ def load_model(place: str, weights: Path | None) -> nn.Module:
         raise InputError(f"--model must be MODULE:NAME, such as networks:SmallCNN, not {place!r}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    made: Any = importlib.import_module(home)
+    try:
+        made: Any = importlib.import_module(home)
+    except ModuleNotFoundError as problem:
+        raise InputError(f"--model {place}: {problem}") from None
     for part in name.split("."):
         if not hasattr(made, part):
             raise InputError(f"{home} has no {part!r}")
         made = getattr(made, part)
     if not isinstance(made, nn.Module):
-        made = made()
+        try:
+            made = made()
+        except TypeError as problem:
+            raise InputTypeError(f"--model {place}: calling it without arguments failed: {problem}") from None
     if not isinstance(made, nn.Module):
         raise InputTypeError(f"{place} gives a {type(made).__name__}, not a torch.nn.Module")
     if weights is not None:
