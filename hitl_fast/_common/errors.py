@@ -5,10 +5,12 @@ The command line prints these as one line; anything else is a defect of this pac
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterator
 from types import ModuleType
 
-__all__ = ["InputError", "InputTypeError", "MissingExtraError", "UserError", "require"]
+__all__ = ["InputError", "InputTypeError", "MissingExtraError", "UserError", "input_errors", "require"]
 
 
 class UserError(Exception):
@@ -44,3 +46,24 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
         raise MissingExtraError(
             f"{purpose} needs {module}: run pip install 'hitl-fast[{extra}]'", name=problem.name
         ) from None
+
+
+@contextlib.contextmanager
+def input_errors() -> Iterator[None]:
+    """Turn the plain errors of a check in ``hitl_kernels`` into errors of the user's input.
+
+    The kernels raise ValueError and TypeError and know nothing of this package. Put only the check inside.
+
+    >>> with input_errors():
+    ...     raise ValueError("bins must rise")
+    Traceback (most recent call last):
+    hitl_fast._common.errors.InputError: bins must rise
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except TypeError as problem:
+        raise InputTypeError(str(problem)) from problem
+    except ValueError as problem:
+        raise InputError(str(problem)) from problem

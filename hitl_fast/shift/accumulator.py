@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from hitl_kernels.shift_distances import ARITHMETICS, MEASURES, add_in_order, checked_bins, shift_distances
 
-from hitl_fast._common.errors import InputError
+from hitl_fast._common.errors import InputError, input_errors
 
 Distances = dict[int, dict[str, float]]
 
@@ -80,7 +80,8 @@ class PreIndexAccumulator:
     """
 
     def __init__(self, bins: Sequence[int] = (16, 32, 64), arithmetic: str = "corrected") -> None:
-        self.bins = checked_bins(bins)
+        with input_errors():
+            self.bins = checked_bins(bins)
         if arithmetic not in ARITHMETICS:
             raise InputError(f"arithmetic must be one of {', '.join(ARITHMETICS)}, not {arithmetic!r}")
         self.arithmetic = arithmetic

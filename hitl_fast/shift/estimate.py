@@ -15,7 +15,7 @@ import torch
 from hitl_kernels.shift_distances import checked_bins
 from torch import nn
 
-from hitl_fast._common.errors import InputError, InputTypeError
+from hitl_fast._common.errors import InputError, InputTypeError, input_errors
 
 from .accumulator import LayerReport, mean_over_layers
 from .batches import check_loaders
@@ -119,7 +119,9 @@ def preindex(
     >>> report.samples, list(report.layers), report.embedding
     (30, ['0'], 'input of 2')
     """
-    options = Options(checked_bins(bins), arithmetic, pooling, measure, measure_bins, scale, offset)
+    with input_errors():
+        bins = checked_bins(bins)
+    options = Options(bins, arithmetic, pooling, measure, measure_bins, scale, offset)
     if max_memory is not None and max_memory < 0:
         raise InputError(f"max_memory must be a number of bytes >= 0, not {max_memory!r}")
     if not isinstance(model, nn.Module):

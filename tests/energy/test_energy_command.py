@@ -274,7 +274,7 @@ def test_doctor_tells_each_sensor_and_the_command(tree: Tree, monkeypatch: pytes
         Domain("GPU-1", "gpu", "measured", "counter"),
     ]
     monkeypatch.setattr("hitl_fast.energy.find_sensors", lambda: found)
-    lines = list(doctor.LOOKS["energy"]())
+    lines = list(doctor.CHECKS["energy"]())
     assert [finding.present for finding in lines] == [False, False, True]
     assert lines[1].text.endswith(command_line)
 
