@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -25,9 +26,9 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 
 
 def examples(text: str) -> list[list[str]]:
-    """The arguments of each line ``  hitl-fast ...`` of a text; a backslash continues a line."""
-    lines = text.replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("  hitl-fast ")]
+    """The arguments of each line ``  hitl-fast ...`` or ``example: hitl-fast ...``; a backslash continues a line."""
+    found = re.findall(r"^(?:  |examples?: )hitl-fast (.*)", text.replace("\\\n", " "), re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in found]
 
 
 ALL = {parser.prog: parser for parser in parsers(cli.build_parser(*cli.COMMANDS))}
