@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from race import race, record
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "energy"))
+import hidden_counters  # noqa: E402
 from energy_fakes import DRAM_RANGE, Gpus, Tree, build_nvml  # noqa: E402
 
 from hitl_fast.energy import EnergyMeter, OpenWindow  # noqa: E402
@@ -372,6 +374,30 @@ def test_constant_load_on_a_gpu() -> None:
     )
     assert abs(joules / own - 1) <= 0.01
     assert abs(watts / own - 1) <= 0.05
+
+
+def test_stated_interval_over_simulated_gpus() -> None:
+    """2,000 windows over hidden counters, and 500 of each load: no clock is measured, so that any machine will do."""
+    rng = random.Random(2026)
+    mixed = [hidden_counters.measure(hidden_counters.mixed(rng), rng) for _ in range(2000)]
+    spanning = [outcome for outcome in mixed if outcome.refreshes >= 2]
+    interval(mixed, "2,000 mixed windows")
+    interval(spanning, f"{len(spanning)} mixed windows that span two values or more")
+    assert hidden_counters.summary(mixed).coverage >= 0.97
+    assert hidden_counters.summary(spanning).width <= 0.40
+    for name, case in hidden_counters.table().items():
+        rng = random.Random(name)
+        outcomes = [hidden_counters.measure(case, rng) for _ in range(500)]
+        interval(outcomes, name)
+        assert hidden_counters.summary(outcomes).lower_limit >= 0.93, name
+
+
+def interval(outcomes: list[hidden_counters.Outcome], shape: str) -> None:
+    """Rows: how often the interval held the truth, and its half width over the bound without interpolation."""
+    held = hidden_counters.summary(outcomes).coverage * 100
+    widths = [outcome.width for outcome in outcomes]
+    record("energy", "hitl_fast", "interval held the truth", held, unit="%", shape=shape, dtype="")
+    record("energy", "hitl_fast", "half width / bound", widths, unit="x", shape=shape, dtype="")
 
 
 @pytest.mark.filterwarnings("ignore")

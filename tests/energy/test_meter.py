@@ -311,8 +311,8 @@ def test_peaks_and_timeline() -> None:
     (window,) = session.windows()
     assert window.peak_watts == {"package-0": pytest.approx(70, rel=1e-3)}
     assert window.uncertainty_joules == pytest.approx(
-        70 * 0.001, rel=0.05
-    )  # a millisecond at the power there is
+        1.5 * 70 * 0.001, rel=0.05
+    )  # a millisecond at one and a half times the power there is
 
 
 def test_long_timelines_get_coarser_not_longer() -> None:
@@ -438,7 +438,7 @@ def test_short_windows_wait_a_refresh_for_the_value_that_follows() -> None:
     (window,) = session.windows()
     assert window.total_joules is not None
     assert window.uncertainty_joules is not None
-    assert abs(window.total_joules - 100 * window.seconds) <= window.uncertainty_joules <= 100 * 0.1 / 2
+    assert abs(window.total_joules - 100 * window.seconds) <= window.uncertainty_joules < 100 * 0.1
 
 
 def test_window_that_outlives_the_meter_ends_with_it(meter: EnergyMeter, tree: Tree, tmp_path: Path) -> None:

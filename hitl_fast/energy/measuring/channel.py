@@ -51,6 +51,16 @@ class Channel(ABC):
         self.domain = domain
         self.sensor = sensor
         self.refresh = refresh  # upper bound on the time between two new values, as far as seen
+        self.rare = refresh > FAST  # as the device is known to be, not as it happens to look
+        self.longest = 10 * SECOND if self.rare else refresh  # the same, where nothing may be left to chance
+        self.pace: tuple[int, int] | None = (
+            None  # shortest and longest time between two values, once observed
+        )
+        self.known: int | None = None  # when a few values of a counter that is refreshed rarely had been seen
+        self._gaps: deque[tuple[int, int]] = deque(maxlen=24)
+        self._learnt = 0
+        self.limit = MOST_MILLIWATTS  # milliwatts that the device cannot exceed
+        self.unit = 0  # microjoules of a count
         self.clock = clock
         self.total = 0
         self.slack = 0  # microjoules that the total may be off by, beyond what interpolation knows
@@ -60,29 +70,48 @@ class Channel(ABC):
         self.events: deque[tuple[int, str]] = deque(maxlen=4096)
         self.peak = 0  # milliwatts, the highest mean between two samples
         self.lost = False
-        self.rare = refresh > FAST  # as the device is known to be, not as it happens to look
-        self._regular = False
         self._failures = 0
         self._failed_at = 0
         self._checked = self.after
 
     @property
     def slow(self) -> bool:
-        """Whether new values come rarely and regularly, so that edges between them can be interpolated."""
-        return self._regular and self.domain.in_total
+        """Whether new values come rarely, so that what was used at an edge lies between two of them."""
+        return self.rare and self.domain.in_total
 
     def observe(self) -> None:
-        """Learn whether new values of a counter that is refreshed rarely come at a steady pace: from eight of them.
+        """Learn how far apart new values of a counter that is refreshed rarely are: from the last 8 to 16 of them.
 
-        Before that, and for a counter that moves by fits and starts, edges are taken as they are read.
+        A gap is measured from the last reading with the old value to the first with the next one, so that it is never
+        too short.
         """
-        if self._regular or not self.rare or len(self.changes) <= 8:
+        if not self.rare or self.changes[-1][1] <= self._learnt:
             return
-        recent = [self.changes[i] for i in range(-8, 0)]
-        apart = [two[1] - one[1] for one, two in pairwise(recent)]
-        # Seen standing still for a good part of that time, not merely read that often.
-        still = sum(max(two[0] - one[1], 0) for one, two in pairwise(recent)) * 4 >= sum(apart)
-        self._regular = still and min(apart) > FAST and max(apart) <= 4 * min(apart)
+        self._learn_pace()
+        if self.known is None and len(self.changes) > 4:
+            self.known = self.changes[4][1]
+        if len(self.changes) <= 8:
+            return
+        recent = [self.changes[i] for i in range(-min(len(self.changes) - 1, 16), 0)]
+        self.refresh = max(two[1] - one[0] for one, two in pairwise(recent))
+        self.longest = self.refresh * 3 // 2
+
+    def _learn_pace(self) -> None:
+        """Shortest and longest time between two values, from pairs that were both watched closely."""
+        i = len(self.changes) - 1
+        while i > 0 and self.changes[i][1] > self._learnt:
+            (a, b, _), (c, d, _) = self.changes[i - 1], self.changes[i]
+            if (b - a + d - c) * 4 <= d - a:
+                self._gaps.append((c - b, d - a))
+            i -= 1
+        self._learnt = self.changes[-1][1]
+        if len(self._gaps) < 3:
+            return
+        low, high = max(gap[0] for gap in self._gaps), min(gap[1] for gap in self._gaps)
+        if low > high:  # not steady
+            low, high = min(gap[0] for gap in self._gaps), max(gap[1] for gap in self._gaps)
+        margin = high // 50
+        self.pace = low - margin, high + margin
 
     @property
     def turn(self) -> int | None:
@@ -137,15 +166,15 @@ class CounterChannel(Channel):
         super().__init__(domain, sensor, refresh, clock)
         self._zero_is_fault = zero_is_fault
         self._modulus = modulus
-        self._unit = unit
+        self.unit = unit
         self._read = sensor.read
         self._raw = self._read()
         self.after = self.moved = clock()
-        self.changes.append((self.after - refresh, self.after, 0))
+        self.changes.append((self.after - self.longest, self.after, 0))
 
     @property
     def turn(self) -> int | None:
-        return None if self._modulus is None else self._modulus * self._unit
+        return None if self._modulus is None else self._modulus * self.unit
 
     def poll(self, before: int) -> State:
         if self.lost:
@@ -175,7 +204,7 @@ class CounterChannel(Channel):
 
     def _add(self, raw: int, counts: int, after: int) -> None:
         """The one place where counts add up. The sum and the reading that it rests on change together."""
-        total = self.total + counts * self._unit
+        total = self.total + counts * self.unit
         self._raw, self.total = raw, total
         self.changes.append((self.before, after, total))
         self.moved = after
@@ -190,10 +219,10 @@ class CounterChannel(Channel):
             self.slack += elapsed * (self.peak or MOST_MILLIWATTS) // PER_MICROJOULE
             return
         self.events.append((after, "wrap"))
-        if counts * self._unit > elapsed * 10 * MOST_MILLIWATTS // PER_MICROJOULE:
+        if counts * self.unit > elapsed * 10 * MOST_MILLIWATTS // PER_MICROJOULE:
             # More than 10 kW: rather a counter that was reset. It counts, as a wrap would, but is not believed.
             self.events.append((after, "gap"))
-            self.slack += counts * self._unit
+            self.slack += counts * self.unit
 
     def _paused(self, after: int) -> None:
         """Nobody read for long (a suspended machine): turns may have gone by unseen."""
@@ -206,7 +235,8 @@ class CounterChannel(Channel):
     def _stands_still(self, after: int) -> None:
         """No new value for longer than the refresh known so far: a slower counter, or one that is gone."""
         if after - self.moved > self.refresh:
-            self.refresh = min((after - self.moved) * 5 // 4, SECOND)
+            self.refresh = (after - self.moved) * 5 // 4
+            self.longest = max(self.longest, self.refresh)
         if after - self._checked > CHECK:
             self._checked = after
             if not self.sensor.alive():

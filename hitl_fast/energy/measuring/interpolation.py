@@ -1,163 +1,130 @@
-"""What a counter that is refreshed now and then stood for at any moment between two refreshes.
+"""What is known of the energy at any moment from a counter that shows a new value only now and then.
 
-A counter refreshed every 100 ms shows, at time t, what had been used at its last refresh u <= t. Read as it is, an
-edge of a window is off by up to one refresh at full power. But u is known to lie between the last reading that
-showed the old value and the first that showed the new one, the next value bounds the energy at t from above, and
-the power around t is known from the neighbouring values. Intersecting those intervals gives a much smaller one,
-whose middle is the estimate.
+A counter refreshed every 100 ms shows, at time t, what had been used at its last refresh u <= t. When exactly that
+was is hidden: between the last reading that showed the old value and the first that shows the new one. With the
+value v refreshed at some u in [a, b] and power within [0, P], for any t::
 
-What is assumed: within the refresh that t falls into, power stays between the lowest and the highest mean of the
-refreshes around it, widened by a quarter of their spread on either side. A level held for two refreshes or more
-satisfies this; a spike shorter than a refresh may not.
+    v - P max(b - t, 0)  <=  E(t)  <=  v + P max(t - a, 0)
+
+and ``v <= E(t)`` only if ``b <= t``, ``E(t) <= v`` only if ``t <= a``, which the same two terms say. All values
+around t are intersected. A steady power is not assumed, and a steady period only where it was observed. P is what the
+device can draw, or less where the values around t tell; see `power_around`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from ..units import PER_MICROJOULE
 from .channel import Change
 
-AROUND = 8  # changes looked at on either side
+AROUND = 4  # values on either side that can bound an energy
+SIDE = 8  # values on either side that tell the power
+BEFORE = 4  # values needed before an edge
 
 
 class Estimate(NamedTuple):
-    """Microjoules at a moment: the estimate and the interval that holds the true value."""
+    """Microjoules at a moment: the estimate, the interval that holds the true value, and the linear interpolation.
+
+    The estimate is the middle of the interval. The difference of two middles says nothing of a window within one
+    period; there the linear interpolation does.
+    """
 
     value: int
     low: int
     high: int
+    linear: int
 
 
-class Refresh(NamedTuple):
-    """The counter took the value ``total`` somewhere between ``first`` and ``last`` (nanoseconds)."""
-
-    first: int
-    last: int
-    total: int
-
-
-def energy_at(time: int, changes: Sequence[Change], refresh: int, peak: int) -> Estimate:
+def energy_at(
+    time: int,
+    changes: Sequence[Change],
+    refresh: int,
+    power: int,
+    *,
+    unit: int = 0,
+    pace: tuple[int, int] | None = None,
+) -> Estimate:
     """Energy used up to ``time``.
 
     Args:
         changes: as a `Channel` records them, the first one being the reading at its start.
         refresh: upper bound on the time between two new values.
-        peak: milliwatts to assume where no neighbour tells.
+        power: milliwatts that are not exceeded.
+        unit: microjoules of a count, by which a value may be too low.
+        pace: shortest and longest time between two values, where that was observed.
     """
-    # Among the changes first seen by then, the last; at least the first of all.
-    at = max(bisect_right(changes, time, key=_seen) - 1, 0)
-    start = max(at - AROUND, 0)
-    around = _sharpened([_refresh(change, refresh) for change in changes[start : at + 1 + AROUND]])
-    here = around[at - start]
-    low_power, high_power = _powers(around, at - start) or (0, peak)
-    elapsed = max(time - here.first, 0)
-    low = here.total + low_power * max(time - here.last, 0) // PER_MICROJOULE
-    high = here.total + high_power * elapsed // PER_MICROJOULE
-    if at + 1 == len(changes):
-        # Nothing newer was seen: no upper bound but the power, and not beyond one refresh.
-        low = here.total
-        high = here.total + high_power * min(elapsed, refresh) // PER_MICROJOULE
-        return Estimate((low + high) // 2, low, high)
-    following = around[at - start + 1]
-    until = max(following.last - time, 0)
-    low = max(low, following.total - high_power * until // PER_MICROJOULE)
-    high = min(high, following.total - low_power * max(following.first - time, 0) // PER_MICROJOULE)
-    low, high = max(low, here.total), min(high, following.total)
-    if low > high:  # the assumption does not hold here: what is certain without it
-        low, high = here.total, following.total
-    return Estimate((low + high) // 2, low, high)
+    at = max(bisect_right(changes, time, key=_seen) - 1, 0)  # the last value seen by then
+    near = changes[max(at - AROUND, 0) : at + 1 + AROUND]
+    if pace is not None:
+        near = _narrowed(near, *pace)
+    low = max(total - _energy(power, seen - time) for _, seen, total in near)
+    high = min(total + unit + _energy(power, time - max(old, seen - refresh)) for old, seen, total in near)
+    if low > high:  # more power than was thought possible
+        low, high = high, low
+    linear = min(max(_linear(time, near, refresh), low), high)
+    # No later value bounds it from above: at the mean power of before, rather than half way to the highest.
+    return Estimate((low + high) // 2 if at + 1 < len(changes) else linear, low, high, linear)
+
+
+def _linear(time: int, near: Sequence[Change], refresh: int) -> int:
+    """At the mean power between the two values around ``time``, or of before where there is no later one."""
+    at = max(bisect_right(near, time, key=_seen) - 1, 0)
+    one, two = (near[at], near[at + 1]) if at + 1 < len(near) else (near[0], near[-1])
+    start, end = _middle(one, refresh), _middle(two, refresh)
+    power = (two[2] - one[2]) * PER_MICROJOULE // max(end - start, 1)
+    return near[at][2] + power * max(time - _middle(near[at], refresh), 0) // PER_MICROJOULE
+
+
+def _middle(change: Change, refresh: int) -> int:
+    return change[1] - min(change[1] - change[0], refresh) // 2
+
+
+def power_around(time: int, changes: Sequence[Change]) -> int | None:
+    """Milliwatts that are not expected to be exceeded near ``time``; None where either side is not known yet.
+
+    One and a half times the highest mean between two values, of the eight on either side: power may step at an edge.
+    This is what makes the interval one of 95 % and not a certain one: a spike much shorter than a period may exceed it.
+    """
+    at = bisect_right(changes, time, key=_seen)
+    if at < BEFORE or at == len(changes):
+        return None
+    near = changes[max(at - SIDE, 0) : at + SIDE]
+    means = [_mean(one, two) for one, two in pairwise(near)]
+    return max(means) * 3 // 2 or None
+
+
+def _mean(one: Change, two: Change) -> int:
+    return (two[2] - one[2]) * PER_MICROJOULE // max(two[1] - one[1], 1)
+
+
+def _narrowed(near: Sequence[Change], shortest: int, longest: int) -> list[Change]:
+    """When each value came, narrowed by the shortest and longest time between two of them.
+
+    Only where no value can have been missed: not two within the time in which the later one came.
+    """
+    result = list(near)
+    for i in range(len(result) - 2, -1, -1):
+        (old, seen, _), (after, until, _) = result[i], result[i + 1]
+        if near[i + 1][1] - near[i + 1][0] < shortest:
+            result[i] = _consistent(max(old, after - longest), min(seen, until - shortest), result[i])
+    for i in range(1, len(result)):
+        (old, seen, _), (after, until, _) = result[i], result[i - 1]
+        if near[i][1] - near[i][0] < shortest:
+            result[i] = _consistent(max(old, after + shortest), min(seen, until + longest), result[i])
+    return result
+
+
+def _consistent(first: int, last: int, change: Change) -> Change:
+    return (first, last, change[2]) if first <= last else change
+
+
+def _energy(power: int, elapsed: int) -> int:
+    return power * elapsed // PER_MICROJOULE if elapsed > 0 else 0
 
 
 def _seen(change: Change) -> int:
     return change[1]
-
-
-def _refresh(change: Change, refresh: int) -> Refresh:
-    before, after, total = change
-    return Refresh(max(before, after - refresh), after, total)
-
-
-def _sharpened(around: list[Refresh]) -> list[Refresh]:
-    """Narrow when each value came, from neighbours that were watched closely and one steady period."""
-    watched = [
-        i
-        for i in range(1, len(around))
-        if _width(around[i - 1 : i + 1]) * 4 <= around[i].last - around[i - 1].last
-    ]
-    if not watched:
-        return around
-    closest = min(_width(around[i - 1 : i + 1]) for i in watched)
-    watched = [i for i in watched if _width(around[i - 1 : i + 1]) <= 2 * closest]
-    period = _period([(around[i - 1], around[i]) for i in watched])
-    result = list(around)
-    for i in range(watched[-1] - 2, -1, -1):
-        # The last reading that showed value i is the lower end of the interval in which the next one came.
-        result[i] = _narrowed(around[i], result[i + 1], around[i + 1].first, period)
-    return result
-
-
-def _width(values: list[Refresh]) -> int:
-    return max(value.last - value.first for value in values)
-
-
-def _period(pairs: list[tuple[Refresh, Refresh]]) -> tuple[int, int]:
-    """Shortest and longest period that the watched pairs allow, the far apart ones being the sharper ruler."""
-    shortest = min(two.first - one.last for one, two in pairs)
-    longest = max(two.last - one.first for one, two in pairs)
-    start, end = pairs[0][0], pairs[-1][1]
-    periods = round((end.last - start.last) * 2 / (shortest + longest))
-    sharper = (end.first - start.last) // periods, -(-(end.last - start.first) // periods)
-    if periods * (longest - shortest) < shortest and sharper[0] >= shortest and sharper[1] <= longest:
-        return sharper
-    return shortest, longest
-
-
-def _narrowed(value: Refresh, following: Refresh, last_seen: int, period: tuple[int, int]) -> Refresh:
-    """``value`` came at the last whole number of periods before ``following`` that is not after ``last_seen``."""
-    shortest, longest = period
-    parts = []
-    for periods in range(1, 8):
-        first, last = following.first - periods * longest, following.last - periods * shortest
-        if first > last_seen:
-            continue
-        parts.append((max(value.first, first), min(value.last, last)))
-        if last <= last_seen:
-            break
-    parts = [(first, last) for first, last in parts if first <= last]
-    if not parts:
-        return value  # not periodic after all
-    return Refresh(min(p[0] for p in parts), max(p[1] for p in parts), value.total)
-
-
-def _powers(around: list[Refresh], at: int) -> tuple[int, int] | None:
-    """Lowest and highest power to expect between ``around[at]`` and the next, in milliwatts; None if unknown.
-
-    From the stretches before, between and after the two, each as short as what is known of their times allows.
-    """
-    after = min(at + 1, len(around) - 1)
-    before = ((i, at) for i in range(at - 1, -1, -1))
-    between = (
-        (i, j) for width in range(1, len(around)) for i in range(after - width, at + 1) for j in (i + width,)
-    )
-    behind = ((after, j) for j in range(after + 1, len(around)))
-    chosen = [
-        next((pair for pair in pairs if _apart(around, *pair)), None) for pairs in (before, between, behind)
-    ]
-    stretches = [(around[pair[0]], around[pair[1]]) for pair in chosen if pair is not None]
-    if not stretches:
-        return None
-    lows = [(two.total - one.total) * PER_MICROJOULE // (two.last - one.first) for one, two in stretches]
-    highs = [-(-(two.total - one.total) * PER_MICROJOULE // (two.first - one.last)) for one, two in stretches]
-    low, high = min(lows), max(highs)
-    spread = max(max(lows) - low, high - min(highs)) // 4
-    return max(low - spread, 0), high + spread
-
-
-def _apart(around: list[Refresh], i: int, j: int) -> bool:
-    """Whether the time between two values is known to a third: closer ones tell no power."""
-    if not 0 <= i < j < len(around):
-        return False
-    return 3 * (around[j].first - around[i].last) >= 2 * (around[j].last - around[i].first) > 0

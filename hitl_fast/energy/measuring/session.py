@@ -76,8 +76,7 @@ class Session:
 
     def begin(self) -> None:
         """Start sampling."""
-        if self._rare:
-            self._chase(self.clock())
+        self.watch_from_now()
         if self.recorder.channels:
             self._waking.acquire()
             self._thread = threading.Thread(target=self._run, name="hitl-fast-energy", daemon=True)
@@ -159,7 +158,9 @@ class Session:
             channel.observe()
         self._slow = [channel for channel in self._rare if not channel.lost]
         # Twice a refresh and a half: then a value's time is known to well under a refresh.
-        delay = min([self._due - now, *(channel.refresh * 2 // 5 for channel in self._slow)])
+        delay = min(
+            [self._due - now, *(max(channel.refresh * 2 // 5, SECOND // 40) for channel in self._slow)]
+        )
         if self._chasing:
             waits = [_until_next(channel, self._edge, now) for channel in self._slow]
             watched = [wait for wait in waits if wait is not None]
@@ -253,16 +254,27 @@ class Session:
         self._release()
         _live.discard(self)
 
-    def _linger(self) -> None:
-        """Wait for the value that follows the end of a short window: a refresh, a quarter of a second at most."""
+    def watch_from_now(self) -> None:
+        """Look at slow counters closely from here on: when their values come decides how sharp an edge is."""
+        if self._rare:
+            self._chase(self.clock())
+
+    def lingering(self) -> tuple[Callable[[], bool], int]:
+        """Whether the end of a short window still lacks the value that follows it, and until when to wait for one.
+
+        A refresh, a quarter of a second at most.
+        """
         slow = [channel for channel in self._slow if len(channel.changes) > 1]
         refresh = max([channel.refresh for channel in slow], default=0)
         ends = [
             r.end for r in tuple(self._pending) if r.closing is not None and r.end - r.start < 50 * refresh
         ]
         last = max(ends, default=0)
-        until = last + min(refresh * 5 // 4, SECOND // 4)
-        while self._thread is not None and self.clock() < until and any(c.moved <= last for c in slow):
+        return lambda: any(c.moved <= last for c in slow), last + min(refresh * 5 // 4, SECOND // 4)
+
+    def _linger(self) -> None:
+        missing, until = self.lingering()
+        while self._thread is not None and self.clock() < until and missing():
             time.sleep(0.002)
 
     def orphan(self) -> None:
@@ -288,11 +300,12 @@ def _until_next(channel: Channel, edge: int, now: int) -> int | None:
     if (
         channel.lost
         or not channel.domain.in_total
-        or now - edge > min(max(3 * channel.refresh, SECOND // 20), SECOND * 3 // 10)
+        or now - edge > max((3 if channel.pace else 6) * channel.refresh, SECOND // 20)
     ):
         return None
     changes = channel.changes
-    if len(changes) > 1 and changes[-2][1] > edge:
+    wanted = 2 if channel.pace else 5  # values after the edge
+    if len(changes) >= wanted and changes[-wanted][1] > edge:
         return None
     fine = max(channel.refresh // 50, MILLISECOND)
     if len(changes) > 1 and changes[-1][1] - changes[-1][0] <= 2 * fine:

@@ -9,10 +9,10 @@ from itertools import pairwise
 from threading import current_thread
 
 from ..reporting.results import Window, ordered
-from ..units import FAST, MOST_MILLIWATTS, PER_MICROJOULE, SECOND
+from ..units import FAST, PER_MICROJOULE, SECOND
 from .channel import Change, Channel, PowerChannel, State
 from .cuda_events import Mark
-from .interpolation import Estimate, energy_at
+from .interpolation import Estimate, energy_at, power_around
 from .recorder import Reading, Recorder
 
 # A channel's numbers: microjoules estimated, lowest, highest, counted; and whether there is a value at all.
@@ -52,16 +52,28 @@ def anchors(record: Record, recorder: Recorder, changes: Sequence[Sequence[Chang
     """Each channel's energy at the opening edge, from the values around it, which are forgotten after a while."""
     assert record.opening is not None
     return [
-        energy_at(record.start, changes[i], channel.refresh, channel.peak)
+        _energy_at(
+            channel, record, record.start, changes[i], _limit(recorder, i, record.start, record.start, 0)
+        )
         if record.opening.states[i][0] >= changes[i][0][1]
         else _as_read(record.opening.states[i], channel)
         for i, channel in enumerate(recorder.channels)
     ]
 
 
+def _energy_at(
+    channel: Channel, record: Record, time: int, changes: Sequence[Change], limit: int
+) -> Estimate:
+    """The neighbours of an edge tell how much power to expect, but not within less than two of their periods."""
+    short = record.closing is not None and record.end - record.start < 2 * channel.refresh
+    if channel.slow and not short:
+        limit = min(limit, power_around(time, changes) or limit)
+    return energy_at(time, changes, channel.longest, limit, unit=channel.unit, pace=channel.pace)
+
+
 def _as_read(state: State, channel: Channel) -> Estimate:
-    late = channel.peak * channel.refresh // PER_MICROJOULE
-    return Estimate(state[1], state[1], state[1] + late)
+    late = (channel.peak or channel.limit) * channel.refresh // PER_MICROJOULE
+    return Estimate(state[1], state[1], state[1] + late, state[1])
 
 
 def numbers(record: Record, recorder: Recorder, changes: Sequence[Sequence[Change]]) -> array[int]:
@@ -84,24 +96,28 @@ def _numbers(
     elapsed = record.end - record.start
     if _silent(channel, changes, counted, elapsed) or (channel.lost and after0 == after1):
         return 0, 0, 0, counted, 0
-    peak = _peak(recorder, i, channel, record.start, record.end, counted)
+    limit = _limit(recorder, i, record.start, record.end, counted)
     fresh = max(channel.refresh, FAST)
     stale = record.start - after0 > fresh, record.end - after1 > fresh
     if record.marks is None and not channel.slow and not any(stale):
         # As read, between the reading's own two moments, each of them shown up to a refresh late.
-        late = peak * channel.refresh // PER_MICROJOULE
-        more = peak * max(after1 - after0 - elapsed, 0) // PER_MICROJOULE
+        late = limit * channel.refresh // PER_MICROJOULE
+        more = limit * max(after1 - after0 - elapsed, 0) // PER_MICROJOULE
         if isinstance(channel, PowerChannel):
             late = _swing(changes, record.start, channel.lag) + _swing(changes, record.end, channel.lag)
         return counted, counted - late - more - doubt, counted + late + doubt, counted, 1
     if stale[1] and channel.lost:
         # Nothing after the last good reading: up to the highest power seen, all the time.
-        end = Estimate(total1, total1, total1 + peak * (record.end - after1) // PER_MICROJOULE)
+        most = total1 + limit * (record.end - after1) // PER_MICROJOULE
+        end = Estimate(total1, total1, most, total1)
     else:
-        end = energy_at(record.end, changes, channel.refresh, peak)
-    value = max(end.value - start.value, 0)
-    low, high = end.low - start.high - doubt, end.high - start.low + doubt
-    return value, min(low, value), max(high, value), counted, 1
+        end = _energy_at(channel, record, record.end, changes, limit)
+    low = max(end.low - start.high, 0)
+    high = min(end.high - start.low, limit * elapsed // PER_MICROJOULE + channel.unit)
+    within = elapsed < channel.refresh
+    value = end.linear - start.linear if within else end.value - start.value
+    value = min(max(value, low), max(high, low))
+    return value, low - doubt, max(high, low) + doubt, counted, 1
 
 
 def _silent(channel: Channel, changes: Sequence[Change], counted: int, elapsed: int) -> bool:
@@ -112,13 +128,20 @@ def _silent(channel: Channel, changes: Sequence[Change], counted: int, elapsed: 
     return never or elapsed >= SECOND
 
 
-def _peak(recorder: Recorder, i: int, channel: Channel, start: int, end: int, counted: int) -> int:
-    """Highest power to reckon with, in milliwatts: of the window and its surroundings, else of the run so far."""
+def _limit(recorder: Recorder, i: int, start: int, end: int, counted: int) -> int:
+    """Power that is not exceeded, in milliwatts.
+
+    Of a counter that shows new values rarely: what such a device can draw. A fast one tells more: one and a half
+    times the highest mean of the window and its surroundings, else of the run so far.
+    """
+    channel = recorder.channels[i]
+    if channel.slow:
+        return channel.limit
     margin = SECOND // 2
     seen = recorder.timeline.peak(i, start - margin, end + margin) or channel.peak
     mean = counted * PER_MICROJOULE // max(end - start, channel.refresh, 1)
     # Nothing has moved yet: what was used since the value last changed may be as much as a device can draw.
-    return max(seen, mean) or MOST_MILLIWATTS
+    return min(max(seen, mean) * 3 // 2 or channel.limit, max(channel.limit, seen, mean))
 
 
 def _swing(changes: Sequence[Change], time: int, lag: int) -> int:
@@ -192,8 +215,17 @@ def _flags(channel: Channel, record: Record, elapsed: int, present: bool) -> tup
         # A wrap that the opening reading found was before the window; a reading that failed is missing in it.
         if (record.start if kind == "wrap" else record.since - 1) < time <= record.until
     }
-    if elapsed < (channel.lag if isinstance(channel, PowerChannel) else channel.refresh):
+    if _is_short(channel, record, elapsed):
         flags.add("short")
     if not present:
         flags.add("lost_sensor")
     return ordered(flags)
+
+
+def _is_short(channel: Channel, record: Record, elapsed: int) -> bool:
+    """Whether a window has too few values of a counter in or before it for more than the widest bound."""
+    if isinstance(channel, PowerChannel):
+        return elapsed < channel.lag
+    if channel.slow:
+        return elapsed < 2 * channel.refresh or channel.known is None or record.start < channel.known
+    return elapsed < channel.refresh
