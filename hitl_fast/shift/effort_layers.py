@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from hitl_kernels.leave_one_out_ridge.path import Spectrum, self_product
+from hitl_kernels.leave_one_out_ridge.fits import self_product
+from hitl_kernels.leave_one_out_ridge.path import Spectrum
 from torch import Tensor
 
 from hitl_fast._common.errors import InputError

@@ -1,4 +1,4 @@
-"""What else one pass over the embeddings tells: rivals of the index, from sums that stream."""
+"""Scores of the embeddings beside the index: RESQUE angle, linear CKA and probe error, from sums that stream."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from hitl_kernels.leave_one_out_ridge import leave_one_out_labels
 from hitl_kernels.lloyd.rows import read_chunks
+from hitl_kernels.segment_sums import segment_sums
 from torch import Tensor
 
-# Square matrices of this size at most: wider embeddings are compared through their samples, this many of them.
-WIDEST = 4096
-CHUNK = 1 << 19  # values read at a time
+# Wider embeddings, or more values than samples, are compared through the Gram matrix of at most SAMPLES samples: both
+# bounds are where (width, width) algebra over all samples would become the dearer one.
+WIDEST = SAMPLES = 2048
+CHUNK = 1 << 19  # values read at a time, and
+ROWS = 1024  # at least so many rows: matrix products of fewer do not run at full speed
 # Ridge penalty, as a share of the mean diagonal of X'X.
 RIDGE = 0.01
 
@@ -30,49 +34,66 @@ class Embedding:
     def shape(self) -> tuple[int, int]:
         return int(self.rows.shape[0]), int(self.rows.shape[1])
 
-    def centred(self) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
-        """The mean (D,) float32 of float64 sums, and the rows less it, chunk by chunk, float32."""
-        total = torch.zeros(self.shape[1], dtype=torch.float64)
-        for _, rows in self._chunks():
-            total += rows.sum(0, dtype=torch.float64).cpu()
-        mean = (total / self.shape[0]).float()
-        return mean, ((place, rows - mean.to(rows.device)) for place, rows in self._chunks())
+    @property
+    def wide(self) -> bool:
+        """Whether samples, not values, are compared with each other."""
+        return self.shape[1] > min(self.shape[0], WIDEST)
 
-    def _chunks(self) -> Iterator[tuple[slice, Tensor]]:
-        step = max(1, CHUNK // self.shape[1])
-        if isinstance(self.rows, Tensor):
-            for start in range(0, self.shape[0], step):
-                yield slice(start, start + step), self.rows[start : start + step]
-            return
-        for start, rows in read_chunks(self.rows, step):
-            yield slice(start, start + len(rows)), torch.from_numpy(rows.copy())
+    def subset(self, most: int | None) -> Embedding:
+        """A random sample of so many rows, always the same ones; itself where there are no more, or None are asked."""
+        if most is None or self.shape[0] <= most:
+            return self
+        which = self._chosen(most)
+        rows = self.rows if isinstance(self.rows, Tensor) else np.asarray(self.rows)
+        classes, codes = np.unique(self.classes[which], return_inverse=True)
+        return Embedding(rows[which], codes, len(classes))
+
+    def mean(self) -> Tensor:
+        """(D,) float64, where the rows are."""
+        total = None
+        for rows in self._chunks():
+            part = rows.sum(0, dtype=torch.float64)
+            total = part if total is None else total.add_(part)
+        assert total is not None
+        return total / self.shape[0]
+
+    def centred(self) -> Iterator[Tensor]:
+        """The rows less their mean, chunk by chunk, float32."""
+        mean = self.mean().float()
+        return (rows - mean for rows in self._chunks())
 
     def rounding(self) -> float:
         """The sum of squares that float32's rounding alone gives to rows that are all their mean."""
-        mean = self.centred()[0].double()
-        return float(self.shape[0] * (mean * float(np.finfo(np.float32).eps)).square().sum())
+        spread = self.mean() * float(np.finfo(np.float32).eps)
+        return float(self.shape[0] * spread.square().sum())
 
     def sample(self, most: int) -> tuple[Tensor, np.ndarray]:
         """At most so many rows, centred on their mean, and which: always the same ones."""
-        n = self.shape[0]
-        which = np.arange(n)
-        if n > most:
-            which = np.sort(np.random.default_rng(0).choice(n, most, replace=False))
+        which = self._chosen(most)
         rows = self.rows if isinstance(self.rows, Tensor) else np.asarray(self.rows)
-        chosen = torch.as_tensor(rows[which])
+        chosen = torch.as_tensor(rows[which]).float()
         return chosen - chosen.double().mean(0).float(), which
+
+    def _chosen(self, most: int) -> np.ndarray:
+        n = self.shape[0]
+        if n <= most:
+            return np.arange(n)
+        return np.sort(np.random.default_rng(0).choice(n, most, replace=False))
+
+    def _chunks(self) -> Iterator[Tensor]:
+        step = max(ROWS, CHUNK // self.shape[1])
+        if isinstance(self.rows, Tensor):
+            for start in range(0, self.shape[0], step):
+                yield self.rows[start : start + step].float()
+            return
+        for _, rows in read_chunks(self.rows, step):
+            yield torch.from_numpy(rows.copy())
 
 
 def class_sums(embedding: Embedding) -> np.ndarray:
     """(K, D) float64: the sum of each class's embeddings."""
-    mean, chunks = embedding.centred()
-    sums = torch.zeros((embedding.n_classes, embedding.shape[1]), dtype=torch.float64)
-    classes = torch.from_numpy(embedding.classes)
-    for place, rows in chunks:
-        member = torch.nn.functional.one_hot(classes[place], embedding.n_classes).double()
-        sums += (member.T.to(rows.device) @ rows.double()).cpu()
-    counts = np.bincount(embedding.classes, minlength=embedding.n_classes)
-    return np.asarray(sums + torch.from_numpy(counts)[:, None] * mean.double().cpu())
+    sums = segment_sums(embedding.rows, embedding.classes, embedding.n_classes)
+    return sums.cpu().numpy() if isinstance(sums, Tensor) else np.asarray(sums)
 
 
 def resque_angle(clean_sums: np.ndarray, shifted_sums: np.ndarray) -> float | None:
@@ -95,90 +116,64 @@ def resque_angle(clean_sums: np.ndarray, shifted_sums: np.ndarray) -> float | No
 def linear_cka(clean: Embedding, shifted: Embedding) -> float | None:
     """Linear centred kernel alignment: |A'B|^2 / (|A'A| |B'B|) in the Frobenius norm, 1 for equal embeddings.
 
-    None where one of them is constant to float32's rounding. Sums over samples are float64 of float32 products: their
-    order, and so the number of threads, moves the value by some 1e-7. More than 4,096 values a sample: measured on at
-    most 2,048 samples.
+    None where one of them is constant to float32's rounding. Products are float32 over 1,024 samples or more, their
+    sums float64: against float64 throughout the value is off by less than 1e-6, and the number of threads moves it by
+    some 1e-7. More than 2,048 values a sample: measured on at most 2,048 samples.
 
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited, 2019, eq. 3.
     """
-    if clean.shape[1] > WIDEST:
-        A, _ = clean.sample(WIDEST // 2)
-        B, _ = shifted.sample(WIDEST // 2)
-        K, L = (A @ A.T).double(), (B @ B.T).double()
-        cross, left, right = (float((a * b).sum()) for a, b in ((K, L), (K, K), (L, L)))
-        spreads = [float(K.trace()), float(L.trace())]
+    if clean.wide:
+        K, L = (_self_product(side.sample(SAMPLES)[0]) for side in (clean, shifted))
+        cross, left, right = _inner(K, L), _inner(K, K), _inner(L, L)
+        spreads = float(K.trace()), float(L.trace())
     else:
-        width = clean.shape[1]
-        products = [torch.zeros((width, width), dtype=torch.float64) for _ in range(3)]
-        (_, ours), (_, theirs) = clean.centred(), shifted.centred()
-        for (_, A), (_, B) in zip(ours, theirs, strict=True):
-            for total, (left_rows, right_rows) in zip(products, ((A, B), (A, A), (B, B)), strict=True):
-                total += (left_rows.T @ right_rows).cpu()
-        cross, left, right = (float(product.square().sum()) for product in products)
-        spreads = [float(products[1].trace()), float(products[2].trace())]
+        AA, BB, AB = _products(clean, shifted)
+        cross, left, right = _inner(AB, AB), _inner(AA, AA), _inner(BB, BB)
+        spreads = float(AA.trace()), float(BB.trace())
     if any(spread <= e.rounding() for spread, e in zip(spreads, (clean, shifted), strict=True)):
         return None
     return min(cross / float(np.sqrt(left) * np.sqrt(right)), 1.0)
 
 
+def _products(clean: Embedding, shifted: Embedding) -> tuple[Tensor, Tensor, Tensor]:
+    """A'A, B'B and A'B of the centred rows, (D, D) float64 sums of float32 products."""
+    AA = BB = AB = torch.zeros(())
+    for A, B in zip(clean.centred(), shifted.centred(), strict=True):
+        ours = _self_product(A.T)
+        # Equal rows get equal products, so that without a shift the value is 1 exactly.
+        theirs, both = (ours, ours) if torch.equal(A, B) else (_self_product(B.T), (A.T @ B).double())
+        AA, BB, AB = AA + ours, BB + theirs, AB + both
+    return AA, BB, AB
+
+
+def _self_product(X: Tensor) -> Tensor:
+    """X X' in float64 of float32 products; on a CPU through NumPy, which knows that half of it is enough."""
+    if X.is_cuda:
+        return (X @ X.T).double()
+    rows = X.numpy()
+    return torch.from_numpy(rows @ rows.T).double()
+
+
+def _inner(K: Tensor, L: Tensor) -> float:
+    return float(torch.dot(K.flatten(), L.flatten()))
+
+
 def probe_error(shifted: Embedding) -> float:
     """Leave-one-out error of a ridge classifier on the shifted embeddings: what a new last layer could not do.
 
-    One-hot targets Y, centred embeddings X, an intercept, penalty 0.01 times the mean diagonal of X'X. With the hat
-    matrix H of that fit, sample i's prediction without it is y_i - (y_i - yhat_i) / (1 - H_ii), so no fit is repeated.
-    At most the error of always guessing the most frequent class: leaving a sample out makes its own class rarer, so
-    that embeddings which tell nothing would otherwise do worse than that guess.
-    More than 4,096 values a sample, or more values than samples: through the samples' Gram matrix, of at most 2,048.
+    One-hot targets, centred embeddings X, an intercept, penalty 0.01 times the mean diagonal of X'X, float64
+    (``hitl_kernels.leave_one_out_ridge``). At most the error of always guessing the most frequent class: leaving a
+    sample out makes its own class rarer, so that embeddings which tell nothing would otherwise do worse than that
+    guess. More than 2,048 values a sample, or more values than samples: of at most 2,048 samples.
     """
-    n, width = shifted.shape
-    if width > min(n, WIDEST):
-        X, which = shifted.sample(WIDEST // 2)
-        error = _probe_by_samples(X.double(), shifted.classes[which], shifted.n_classes)
-        return min(error, _guess_error(shifted.classes[which]))
-    gram = torch.zeros((width, width), dtype=torch.float64)
-    classes = torch.from_numpy(shifted.classes)
-    share = torch.bincount(classes, minlength=shifted.n_classes).double() / n
-    XY = torch.zeros((width, shifted.n_classes), dtype=torch.float64)
-    for place, rows in shifted.centred()[1]:
-        X = rows.double().cpu()
-        gram += X.T @ X
-        XY += X.T @ _one_hot(classes[place], shifted.n_classes)
-    gram.diagonal().add_(_penalty(gram.trace(), width))
-    inverse = torch.linalg.inv(gram)
-    weights = inverse @ XY
-    wrong = 0
-    for place, rows in shifted.centred()[1]:
-        X = rows.double().cpu()
-        leverage = torch.einsum("nd,nd->n", X @ inverse, X) + 1 / n
-        targets = _one_hot(classes[place], shifted.n_classes)
-        wrong += _wrong(X @ weights + share, targets, leverage, classes[place])
-    return min(wrong / n, _guess_error(shifted.classes))
-
-
-def _one_hot(classes: Tensor, n_classes: int) -> Tensor:
-    return torch.nn.functional.one_hot(classes, n_classes).double()
-
-
-def _guess_error(classes: np.ndarray) -> float:
-    return 1 - float(np.bincount(classes).max()) / classes.size
-
-
-def _probe_by_samples(X: Tensor, classes: np.ndarray, n_classes: int) -> float:
-    n = len(X)
-    wanted = torch.from_numpy(classes)
-    targets = _one_hot(wanted, n_classes)
-    gram = (X @ X.T).cpu()
-    penalised = gram.clone()
-    penalised.diagonal().add_(_penalty(gram.trace(), X.shape[1]))
-    hat = torch.linalg.solve(penalised, gram)  # K and (K + penalty)^-1 commute
-    fitted = hat @ targets + targets.mean(0)
-    return _wrong(fitted, targets, hat.diagonal() + 1 / n, wanted) / n
-
-
-def _penalty(trace: Tensor, width: int) -> float:
-    return max(RIDGE * float(trace) / width, float(np.finfo(np.float64).tiny))
-
-
-def _wrong(fitted: Tensor, targets: Tensor, leverage: Tensor, classes: Tensor) -> int:
-    left_out = targets - (targets - fitted) / (1 - leverage).clamp(min=1e-9)[:, None]
-    return int((left_out.argmax(1) != classes).sum())
+    rows, classes = shifted.rows, shifted.classes
+    if shifted.wide:
+        rows, which = shifted.sample(SAMPLES)
+        classes = classes[which]
+    if len(classes) < 2:
+        return 0.0
+    found = leave_one_out_labels(
+        classes, RIDGE / shifted.shape[1], features=rows, n_classes=shifted.n_classes
+    )
+    found = found.cpu().numpy() if isinstance(found, Tensor) else found
+    return min(float((found != classes).mean()), 1 - float(np.bincount(classes).max()) / classes.size)

@@ -57,3 +57,25 @@ def test_refuses_rows_of_another_width() -> None:
         store.append(torch.zeros(3, 4), torch.zeros(3, 4))
         with pytest.raises(ValueError, match="had 4 values a sample before, now 5 on clean and 5 on shifted"):
             store.append(torch.zeros(3, 5), torch.zeros(3, 5))
+
+
+@pytest.mark.parametrize("budget", [10**9, 0])
+def test_half_precision_halves_the_memory(budget: int) -> None:
+    rows = torch.randn(2, 40, 7, generator=torch.Generator().manual_seed(0))
+    with EmbeddingStore(budget, "float16") as store:
+        store.append(*rows[:, :25])
+        store.append(*rows[:, 25:])
+        for side, found in enumerate(store.arrays()):
+            np.testing.assert_array_equal(np.asarray(found), rows[side].half())
+    with EmbeddingStore(4 * 10 * 7, "float16") as store:
+        store.append(*rows[:, :10])
+        assert not store.in_file
+        store.append(*rows[:, :1])
+        assert store.in_file
+
+
+def test_half_precision_refuses_what_it_cannot_hold() -> None:
+    with EmbeddingStore(10**6, "float16") as store, pytest.raises(ValueError, match="7e\\+04.*float32"):
+        store.append(torch.full((3, 4), 7e4), torch.zeros(3, 4))
+    with pytest.raises(ValueError, match="embedding_dtype.*bfloat16"):
+        EmbeddingStore(10, "bfloat16")

@@ -10,6 +10,8 @@ from sklearn.linear_model import Ridge
 from hitl_fast.shift import embedding_scores as scores
 from hitl_fast.shift.embedding_scores import Embedding, class_sums, linear_cka, probe_error, resque_angle
 
+CKA = 1e-6  # of float32 products, against float64 throughout
+
 
 def embedding(n: int, width: int, seed: int = 0, n_classes: int = 4) -> Embedding:
     generator = np.random.default_rng(seed)
@@ -34,12 +36,12 @@ def plain_cka(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a.T @ b) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)))
 
 
-@pytest.mark.parametrize(("n", "width"), [(50, 7), (9, 30), (6000, 40)])
+@pytest.mark.parametrize(("n", "width"), [(50, 7), (9, 30), (6000, 40), (1500, 300), (300, 1500)])
 def test_cka(n: int, width: int, tmp_path: Path) -> None:
     first, second = embedding(n, width), embedding(n, width, seed=1)
     expected = plain_cka(first.rows.numpy(), second.rows.numpy())
     for a, b in zip(both_ways(first, tmp_path / "a"), both_ways(second, tmp_path / "b"), strict=True):
-        assert linear_cka(a, b) == pytest.approx(expected, rel=1e-5)
+        assert linear_cka(a, b) == pytest.approx(expected, abs=CKA)
     assert linear_cka(first, first) == pytest.approx(1, abs=1e-12)
 
 
@@ -47,12 +49,13 @@ def test_cka_of_wide_embeddings_goes_through_some_samples(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     first, second = embedding(60, 90), embedding(60, 90, seed=1)
-    monkeypatch.setattr(scores, "WIDEST", 80)  # 90 values are then too many, and 40 samples are taken
+    monkeypatch.setattr(scores, "WIDEST", 80)  # 90 values are then too many
+    monkeypatch.setattr(scores, "SAMPLES", 40)
     _, which = first.sample(40)
     assert len(set(which)) == 40
     expected = plain_cka(first.rows[which].numpy(), second.rows[which].numpy())
     for a, b in zip(both_ways(first, tmp_path / "a"), both_ways(second, tmp_path / "b"), strict=True):
-        assert linear_cka(a, b) == pytest.approx(expected, rel=1e-5)
+        assert linear_cka(a, b) == pytest.approx(expected, abs=CKA)
 
 
 def test_constant_embeddings_have_no_cka_and_zero_sums_no_angle() -> None:
@@ -118,6 +121,7 @@ def test_probe_error_of_wide_embeddings_takes_some_samples(monkeypatch: pytest.M
     noise = 3 * torch.randn(60, 50, generator=torch.Generator().manual_seed(1))
     values = Embedding(values.rows + noise, values.classes, 4)
     monkeypatch.setattr(scores, "WIDEST", 40)
+    monkeypatch.setattr(scores, "SAMPLES", 20)
     rows, which = values.sample(20)
     expected = refitted_error(Embedding(rows, values.classes[which], 4))
     assert 0 < expected < 0.75

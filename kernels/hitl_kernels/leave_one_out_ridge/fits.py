@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ..lloyd.rows import Sliceable, read_chunks
+from ..segment_sums import segment_sums
 from .reference import FLOOR
 
 BLOCK = 1 << 21  # float64 values of a block of rows: 16 MiB
@@ -35,12 +36,18 @@ class Targets:
         values = self.values[place]
         return one_hot(values, self.columns).double() if self._one_hot else values
 
-    def products(self, X: Tensor, place: slice) -> Tensor:
-        """X' (R - m), (width, K), of the rows at ``place`` and their X (rows, width)."""
-        if not self._one_hot:
-            return X.T @ (self.values[place] - self.mean)
-        sums = X.new_zeros((self.columns, X.shape[1])).index_add_(0, self.values[place], X)
-        return sums.T - torch.outer(X.sum(0), self.mean)
+    def products(self, X: Tensor) -> Tensor:
+        """X' (R - m), (width, K), of all rows (n, width)."""
+        return self.finished(self.sums(X, slice(None)), X.sum(0))
+
+    def sums(self, X: Tensor, place: slice) -> Tensor:
+        """R' X, (K, width), of the rows at ``place``: a part of what ``finished`` takes."""
+        values = self.values[place]
+        return segment_sums(X, values, self.columns) if self._one_hot else values.T @ X
+
+    def finished(self, sums: Tensor, total: Tensor) -> Tensor:
+        """X' (R - m) from R' X and the sum of the rows of X."""
+        return sums.T - torch.outer(total, self.mean)
 
 
 class Centred:
@@ -72,7 +79,7 @@ class Centred:
 
     def gram(self) -> Tensor:
         X = torch.cat([rows for _, rows in self.blocks(0)])
-        return X @ X.T
+        return self_product(X)
 
     def _raw(self, columns: int) -> Iterator[tuple[slice, Tensor]]:
         n, step = self.shape[0], block_rows(max(self.shape[1], columns))
@@ -118,10 +125,13 @@ class Primal:
         self._features, self._targets = features, targets
         n, width = features.shape
         gram = targets.mean.new_zeros((width, width))
-        products = targets.mean.new_zeros((width, targets.columns))
+        sums = targets.mean.new_zeros((targets.columns, width))
+        total = targets.mean.new_zeros(width)
         for place, X in features.blocks(targets.columns):
-            gram += X.T @ X
-            products += targets.products(X, place)
+            gram += self_product(X.T)
+            sums += targets.sums(X, place)
+            total += X.sum(0)
+        products = targets.finished(sums, total)
         self.leverage = targets.mean.new_full((n,), 1 / n)
         factor = _cholesky(gram, penalty, features.rounding)
         if factor is None:
@@ -163,7 +173,7 @@ class Dual:
         step = block_rows(max(n, self._targets.columns))
         for start in range(0, n, step):
             place = slice(start, min(start + step, n))
-            yield place, self._targets.products(self._M[:, place], slice(0, n))  # M is symmetric
+            yield place, self._targets.products(self._M[:, place])  # M is symmetric
 
 
 def left_out(fit: Fit, targets: Targets) -> Iterator[tuple[slice, Tensor]]:
@@ -171,6 +181,14 @@ def left_out(fit: Fit, targets: Targets) -> Iterator[tuple[slice, Tensor]]:
     for place, residuals in fit.residuals():
         rest = (1 - fit.leverage[place]).clamp(min=FLOOR)
         yield place, targets.rows(place) - residuals / rest[:, None]
+
+
+def self_product(X: Tensor) -> Tensor:
+    """X X'; on a CPU through NumPy, which knows that half of it is enough."""
+    if X.is_cuda:
+        return X @ X.T
+    rows = X.numpy()
+    return torch.from_numpy(rows @ rows.T)
 
 
 def block_rows(width: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .fits import Targets, block_rows, left_out
+from .fits import Targets, block_rows, left_out, self_product
 from .reference import FLOOR
 
 DROPPED = 1e-12  # eigenvalues up to this share of the largest are 0
@@ -61,7 +61,7 @@ class SpectralFit:
 
     def __init__(self, spectrum: Spectrum, penalty: float, targets: Targets) -> None:
         self._U, self._targets = spectrum.U, targets
-        products = targets.products(spectrum.U, slice(0, len(spectrum.U)))
+        products = targets.products(spectrum.U)
         self._gained = products.mul_(spectrum.gains(penalty)[:, None])
         self.leverage = spectrum.leverage(penalty)
 
@@ -142,11 +142,3 @@ class _Path:
 
 def _slices(n: int, step: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, n, step))
-
-
-def self_product(X: Tensor) -> Tensor:
-    """X X'; on a CPU through NumPy, which knows that half of it is enough."""
-    if X.is_cuda:
-        return X @ X.T
-    rows = X.numpy()
-    return torch.from_numpy(rows @ rows.T)
