@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hitl_kernels import policy
 from hitl_kernels import segment_sums as package
-from hitl_kernels.segment_sums import cpu, reference, segment_sums
+from hitl_kernels.segment_sums import reference, segment_sums
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,7 +60,7 @@ def test_equals_the_definition_on_anything(seed: int, n: int, width: int, k: int
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, segments = problem(4001, 200, 30)
     found = segment_sums(rows, segments, 30)
-    monkeypatch.setattr(cpu, "threads_allowed", lambda: False)
+    monkeypatch.setattr(policy, "WORK_PER_THREAD", 1)
     np.testing.assert_array_equal(segment_sums(rows, segments, 30), found)
 
 

@@ -8,18 +8,15 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..policy import compiled_both, compiled_inline, threads_allowed
+from ..policy import compiled_by_size, compiled_inline
 
 # Columns a task: of 1,000 segments 64 float64 columns are 512 KB, which a second-level cache holds.
 TILE = 64
-SMALL = 1 << 16  # values for which threads are not worth starting
 
 
 def add(rows: NDArray[Any], segments: NDArray[np.int64], sums: NDArray[np.float64]) -> None:
     """``sums[segments[i]] += rows[i]``, row after row. All contiguous, segments in range."""
-    serial, parallel = _add
-    kernel = parallel if rows.size > SMALL and threads_allowed() else serial
-    kernel(rows, segments, sums)
+    _add(rows.size, rows, segments, sums)
 
 
 @compiled_inline
@@ -28,13 +25,11 @@ def _add_row(rows: NDArray[Any], i: int, sums: NDArray[np.float64], k: int, begi
         sums[k, d] += rows[i, d]
 
 
-def _tiles(rows: NDArray[Any], segments: NDArray[np.int64], sums: NDArray[np.float64]) -> None:
+@compiled_by_size
+def _add(rows: NDArray[Any], segments: NDArray[np.int64], sums: NDArray[np.float64]) -> None:
     width = rows.shape[1]
     for tile in numba.prange((width + TILE - 1) // TILE):
         begin = tile * TILE
         end = min(begin + TILE, width)
         for i in range(rows.shape[0]):
             _add_row(rows, i, sums, segments[i], begin, end)
-
-
-_add = compiled_both(_tiles)
