@@ -1,2 +1,3 @@
 from .lightning import lightning_callback as lightning_callback
+from .trainer_weights import weighted_trainer as weighted_trainer
 from .transformers import trainer_callback as trainer_callback

@@ -1,0 +1,156 @@
+"""Weight columns of datasets and batches: ``sample_weight`` and ``token_weight``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from hitl_fast._common.errors import InputError
+
+SAMPLE = "sample_weight"
+TOKEN = "token_weight"
+COLUMNS = (SAMPLE, TOKEN)
+
+
+def columns_of(dataset: Any) -> set[str] | None:
+    """Names of what a sample holds; None where that cannot be known without reading an iterable dataset."""
+    names = getattr(dataset, "column_names", None)
+    if isinstance(names, list):
+        return set(names)
+    if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__") and len(dataset):
+        first = dataset[0]
+        return set(first) if isinstance(first, Mapping) else set()
+    return None
+
+
+def weights_of(dataset: Any) -> np.ndarray:
+    """The weights of all samples, in their order."""
+    if not hasattr(dataset, "__len__"):
+        raise InputError("sample=True needs a dataset with positions, not an iterable one")
+    known = getattr(dataset, "weights", None)
+    if isinstance(known, np.ndarray):
+        return known
+    if isinstance(getattr(dataset, "column_names", None), list):
+        return np.asarray(dataset[SAMPLE], dtype=np.float64)
+    return np.array([float(dataset[index][SAMPLE]) for index in range(len(dataset))])
+
+
+def weight_of_labels(weights: Mapping[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """One weight a label: that of its sample, that of its token, or the product of both."""
+    sample, token = weights.get(SAMPLE), weights.get(TOKEN)
+    if token is not None and token.shape != labels.shape:
+        raise InputError(f"{TOKEN!r} has shape {tuple(token.shape)}, the labels {tuple(labels.shape)}")
+    if sample is not None:
+        if sample.shape != labels.shape[:1]:
+            raise InputError(f"{SAMPLE!r} has shape {tuple(sample.shape)}, the labels {tuple(labels.shape)}")
+        sample = sample.view(-1, *[1] * (labels.dim() - 1)).expand(labels.shape)
+    if token is None or sample is None:
+        found = token if sample is None else sample
+        assert found is not None
+        return found
+    return token * sample
+
+
+def leave_out(batch: Any) -> Any:
+    """The batch without the labels of weight 0, so that nothing counts them."""
+    weights = {name: batch[name] for name in COLUMNS if name in batch}
+    if "labels" not in batch or not weights:
+        return batch
+    left_out = weight_of_labels(weights, batch["labels"]) == 0
+    if not left_out.any():
+        return batch
+    return {**batch, "labels": batch["labels"].masked_fill(left_out, -100)}
+
+
+class WeightCollator:
+    """Takes the weights out of the samples, collates the rest as before, and adds the weights to the batch.
+
+    Weights of tokens become a tensor of the shape of the labels, wherever the collator puts its padding, and also
+    where it joins the samples to one row. ``truncation`` is the length to which samples were cut, and from which end.
+    """
+
+    def __init__(self, collate: Callable[[Any], Any], keep: bool, truncation: tuple[int | None, str]) -> None:
+        self.collate = collate
+        self.keep = keep
+        self.truncation = truncation
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "collate":
+            raise AttributeError(name)
+        return getattr(self.collate, name)
+
+    def __call__(self, samples: list[Any]) -> Any:
+        if not all(isinstance(sample, Mapping) for sample in samples):
+            raise InputError(
+                f"samples must be mappings with a key {SAMPLE!r}, not {type(samples[0]).__name__}"
+            )
+        rows = [dict(sample) for sample in samples]
+        taken = {name: [row.pop(name, None) for row in rows] for name in COLUMNS}
+        lengths = [len(row["input_ids"]) if "input_ids" in row else None for row in rows]
+        batch = self.collate(rows)
+        if not self.keep:
+            return batch
+        for name, values in taken.items():
+            if all(value is None for value in values):
+                continue
+            for position, value in enumerate(values):
+                _refuse_invalid(name, position, value)
+        flat = bool(getattr(self.collate, "padding_free", False))
+        tokens = any(value is not None for value in taken[TOKEN])
+        if tokens or (flat and taken[SAMPLE][0] is not None):
+            batch[TOKEN] = self._tokens(taken, lengths, batch)
+        elif taken[SAMPLE][0] is not None:
+            batch[SAMPLE] = torch.tensor([float(value) for value in taken[SAMPLE]])
+        return batch
+
+    def _tokens(self, taken: dict[str, list[Any]], lengths: list[int | None], batch: Any) -> torch.Tensor:
+        pieces = []
+        for position, (sample, token, length) in enumerate(
+            zip(taken[SAMPLE], taken[TOKEN], lengths, strict=True)
+        ):
+            if length is None:
+                raise InputError(f"{TOKEN!r} needs tokenized samples, sample {position} has no 'input_ids'")
+            piece = (
+                torch.ones(length) if token is None else self._cut(torch.as_tensor(token), length, position)
+            )
+            pieces.append(piece.float() * (1.0 if sample is None else float(sample)))
+        joined, shape = torch.cat(pieces), batch["labels"].shape
+        found = torch.zeros(shape)
+        mask = batch.get("attention_mask")
+        if mask is not None and mask.shape == shape:
+            if int(mask.sum()) != len(joined):
+                raise InputError(f"the batch has {int(mask.sum())} tokens, and {TOKEN!r} is of {len(joined)}")
+            found[mask.bool()] = joined
+        elif shape[0] == 1 and shape[1] >= len(joined):
+            found[0, : len(joined)] = joined
+        else:
+            raise InputError(
+                f"the collator gives no attention_mask of the shape of the labels: {TOKEN!r} has no place"
+            )
+        return found
+
+    def _cut(self, token: torch.Tensor, length: int, position: int) -> torch.Tensor:
+        longest, side = self.truncation
+        if len(token) > length == longest:
+            return token[-length:] if side == "keep_end" else token[:length]
+        if len(token) != length:
+            raise InputError(
+                f"sample {position} has {length} tokens and {len(token)} numbers in {TOKEN!r}: tokenize the dataset "
+                "yourself (input_ids), one number a token"
+            )
+        return token
+
+
+def _refuse_invalid(name: str, position: int, value: Any) -> None:
+    if value is None:
+        raise InputError(f"sample {position} of the batch has no {name!r}, others have")
+    numbers = torch.as_tensor(value, dtype=torch.float64)
+    if numbers.dim() != (1 if name == TOKEN else 0):
+        raise InputError(f"{name!r} of sample {position} of the batch has shape {tuple(numbers.shape)}")
+    if not bool(((numbers >= 0) & numbers.isfinite()).all()):
+        raise InputError(
+            f"{name!r} of sample {position} of the batch is {value}: finite and not negative is expected"
+        )
