@@ -16,6 +16,8 @@ from .losses import weighted_linear_cross_entropy as weighted_linear_cross_entro
 from .losses import weighted_mse as weighted_mse
 from .ratings import Priorities as Priorities
 from .ratings import Ratings as Ratings
+from .ratings import Signals as Signals
+from .ratings import ask_next as ask_next
 from .sampling import PriorityBatchSampler as PriorityBatchSampler
 from .sampling import PrioritySampler as PrioritySampler
 from .sampling import PriorityTree as PriorityTree

@@ -8,11 +8,16 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hitl_fast._common.errors import InputError
 from hitl_fast._common.files import atomic_path
+
+if TYPE_CHECKING:
+    from .propagation import Propagated
+    from .signals import Signals
 
 VERSION = 1
 
@@ -139,6 +144,15 @@ class Priorities:
                 f"missing must be 'mean', 'floor' or a finite number of 0 or more, not {missing!r}"
             )
         return float(missing)
+
+    def propagate(self, signals: Signals, prior: str | None = None, *, seed: int = 0) -> Propagated:
+        """Scores and variances of all samples from those of the samples that people were asked about.
+
+        See `hitl_fast.ratings.propagation.propagate` for formulas, arguments and errors.
+        """
+        from .propagation import propagate
+
+        return propagate(self, signals, prior, seed=seed)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an ``.npz`` file, beside its place first and then renamed."""

@@ -26,6 +26,8 @@ from .scores import read_scores
 if TYPE_CHECKING:
     import pandas
 
+    from .signals import Signals
+
 METHODS = ("mean", "calibrated", "dawid_skene")
 # A second answer of the same person replaces the first in a tool's export; a table may mean both.
 REPLACED_IN = ("Label Studio", "Argilla", "Prodigy")
@@ -436,6 +438,16 @@ class Ratings:
         table[position, places[~whole]] = level[~whole]
         table = np.where(np.isnan(table), task, table)
         return torch.from_numpy(_filled(table, missing, names, size)).float()
+
+    def ask_next(self, signals: Signals, n: int, *, diversity: float = 0.0, seed: int = 0) -> np.ndarray:
+        """Positions of the n samples to ask about next, given these answers.
+
+        See `hitl_fast.ratings.questions.ask_next` for the formula, arguments and errors.
+        """
+        from .questions import ask_next
+
+        answered = self.frame.item.dropna().to_numpy()
+        return ask_next(signals, n, answered=answered, diversity=diversity, seed=seed)
 
     def summary(self) -> str:
         """The questions that one asks first, answered on one screen."""

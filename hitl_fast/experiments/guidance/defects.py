@@ -10,6 +10,7 @@ from hitl_fast._common.errors import InputError
 
 LOWEST, COPY, PLAIN, RARE = 1.0, 2.0, 4.0, 5.0
 SCALE = (1.0, 5.0)
+CONFUSED = 3  # classes that are taken for another where errors are systematic
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,15 @@ class Planting:
         redundancy: share of the pool that are near copies of a few of its other samples.
         marks: share of the pool that carries a mark telling its label. Validation and test samples carry
             marks of random classes, so that what is learnt from marks is of no use there.
+        systematic: share of each of three classes whose label is replaced by one other class, the same for the whole
+            class.
     """
 
     label_noise: float = 0.2
     imbalance: float = 5.0
     redundancy: float = 0.3
     marks: float = 0.0
+    systematic: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,10 @@ def plant(
     wrong[generator.choice(pool, round(planting.label_noise * pool), replace=False)] = True
     label = labels[source].copy()
     label[wrong] = (label[wrong] + generator.integers(1, classes, int(wrong.sum()))) % classes
+    for c, other in _confused(classes, generator) if planting.systematic > 0 else ():
+        members = np.flatnonzero((labels[source] == c) & ~wrong)
+        moved = generator.choice(members, round(planting.systematic * members.size), replace=False)
+        label[moved], wrong[moved] = other, True
     marked = np.zeros(pool, bool)
     marked[generator.choice(pool, round(planting.marks * pool), replace=False)] = True
     rare = is_rare[labels[source]]
@@ -131,12 +139,19 @@ def between_classes(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _refuse(planting: Planting) -> None:
-    for name in ("label_noise", "redundancy", "marks"):
+    for name in ("label_noise", "redundancy", "marks", "systematic"):
         value = getattr(planting, name)
         if not 0 <= value < 1:
             raise InputError(f"{name} must be from 0 to below 1, not {value}")
     if not planting.imbalance >= 1:
         raise InputError(f"imbalance must be 1 or more, not {planting.imbalance}")
+
+
+def _confused(classes: int, generator: np.random.Generator) -> list[tuple[int, int]]:
+    """Three classes, fewer where there are fewer, and the class that each is taken for."""
+    order = generator.permutation(classes)
+    count = min(CONFUSED, classes // 2)
+    return [(int(c), int(other)) for c, other in zip(order[:count], order[count : 2 * count], strict=True)]
 
 
 def _even(total: int, classes: int) -> np.ndarray:

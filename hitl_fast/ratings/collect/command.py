@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hitl_fast._common.errors import InputError
 from hitl_fast._common.files import write_text
@@ -15,6 +18,8 @@ from .schedule import QUESTIONS, Schedule
 from .server import LOOPBACK, Collection, bound, checked_token, serve
 from .store import Store, export_csv
 
+CHOSEN_FIRST = 240  # questions chosen by `ask_next`; the others follow at random
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -23,6 +28,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--question", choices=QUESTIONS, default="rating", help="1 to 5, yes or no, or which of two (rating)")
     add("--prompt", help="the question as people read it")
     add("--text", metavar="FIELD", help="field or column with the text")
+    add(
+        "--signals",
+        metavar="FILE.npz",
+        help="features and labels of the items: asks the most informative first",
+    )
     add("-n", type=int, metavar="N", help="items to ask about (all)")
     add("--each", type=int, default=1, metavar="N", help="people who answer each question (1)")
     add(
@@ -52,8 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("DATA is missing: the folder or file whose items are to be rated")
     token = checked_token(arguments.token, arguments.host)
     items = open_items(arguments.data, arguments.text)
+    order = _order(arguments.signals, len(items), arguments.n)
     schedule = Schedule(
-        arguments.question, len(items), (), arguments.n,
+        arguments.question, len(items), order, arguments.n,
         arguments.each, arguments.repeats, arguments.seed,
     )  # fmt: skip
     host = arguments.host or LOOPBACK[0]
@@ -109,3 +120,16 @@ def _names_of(host: str) -> tuple[str, ...]:
     with suppress(OSError):
         found |= {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
     return tuple(sorted(found))
+
+
+def _order(path: str | None, size: int, count: int | None) -> list[int]:
+    """Positions to ask about first, from a file with the arrays ``features`` and ``labels``."""
+    if path is None:
+        return []
+    from ..questions import ask_next
+    from ..signals import read_signals
+
+    signals = read_signals(Path(path))
+    if len(signals) != size:
+        raise InputError(f"{path} has signals of {len(signals)} items, and the data set has {size}")
+    return [int(i) for i in np.asarray(ask_next(signals, min(count or size, size, CHOSEN_FIRST)))]

@@ -1,0 +1,135 @@
+"""Nearest neighbours of every row among the others, and groups of rows that lie within a radius of each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hitl_fast._common.errors import require
+
+EXACT_ROWS = 200_000  # beyond it every pair takes hours, and an index is asked instead
+BLOCK = 1 << 25  # distances held at a time: 128 MiB
+SPARE = 6  # candidates beyond k, so that rounding in float32 leaves none of the k out
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest other rows of each row.
+
+    Attributes:
+        distance: (n, k) float64, rising.
+        index: (n, k) int64.
+        group: (n,) int64: rows of one number are connected by steps of no more than the radius.
+        exact: whether every pair was compared.
+    """
+
+    distance: np.ndarray
+    index: np.ndarray
+    group: np.ndarray
+    exact: bool
+
+
+def neighbours(features: np.ndarray, k: int, radius: float) -> Neighbours:
+    """The k nearest other rows by Euclidean distance, and connected components under a radius.
+
+    Every pair up to `EXACT_ROWS` rows, in blocks: candidates in float32, their distances anew in float64 from the
+    differences, so that near copies are not lost to cancellation. Beyond, an inverted file of faiss (extra
+    ``neighbours``) that looks at 32 of its cells: some neighbours may be missed, and groups are connected by the
+    neighbours found alone.
+
+    Args:
+        features: (n, d) float32 or float64, finite, n > k.
+        k: 1 or more.
+        radius: 0 or more.
+
+    Raises:
+        ImportError: faiss is needed and not installed.
+    """
+    rows = np.ascontiguousarray(features, dtype=np.float32)
+    rows = rows - rows.mean(0)
+    wanted = min(k + SPARE, len(rows) - 1)
+    if len(rows) <= EXACT_ROWS:
+        found, links = _every_pair(rows, wanted, radius)
+    else:
+        found, links = _indexed(rows, wanted), np.empty((0, 2), np.int64)
+    distance = _distances(features, found)
+    order = np.argsort(distance, axis=1, kind="stable")
+    distance, found = np.take_along_axis(distance, order, 1), np.take_along_axis(found, order, 1)
+    near = np.argwhere(distance <= radius)
+    edges = np.concatenate([np.stack([near[:, 0], found[near[:, 0], near[:, 1]]], axis=1), links])
+    return Neighbours(distance[:, :k], found[:, :k], components(len(rows), edges), len(rows) <= EXACT_ROWS)
+
+
+def _every_pair(rows: np.ndarray, k: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Candidates of each row, and links of rows that have more others within the radius than candidates."""
+    data = torch.from_numpy(rows)
+    square = (data * data).sum(1)
+    found = np.empty((len(rows), k), np.int64)
+    group = np.arange(len(rows))
+    step = max(1, BLOCK // len(rows))
+    for begin in range(0, len(rows), step):
+        block = data[begin : begin + step]
+        gap = torch.addmm(square, block, data.T, alpha=-2)  # squared distance less the row's own square
+        gap[torch.arange(len(block)), torch.arange(begin, begin + len(block))] = torch.inf
+        nearest = torch.topk(gap, k, dim=1, largest=False)
+        found[begin : begin + len(block)] = nearest.indices.numpy()
+        limit = radius**2 - square[begin : begin + len(block)]
+        for i in (nearest.values[:, -1] <= limit).nonzero().ravel().tolist():
+            others = (gap[i] <= limit[i]).nonzero().ravel().numpy()
+            joined = np.unique(np.append(group[others], group[begin + i]))
+            if joined.size > 1:
+                group[np.isin(group, joined)] = joined[0]
+    return found, np.stack([np.arange(len(rows)), group], axis=1)
+
+
+def _indexed(rows: np.ndarray, k: int) -> np.ndarray:
+    """Neighbours from an inverted file, each row itself left out."""
+    faiss = require("faiss", "neighbours", f"neighbours among more than {EXACT_ROWS:,} samples")
+    cells = int(4 * len(rows) ** 0.5)
+    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(rows.shape[1]), rows.shape[1], cells)
+    index.cp.seed = 0
+    index.train(rows[:: max(1, len(rows) // (64 * cells))])
+    index.add(rows)
+    index.nprobe = min(32, cells)
+    found = index.search(rows, k + 1)[1]
+    own = np.arange(len(rows))
+    # A row comes first but for copies of it, and cells with too few rows leave -1.
+    place = np.where((found == own[:, None]).any(1), (found == own[:, None]).argmax(1), k)
+    kept = np.delete(found, 0, axis=1)
+    for column in range(k):
+        kept[:, column] = np.where(column < place, found[:, column], found[:, column + 1])
+    first = np.where(kept[:, 0] >= 0, kept[:, 0], (own + 1) % len(rows))
+    return np.where(kept >= 0, kept, first[:, None])
+
+
+def _distances(features: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """(n, k) float64, from differences."""
+    distance = np.empty(index.shape)
+    step = max(1, (1 << 22) // (features.shape[1] * index.shape[1]))
+    for begin in range(0, len(index), step):
+        rows = features[begin : begin + step].astype(np.float64)
+        others = features[index[begin : begin + step]]
+        distance[begin : begin + step] = np.sqrt(((others - rows[:, None]) ** 2).sum(2))
+    return distance
+
+
+def components(n: int, edges: np.ndarray) -> np.ndarray:
+    """Connected components of n nodes: each node's number is the smallest node that it is connected to.
+
+    >>> components(5, np.array([[3, 1], [1, 4]])).tolist()
+    [0, 1, 2, 1, 1]
+    """
+    label = np.arange(n)
+    a, b = edges[:, 0], edges[:, 1]
+    while True:
+        low = np.minimum(label[a], label[b])
+        before = label.copy()
+        # A root takes the smallest label that any of its members is linked to; then paths are shortened.
+        np.minimum.at(label, label[a], low)
+        np.minimum.at(label, label[b], low)
+        while not np.array_equal(label, label[label]):
+            label = label[label]
+        if np.array_equal(label, before):
+            return label
