@@ -324,7 +324,7 @@ def test_constant_load_on_a_gpu() -> None:
         pytest.skip("no CUDA device on this machine")
     import pynvml
 
-    from hitl_fast.energy.measuring.channel import PowerChannel
+    from hitl_fast.energy.measuring.power_channel import PowerChannel
     from hitl_fast.energy.sensors.nvml import Nvml, NvmlSensor
     from hitl_fast.energy.units import MILLISECOND, SECOND
 

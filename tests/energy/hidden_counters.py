@@ -139,8 +139,8 @@ LOADS = ("constant", "exactly the window", "steps near the edges", "training", "
 OTHER_LOADS = ("square wave", "sine", "bursts")
 
 
-def measure(case: Case, rng: random.Random) -> Outcome:
-    """Run a session over the window and compare."""
+def measure(case: Case, rng: random.Random, glitches: float = 0.0) -> Outcome:
+    """Run a session over the window and compare. ``glitches``: share of readings that show nonsense."""
     now = [BEGIN]
 
     def clock() -> int:
@@ -162,6 +162,8 @@ def measure(case: Case, rng: random.Random) -> Outcome:
             now[0] += rng.randint(7_500, 30_000)
             value = shown[bisect_right(times, now[0]) - 1]
             now[0] += rng.randint(7_500, 30_000)
+            if glitches and now[0] > BEGIN + MS and rng.random() < glitches:
+                return rng.choice([0, 12345, 2**53])
             return value + 5_000_000
 
         def alive(self) -> bool:

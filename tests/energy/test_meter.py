@@ -15,7 +15,8 @@ from energy_fakes import MS, RANGE, Clock, S, Source, Tree
 
 from hitl_fast.energy import EnergyMeter
 from hitl_fast.energy.measuring import meter as meter_module
-from hitl_fast.energy.measuring.channel import CounterChannel, PowerChannel
+from hitl_fast.energy.measuring.channel import CounterChannel
+from hitl_fast.energy.measuring.power_channel import PowerChannel
 from hitl_fast.energy.measuring.session import Session
 from hitl_fast.energy.measuring.timeline import Timeline
 from hitl_fast.energy.sensors.domain import Domain

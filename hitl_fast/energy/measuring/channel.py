@@ -6,7 +6,6 @@ recorder's lock and nowhere else; what others read of it are single attributes o
 
 from __future__ import annotations
 
-import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -16,12 +15,14 @@ from itertools import pairwise
 from typing import Protocol
 
 from ..sensors.counter import difference
-from ..sensors.domain import Domain
+from ..sensors.domain import IN_TOTAL, Domain
 from ..units import FAST, MOST_MILLIWATTS, PER_MICROJOULE, SECOND
 
 PAUSE = 10 * SECOND
 CHECK = SECOND // 20
 BACK = "lost for a while, then back"
+GRACE = SECOND // 20  # a value may be late
+RESET = 3  # impossible readings in a row that agree with each other: a counter that began anew
 
 # (last seen with the old value, first seen with the new value, the new value in microjoules)
 Change = tuple[int, int, int]
@@ -46,11 +47,17 @@ class Channel(ABC):
     """What counters and power readings have in common: bookkeeping of time, changes and failures."""
 
     def __init__(
-        self, domain: Domain, sensor: Sensor, refresh: int, clock: Callable[[], int] = time.perf_counter_ns
+        self,
+        domain: Domain,
+        sensor: Sensor,
+        refresh: int,
+        clock: Callable[[], int] = time.perf_counter_ns,
+        limit: int = MOST_MILLIWATTS,
     ) -> None:
         self.domain = domain
         self.sensor = sensor
         self.refresh = refresh  # upper bound on the time between two new values, as far as seen
+        self.declared = refresh
         self.rare = refresh > FAST  # as the device is known to be, not as it happens to look
         self.longest = 10 * SECOND if self.rare else refresh  # the same, where nothing may be left to chance
         self.pace: tuple[int, int] | None = (
@@ -59,7 +66,7 @@ class Channel(ABC):
         self.known: int | None = None  # when a few values of a counter that is refreshed rarely had been seen
         self._gaps: deque[tuple[int, int]] = deque(maxlen=24)
         self._learnt = 0
-        self.limit = MOST_MILLIWATTS  # milliwatts that the device cannot exceed
+        self.limit = limit  # milliwatts that the device cannot exceed
         self.unit = 0  # microjoules of a count
         self.clock = clock
         self.total = 0
@@ -70,6 +77,7 @@ class Channel(ABC):
         self.events: deque[tuple[int, str]] = deque(maxlen=4096)
         self.peak = 0  # milliwatts, the highest mean between two samples
         self.lost = False
+        self.dead = False  # has never moved, for so long that it is taken for out of order
         self._failures = 0
         self._failed_at = 0
         self._checked = self.after
@@ -77,7 +85,7 @@ class Channel(ABC):
     @property
     def slow(self) -> bool:
         """Whether new values come rarely, so that what was used at an edge lies between two of them."""
-        return self.rare and self.domain.in_total
+        return self.rare and self.domain.kind in IN_TOTAL
 
     def observe(self) -> None:
         """Learn how far apart new values of a counter that is refreshed rarely are: from the last 8 to 16 of them.
@@ -162,13 +170,16 @@ class CounterChannel(Channel):
         unit: int = 1,
         zero_is_fault: bool = False,
         clock: Callable[[], int] = time.perf_counter_ns,
+        limit: int = MOST_MILLIWATTS,
     ) -> None:
-        super().__init__(domain, sensor, refresh, clock)
+        super().__init__(domain, sensor, refresh, clock, limit)
         self._zero_is_fault = zero_is_fault
         self._modulus = modulus
         self.unit = unit
         self._read = sensor.read
         self._raw = self._read()
+        self._suspects: list[tuple[int, int]] = []  # readings in a row that cannot follow the last good one
+        self._certain = 2 * self.limit * GRACE // PER_MICROJOULE // unit  # counts that may come at any time
         self.after = self.moved = clock()
         self.changes.append((self.after - self.longest, self.after, 0))
 
@@ -185,20 +196,20 @@ class CounterChannel(Channel):
             return self.missed(before, str(problem))
         after = self.clock()
         step = raw - self._raw
-        if step > 0:
+        if 0 < step <= self._certain and not self._suspects:
             self._add(raw, step, after)
-        elif step < 0:
-            if raw == 0 and self._zero_is_fault:
-                return self.missed(before, "reads 0")
-            self._turned(raw, after)
+        elif step:
+            if not self._accept(raw, step, before, after):
+                return self.after, self.total, self.slack
         elif after - self.moved > self.refresh or after - self._checked > CHECK:
             self._stands_still(after)
             if self.lost:
                 return self.after, self.total, self.slack
         if after - self.after > PAUSE:
             self._paused(after)
-        if self._failures:
+        if self._failures or self._suspects:
             self._failures = 0
+            self._suspects = []
         self.before, self.after = before, after
         return after, self.total, self.slack
 
@@ -208,26 +219,53 @@ class CounterChannel(Channel):
         self._raw, self.total = raw, total
         self.changes.append((self.before, after, total))
         self.moved = after
+        if self.dead:
+            self._revive()
 
-    def _turned(self, raw: int, after: int) -> None:
-        """The counter went back: a wrap where the modulus explains it, else a step that cannot be known."""
+    def _accept(self, raw: int, step: int, before: int, after: int) -> bool:
+        """Count a reading that is no small step forward, unless the device cannot have used that much since.
+
+        One that is impossible is kept apart, and the last good one stays. The next reading that can follow the good one
+        ends the glitch, at no cost to the sum. Three that follow each other but not it are a counter that was reset.
+        """
+        if raw == 0 and self._zero_is_fault:
+            self.missed(before, "reads 0")
+            return False
         counts = difference(self._raw, raw, self._modulus)
-        elapsed = after - self.after + self.refresh
-        self._add(raw, counts or 0, after)
+        if counts is not None and self._possible(counts, after - self.moved):
+            if step < 0:
+                self.events.append((after, "wrap"))
+            self._add(raw, counts, after)
+            return True
+        self.events.append((after, "glitch"))
         if counts is None:
             self.events.append((after, "gap"))
-            self.slack += elapsed * (self.peak or MOST_MILLIWATTS) // PER_MICROJOULE
-            return
-        self.events.append((after, "wrap"))
-        if counts * self.unit > elapsed * 10 * MOST_MILLIWATTS // PER_MICROJOULE:
-            # More than 10 kW: rather a counter that was reset. It counts, as a wrap would, but is not believed.
-            self.events.append((after, "gap"))
-            self.slack += counts * self.unit
+        if self._suspects:
+            last, at = self._suspects[-1]
+            if not (raw >= last and self._possible(raw - last, after - at)):
+                self._suspects = []
+        self._suspects.append((raw, after))
+        if len(self._suspects) < RESET:
+            return False
+        self._reset(after)
+        return True
+
+    def _possible(self, counts: int, elapsed: int) -> bool:
+        """Whether a device can use that much in the time since its last value, at twice its limit."""
+        return counts * self.unit <= 2 * self.limit * (elapsed + self.refresh + GRACE) // PER_MICROJOULE
+
+    def _reset(self, after: int) -> None:
+        """The counter began anew: what it counted before the first reading of the new count cannot be known."""
+        (first, at), (last, _) = self._suspects[0], self._suspects[-1]
+        self.events.append((after, "gap"))
+        self.slack += (at - self.after + self.refresh) * (self.peak or self.limit) // PER_MICROJOULE
+        self._raw = first
+        self._add(last, last - first, after)
 
     def _paused(self, after: int) -> None:
         """Nobody read for long (a suspended machine): turns may have gone by unseen."""
         turn = self.turn
-        hidden = (after - self.after) * MOST_MILLIWATTS // PER_MICROJOULE // turn if turn else 0
+        hidden = (after - self.after) * self.limit // PER_MICROJOULE // turn if turn else 0
         if turn and hidden:
             self.events.append((after, "gap"))
             self.slack += hidden * turn
@@ -241,6 +279,20 @@ class CounterChannel(Channel):
             self._checked = after
             if not self.sensor.alive():
                 self.lose(after, "its file is gone")
+            elif (
+                not self.dead
+                and len(self.changes) == 1
+                and after - self.moved > max(SECOND, 3 * self.declared)
+            ):
+                self.dead = True
+                reason = "its counter has not moved since the start"
+                self.domain = replace(self.domain, status="unavailable", reason=reason)
+
+    def _revive(self) -> None:
+        """A counter taken for dead moves after all: it counts from the start, for its counter has missed nothing."""
+        self.dead = False
+        reason = "moved for the first time long after the start"
+        self.domain = replace(self.domain, status="measured", reason=reason)
 
     def _retry(self, before: int) -> State:
         """A lost sensor is asked again once a second; what it counted meanwhile cannot be known."""
@@ -262,84 +314,3 @@ class CounterChannel(Channel):
         self.domain = replace(self.domain, status="measured", reason=BACK)
         self.before, self.after, self.moved = before, after, after
         self.changes.append((before, after, self.total))
-
-
-class PowerChannel(Channel):
-    """A device that tells only its watts: integrated here, each value held until the next reading.
-
-    Args:
-        lag: nanoseconds that the device averages over.
-        hole: a longer time without a reading is flagged as a gap.
-    """
-
-    def __init__(
-        self,
-        domain: Domain,
-        sensor: Sensor,
-        refresh: int,
-        *,
-        lag: int,
-        hole: int,
-        clock: Callable[[], int] = time.perf_counter_ns,
-    ) -> None:
-        super().__init__(domain, sensor, refresh, clock)
-        self.rare = False
-        self.lag = lag
-        self._hole = hole
-        self._read = sensor.read
-        self._milliwatts = self._read()
-        self._sum = 0  # milliwatts x nanoseconds: whole, so that adding up loses nothing
-        self._highest = self._milliwatts
-        self.after = self.moved = clock()
-        self.changes.append((self.after, self.after, 0))
-
-    def observe(self) -> None:
-        """The integral is known at every reading."""
-
-    def poll(self, before: int) -> State:
-        if self.lost and before - self._checked < SECOND:
-            return self.after, self.total, self.slack
-        try:
-            milliwatts = self._read()
-        except Exception as problem:  # whatever a sensor does, the run goes on
-            self._checked = before
-            return self.missed(before, str(problem))
-        after = self.clock()
-        held = after - self.after
-        swing = abs(milliwatts - self._milliwatts)
-        if held > self._hole:
-            self.events.append((after, "gap"))
-            swing = max(swing, self._highest - min(milliwatts, self._milliwatts))
-        if self.lost:
-            self.lost = False
-            self.domain = replace(self.domain, status="measured", reason=BACK)
-        self._sum += self._milliwatts * held
-        self.total = self._sum // PER_MICROJOULE
-        self.slack += swing * held // PER_MICROJOULE
-        self._milliwatts = milliwatts
-        self._highest = max(self._highest, milliwatts)
-        self._failures = 0
-        self.changes.append((after, after, self.total))
-        self.before, self.after, self.moved = before, after, after
-        return after, self.total, self.slack
-
-
-class CpuTime:
-    """The estimate's sensor: this process's CPU time and that of the children it has waited for, as microjoules.
-
-    ``CPU seconds x declared watts per busy core``. It sees neither other processes nor idle power.
-    """
-
-    def __init__(self, watts: float) -> None:
-        self._milliwatts = round(watts * 1000)
-
-    def read(self) -> int:
-        times = os.times()
-        children = round((times.children_user + times.children_system) * SECOND)
-        return (time.process_time_ns() + children) * self._milliwatts // PER_MICROJOULE
-
-    def alive(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        pass

@@ -16,11 +16,13 @@ from hitl_fast._common.errors import InputError, InputTypeError
 from ..reporting.report import EnergyReport
 from ..reporting.results import Overhead, Timeline, Window
 from ..sensors import rapl
+from ..sensors.cpu_time import CpuTime
 from ..sensors.domain import Domain
 from ..sensors.nvml import REFRESH, Nvml
-from ..units import MILLISECOND, SECOND
-from .channel import Channel, CounterChannel, CpuTime, PowerChannel
+from ..units import MILLISECOND, MOST_MILLIWATTS, SECOND
+from .channel import Channel, CounterChannel
 from .device_locks import DeviceLocks, run_directory, warn_unshared
+from .power_channel import PowerChannel
 from .session import Session
 from .windows import Record
 
@@ -105,7 +107,7 @@ class EnergyMeter:
         self._finalizer = weakref.finalize(self, session.end)
         self._finalizer.atexit = False
         session.begin()
-        if not any(channel.domain.in_total for channel in channels):
+        if not any(channel.domain.status == "measured" for channel in channels):
             _say_once(self.domains)
         return self
 
@@ -347,9 +349,12 @@ def _rapl_channel(zone: rapl.Zone) -> Channel:
 
 
 def _gpu_channel(gpu: Any, interval: int) -> Channel:
+    limit = gpu.limit or MOST_MILLIWATTS
     if gpu.lag is None:
-        return CounterChannel(gpu.domain, gpu.sensor, REFRESH, modulus=None, unit=1000)  # millijoules
-    return PowerChannel(gpu.domain, gpu.sensor, REFRESH, lag=gpu.lag, hole=3 * interval + 50 * MILLISECOND)
+        unit = 1000  # microjoules in the counter's millijoule
+        return CounterChannel(gpu.domain, gpu.sensor, REFRESH, modulus=None, unit=unit, limit=limit)
+    hole = 3 * interval + 50 * MILLISECOND
+    return PowerChannel(gpu.domain, gpu.sensor, REFRESH, lag=gpu.lag, hole=hole, limit=limit)
 
 
 def _say_once(domains: dict[str, Domain]) -> None:

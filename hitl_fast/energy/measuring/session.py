@@ -48,6 +48,7 @@ class Session:
     ) -> None:
         self.recorder = Recorder(channels, interval=interval, clock=clock)
         self.domains = tuple(domains)
+        self._partial = any(domain.missing for domain in domains)
         self.records: list[Record] = []
         self.clock = clock
         self.forked = False
@@ -220,7 +221,13 @@ class Session:
         if values is None and opening is not None and closing is not None:
             self._place(record)
             values = numbers(record, self.recorder, changes)
-        return window(record, values if values is not None else array("q"), self.recorder, self.started)
+        return window(
+            record,
+            values if values is not None else array("q"),
+            self.recorder,
+            self.started,
+            partial=self._partial,
+        )
 
     def one(self, record: Record) -> Window:
         return self._window(record, self.changes())

@@ -9,10 +9,12 @@ from itertools import pairwise
 from threading import current_thread
 
 from ..reporting.results import Window, ordered
+from ..sensors.domain import IN_TOTAL
 from ..units import FAST, PER_MICROJOULE, SECOND
-from .channel import Change, Channel, PowerChannel, State
+from .channel import Change, Channel, State
 from .cuda_events import Mark
 from .interpolation import Estimate, energy_at, power_around
+from .power_channel import PowerChannel
 from .recorder import Reading, Recorder
 
 # A channel's numbers: microjoules estimated, lowest, highest, counted; and whether there is a value at all.
@@ -94,7 +96,8 @@ def _numbers(
     (after0, total0, slack0), (after1, total1, slack1) = record.opening.states[i], record.closing.states[i]
     counted, doubt = total1 - total0, slack1 - slack0
     elapsed = record.end - record.start
-    if _silent(channel, changes, counted, elapsed) or (channel.lost and after0 == after1):
+    unread = after0 == after1 and (channel.lost or isinstance(channel, PowerChannel))
+    if unread or _silent(channel, changes, counted, elapsed):
         return 0, 0, 0, counted, 0
     limit = _limit(recorder, i, record.start, record.end, counted)
     fresh = max(channel.refresh, FAST)
@@ -122,10 +125,13 @@ def _numbers(
 
 def _silent(channel: Channel, changes: Sequence[Change], counted: int, elapsed: int) -> bool:
     """Whether a counter stood still too long to be believed: whatever is switched on uses energy."""
-    if not channel.domain.in_total or counted:
+    if counted or channel.domain.kind not in IN_TOTAL:
         return False
-    never = len(changes) == 1 and channel.after - channel.moved > SECOND
-    return never or elapsed >= SECOND
+    if isinstance(channel, PowerChannel):
+        return not channel.valid
+    patience = SECOND if channel.dead or not channel.rare else max(SECOND, 3 * channel.refresh)
+    never = len(changes) == 1 and channel.after - channel.moved > patience
+    return channel.dead or never or elapsed >= patience
 
 
 def _limit(recorder: Recorder, i: int, start: int, end: int, counted: int) -> int:
@@ -160,8 +166,10 @@ def _seen(change: Change) -> int:
     return change[1]
 
 
-def window(record: Record, values: array[int], recorder: Recorder, started: int) -> Window:
-    """The result that a caller sees."""
+def window(
+    record: Record, values: array[int], recorder: Recorder, started: int, *, partial: bool = False
+) -> Window:
+    """The result that a caller sees. ``partial``: a sensor that belongs into the total cannot be read at all."""
     joules, doubts, estimates, flags, peaks, counted = {}, {}, {}, {}, {}, {}
     elapsed = record.end - record.start
     total = low = high = 0
@@ -174,10 +182,11 @@ def window(record: Record, values: array[int], recorder: Recorder, started: int)
             estimates[name] = value / 1e6
             continue
         flags[name] = _flags(channel, record, elapsed, bool(present))
-        in_total = channel.domain.kind in ("package", "dram", "gpu")
-        if in_total:
+        in_total = channel.domain.kind in IN_TOTAL
+        if in_total and not (channel.dead and channel.domain.kind == "dram"):  # some boards have none
             of_total.update(flags[name])
         if not present:
+            partial = partial or in_total
             continue
         counted[name] = count
         joules[name] = value / 1e6
@@ -188,6 +197,8 @@ def window(record: Record, values: array[int], recorder: Recorder, started: int)
         if in_total:
             any_in_total = True
             total, low, high = total + value, low + lowest, high + highest
+    if partial and any_in_total:
+        of_total.add("partial")
     if estimates:
         of_total.add("estimated")
     return Window(

@@ -13,7 +13,7 @@ from .carbon import Carbon, carbon
 UNCERTAINTY_LEVEL = 0.95
 
 # In the order in which reports list them.
-FLAGS = ("gap", "wrap", "short", "estimated", "lost_sensor")
+FLAGS = ("gap", "wrap", "glitch", "partial", "short", "estimated", "lost_sensor")
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,10 @@ class Window:
         uncertainties: the same by domain.
         estimated_joules: CPU time x declared watts, where that was asked for.
         flags: of all domains in the total, ``gap`` (readings are missing where the value rests on them), ``wrap``
-            (a counter wrapped around, and that was accounted for), ``short`` (shorter than a refresh: the value is
-            mostly interpolation), ``estimated`` (`estimated_joules` is there), ``lost_sensor``.
+            (a counter wrapped around, and that was accounted for), ``glitch`` (a reading was impossible and does not
+            count), ``partial`` (a package, memory or GPU could not be read and is not in the total), ``short`` (too
+            few values of a counter in or before the window to narrow its interval), ``estimated``
+            (`estimated_joules` is there), ``lost_sensor``.
         domain_flags: the same by domain, for all of them.
         peak_watts: highest mean power between two samples, by domain, where the window is long enough for two.
         counted_microjoules: what each counter moved by between the two readings, exactly, not interpolated.

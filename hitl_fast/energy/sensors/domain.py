@@ -26,6 +26,7 @@ class Domain:
         source: the file or device.
         in_total: whether ``total_joules`` counts it.
         fix: the command that would make it readable, where there is one.
+        missing: whether it belongs into the total and cannot be read, so that totals are ``partial``.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Domain:
     reason: str = ""
     source: str = ""
     fix: str = ""
+    missing: bool = False
 
     @property
     def in_total(self) -> bool:

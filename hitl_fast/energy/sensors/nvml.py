@@ -19,14 +19,19 @@ from .visible_devices import visible
 
 REFRESH = 100 * MILLISECOND  # the counter's, at the slowest boards
 LIBRARY = "libnvidia-ml.so.1"
+MODULE = "a superchip: its sensor may cover the whole module, CPU and memory included"
 
 
 class Gpu(NamedTuple):
-    """A GPU that can be counted. ``lag`` is what its power is averaged over; None for one with a counter."""
+    """A GPU that can be counted.
+
+    ``lag`` is what its power is averaged over, None for one with a counter; ``limit`` milliwatts that it cannot exceed.
+    """
 
     domain: Domain
     sensor: NvmlSensor
     lag: int | None
+    limit: int | None
 
 
 class NvmlSensor:
@@ -98,7 +103,9 @@ class Nvml:
                 devices[_text(self._library.nvmlDeviceGetUUID(handle))] = handle
             except self._library.NVMLError as problem:
                 reason = f"NVML cannot open it: {problem}"
-                broken.append(Domain(f"gpu-{index}", "gpu", "unavailable", reason=reason, source=LIBRARY))
+                broken.append(
+                    Domain(f"gpu-{index}", "gpu", "unavailable", reason=reason, source=LIBRARY, missing=True)
+                )
         return devices, broken
 
     def _slices(self, devices: Mapping[str, Any]) -> dict[str, str]:
@@ -146,10 +153,21 @@ class Nvml:
                 continue
             averaged = "averaged over up to 1 s by the device" if lag == SECOND else ""
             integrated = "has no energy counter: its power is integrated" if lag else ""
-            reason = "; ".join(filter(None, (integrated, averaged, mig, note)))
-            return Gpu(Domain(uuid, "gpu", "measured", method, reason, source), sensor, lag)
+            module = (
+                MODULE
+                if source.upper().startswith(("GH200", "NVIDIA GH200", "GB200", "NVIDIA GB200"))
+                else ""
+            )
+            reason = "; ".join(filter(None, (integrated, averaged, module, mig, note)))
+            domain = Domain(uuid, "gpu", "measured", method, reason, source)
+            return Gpu(domain, sensor, lag, self._limit(handle))
         reason = f"neither energy nor power can be read: {'; '.join(dict.fromkeys(problems))}"
-        return Domain(uuid, "gpu", "unavailable", "", reason, source)
+        return Domain(uuid, "gpu", "unavailable", "", reason, source, missing=True)
+
+    def _limit(self, handle: Any) -> int | None:
+        """Milliwatts that the device is not allowed to exceed for long, plus half of that; None where it tells none."""
+        limit = self._ask(self._library.nvmlDeviceGetEnforcedPowerLimit, handle, 0)
+        return limit * 3 // 2 or None
 
     def _energy(self, handle: Any) -> Callable[[], int]:
         """Millijoules since the driver was loaded. Bound to its buffer once: 0.6 us a call, pynvml's function 1.7."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..units import MILLISECOND
-from .domain import Domain, Kind
+from .domain import IN_TOTAL, Domain, Kind
 
 ROOT = "/sys/class/powercap"
 REFRESH = MILLISECOND
@@ -160,9 +160,9 @@ def _zone(folder: str) -> Zone:
             file.close()
     except PermissionError:
         reason = "only root may read its counter (CVE-2020-8694)"
-        return Zone(_out(domain, reason, fix=fix([path])), path, None)
+        return Zone(_unreadable(domain, reason, fix([path])), path, None)
     except (OSError, ValueError) as problem:
-        return Zone(_out(domain, f"reading its counter failed: {problem}"), path, None)
+        return Zone(_unreadable(domain, f"reading its counter failed: {problem}"), path, None)
     try:
         modulus = int(_text(os.path.join(folder, "max_energy_range_uj"))) + 1
     except (OSError, ValueError):
@@ -171,8 +171,13 @@ def _zone(folder: str) -> Zone:
     return Zone(domain, path, modulus)
 
 
-def _out(domain: Domain, reason: str, *, name: str | None = None, fix: str = "") -> Domain:
-    return Domain(name or domain.name, domain.kind, "unavailable", "", reason, domain.source, fix)
+def _out(domain: Domain, reason: str, *, name: str | None = None) -> Domain:
+    return Domain(name or domain.name, domain.kind, "unavailable", "", reason, domain.source)
+
+
+def _unreadable(domain: Domain, reason: str, fix: str = "") -> Domain:
+    missing = domain.kind in IN_TOTAL
+    return Domain(domain.name, domain.kind, "unavailable", "", reason, domain.source, fix, missing)
 
 
 def _name(folder: str) -> tuple[str, Kind]:
