@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hitl_fast._common.errors import InputError
+
+from .columns import last_of
+from .identity import pandas_module
+from .rating_data import RatingData
+from .selection import by_question
+from .units import coded, refuse_several
+
+if TYPE_CHECKING:
+    import pandas
+
 
 LEVELS = ("nominal", "ordinal", "interval", "ratio")
 MOST_RATIO_VALUES = 4096
@@ -116,6 +127,50 @@ def krippendorff(
     tail = (1 - confidence) / 2
     low, high = np.quantile(sampled, [tail, 1 - tail]) if sampled.size else (-1.0, 1.0)
     return Agreement(alpha, float(low), float(high), level, confidence, size.size, int(size.sum()))
+
+
+def question_agreement(
+    ratings: RatingData, level: str, *, replicates: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> Agreement:
+    """See `Ratings.agreement`."""
+    refuse_several(
+        ratings,
+        "ratings.agreement_table() has the agreement of each, ratings.only(question).agreement() of one",
+    )
+    if not len(ratings):
+        raise InputError("agreement is undefined: there are pairwise comparisons, and no ratings")
+    if ratings.categories is not None and level != "nominal" and len(ratings.categories) > 2:
+        raise InputError(
+            f"level {level!r} compares numbers, but the scores are categories: use level='nominal'"
+        )
+    units, raters, _ = coded(ratings)
+    if raters.max() == 0:
+        raise InputError(f"agreement is undefined: {ratings.frame.rater.iloc[0]!r} is the only rater")
+    last = last_of(units * (int(raters.max()) + 1) + raters)
+    scores = ratings.frame.score.to_numpy()
+    return krippendorff(
+        units[last], scores[last], level, replicates=replicates, confidence=confidence, seed=seed
+    )
+
+
+def agreement_table(
+    ratings: RatingData, level: str | None, *, replicates: int, confidence: float, seed: int
+) -> pandas.DataFrame:
+    """See `Ratings.agreement_table`."""
+    rows = []
+    for name, part in by_question(ratings).items():
+        chosen = level or ("nominal" if part.categories is not None else "interval")
+        row = {"question": name, "alpha": np.nan, "low": np.nan, "high": np.nan, "level": chosen}
+        row |= {"units": 0, "ratings": len(part), "problem": ""}
+        try:
+            found = question_agreement(part, chosen, replicates=replicates, confidence=confidence, seed=seed)
+            row |= {"alpha": found.alpha, "low": found.low, "high": found.high, "units": found.units}
+        except InputError as undefined:
+            row["problem"] = str(undefined)
+        rows.append(row)
+    pd = pandas_module()
+    columns = ["question", "alpha", "low", "high", "level", "units", "ratings", "problem"]
+    return pd.DataFrame(rows, columns=columns).set_index("question")
 
 
 class _Moments:

@@ -1,4 +1,4 @@
-"""Ids of items and raters: integers where all are, text otherwise; and the places of items in a data set."""
+"""Ids of items and raters: integers where all are, text otherwise; and the positions of items in a data set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hitl_fast._common.errors import InputError, InputTypeError, MissingExtraError
+
+from .formats.column import Column
 
 if TYPE_CHECKING:
     import pandas
@@ -21,7 +23,7 @@ def pandas_module() -> Any:
     try:
         import pandas
     except ImportError:
-        raise MissingExtraError("ratings are pandas frames: pip install 'hitl-fast[ratings]'") from None
+        raise MissingExtraError("ratings are pandas frames: run pip install 'hitl-fast[ratings]'") from None
     return pandas
 
 
@@ -29,12 +31,14 @@ def ids(values: Any, name: str, *, from_text: bool = False, may_miss: bool = Fal
     """One-dimensional ids as int64 if all of them are integers, else as text in an object array.
 
     Args:
-        values: list, array, tensor or Series.
+        values: list, array, tensor, Series or `Column`.
         name: what they are, for errors.
         from_text: text that is an integer counts as one, as in a file that has no other way to write it.
         may_miss: allow None and NaN, which become None.
     """
     pd = pandas_module()
+    if isinstance(values, Column):
+        return _ids_of_column(values, name, from_text, may_miss)
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
     array = values if hasattr(values, "dtype") else _object_array(values)
@@ -43,13 +47,27 @@ def ids(values: Any, name: str, *, from_text: bool = False, may_miss: bool = Fal
     if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.dtype != np.uint64:
         return array.astype(np.int64)
     codes, distinct = pd.factorize(array)
+    return _named(codes, list(distinct), name, from_text, may_miss)
+
+
+def _ids_of_column(column: Column, name: str, from_text: bool, may_miss: bool) -> np.ndarray:
+    used = column.used()
+    known: dict[Any, int] = {}
+    # 1, 1.0 and "1" are looked at as they are; equal ones have one code, a missing one -1
+    table = [-1 if v is None or v != v else known.setdefault((type(v), v), len(known)) for v in used.values]
+    codes = np.array(table, dtype=np.int64)[used.codes] if table else used.codes
+    return _named(codes, [value for _, value in known], name, from_text, may_miss)
+
+
+def _named(codes: np.ndarray, distinct: list[Any], name: str, from_text: bool, may_miss: bool) -> np.ndarray:
+    """Ids from codes into different values, -1 being a missing one."""
     missing = codes < 0
     if missing.any() and not may_miss:
         raise InputError(f"{name}[{int(missing.argmax())}] is missing: every rating needs one")
     plain = [_plain(value, from_text) for value in distinct]
-    if not missing.any() and all(isinstance(value, int) for value in plain):
-        return np.array(plain, dtype=np.int64)[codes] if plain else np.empty(0, np.int64)
     whole = all(isinstance(value, int) for value in plain)
+    if not missing.any() and whole:
+        return np.array(plain, dtype=np.int64)[codes] if plain else np.empty(0, np.int64)
     table = np.empty(len(plain) + 1, dtype=object)
     table[: len(plain)] = [value if whole else str(value) for value in plain]
     return np.asarray(table[codes])  # the last entry, None, stands for -1
@@ -114,3 +132,34 @@ def frame(columns: Mapping[str, Any]) -> pandas.DataFrame:
             for name, values in columns.items()
         }
     )
+
+
+def codes_of(values: np.ndarray, ordered: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Codes from 0 in the order of the sorted names (``ordered``; else of their first rows), None last; the names."""
+    codes, names = pandas_module().factorize(values)
+    names = np.asarray(names)
+    if ordered:
+        by_name = (
+            np.array(sorted(range(len(names)), key=lambda i: natural_key(names[i])), dtype=np.int64)
+            if names.dtype == object
+            else names.argsort()
+        )
+        rank = np.empty(len(names) + 1, np.int64)
+        rank[by_name] = np.arange(len(names))
+        names = names[by_name]
+    else:
+        rank = np.arange(len(names) + 1)
+    rank[-1] = len(names)
+    if not (codes < 0).any():
+        return rank[codes], names
+    named = np.empty(len(names) + 1, dtype=object)
+    named[:-1], named[-1] = names, None
+    return rank[codes], named
+
+
+def natural_key(name: Any) -> tuple[int, float, str]:
+    """Numbers in their order, then text."""
+    try:
+        return 0, float(name), str(name)
+    except ValueError:
+        return 1, 0.0, str(name)

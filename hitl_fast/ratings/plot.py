@@ -1,25 +1,32 @@
-"""Drawings of ratings and weights, as files."""
+"""Plots of ratings and weights, as files."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from hitl_fast._common.errors import MissingExtraError
+from hitl_fast._common.errors import InputError, MissingExtraError
 from hitl_fast._common.files import atomic_path
 
-if TYPE_CHECKING:
-    from .table import Ratings
+from .rater_table import rater_table
+from .rating_data import RatingData
+from .selection import by_question
 
 BARS = 20
 MOST_NAMED = 12
 
 
-def plot(ratings: Ratings, path: Path) -> None:
-    """Three panels: what scores were given, how many ratings an item has, and what raters are like."""
+def plot(ratings: RatingData, path: Path) -> None:
+    """Three panels: what scores were given, how many ratings an item has, and what raters are like.
+
+    Of several questions, the first: their scores are of different scales.
+    """
+    if not len(ratings):
+        raise InputError("there are no ratings to draw: pairwise comparisons have no scores of their own")
+    question, ratings = next(iter(by_question(ratings).items()))
     figure, (scores, items, raters) = _panels(3)
     score = ratings.frame.score.to_numpy()
     values, counts = np.unique(score, return_counts=True)
@@ -31,11 +38,11 @@ def plot(ratings: Ratings, path: Path) -> None:
             scores.set_xticks(values, names, rotation=30, ha="right")
     else:
         scores.hist(score, bins=BARS)
-    scores.set(title="scores", ylabel="ratings")
+    scores.set(title="scores" if question is None else f"scores: {question}", ylabel="ratings")
     each, of = np.unique(ratings.frame.groupby(["item", "feature"], dropna=False).size(), return_counts=True)
     items.bar(each, of)
     items.set(title="ratings an item", ylabel="items")
-    table = ratings.raters()
+    table = rater_table(ratings)
     if table.reliability.notna().any():
         raters.scatter(table.bias, table.reliability, s=20 + 80 * table.n / table.n.max(), alpha=0.6)
         raters.set(title="raters (size: ratings)", xlabel="bias", ylabel="reliability", ylim=(0, 1))
@@ -73,7 +80,7 @@ def _panels(n: int) -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingExtraError("drawing needs matplotlib: pip install 'hitl-fast[plots]'") from None
+        raise MissingExtraError("drawing needs matplotlib: run pip install 'hitl-fast[plots]'") from None
     figure = Figure(figsize=(4.2 * n + 0.6, 3.4), layout="constrained")
     return figure, figure.subplots(1, n, squeeze=False)[0]
 

@@ -1,4 +1,4 @@
-"""Raters that are simulated, and say so: for demonstrations, tests and benchmarks, where the truth is known."""
+"""Simulated raters, for demonstrations, tests and benchmarks, where the truth is known."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError
 
-from .table import Ratings
+from .ratings import Ratings
 
 
 def simulated_ratings(

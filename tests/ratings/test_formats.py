@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hitl_fast.ratings import Ratings, scores
-from hitl_fast.ratings.formats import tabular
+from hitl_fast.ratings import Ratings
+from hitl_fast.ratings.formats import table as tables
 
 DATA = Path(__file__).parent.parent / "data" / "ratings"
 COUNTS = json.loads((DATA / "expected.json").read_text())
@@ -49,7 +49,7 @@ def plain(row: tuple[str, ...]) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("name", sorted(COUNTS))
 def test_an_export_is_read_whole(name: str) -> None:
-    ratings = Ratings.read(DATA / name)
+    ratings = Ratings.read(DATA / name, "wide" if name == "wide.csv" else None)
     assert sorted(map(as_text, rows_of(ratings))) == sorted(map(plain, expected_rows(name)))
     found = ratings.skipped.reason.value_counts().to_dict()
     found |= {"ground_truth": len(ratings.ground_truth), "predictions": len(ratings.predictions)}
@@ -380,7 +380,7 @@ def test_prodigy_choices_reviews_and_spans(tmp_path: Path) -> None:
     ratings = Ratings.read(write(tmp_path, [prodigy(1), prodigy(1, "reject", gold=True), review], "p.json"))
     assert ratings.ground_truth.score.tolist() == [0, 1]
     spans = prodigy(1, _view_id="ner_manual", spans=[{"start": 0}])
-    with pytest.raises(ValueError, match=r"'answer' .spans."):
+    with pytest.raises(ValueError, match=r"'answer' .spans or other markup, which is no rating"):
         Ratings.read(write(tmp_path, [spans], "p.json"))
     with pytest.raises(ValueError, match=r"line 2: expected 'answer' accept, reject or ignore, not 'maybe'"):
         Ratings.read(
@@ -398,15 +398,10 @@ def test_prodigy_choices_reviews_and_spans(tmp_path: Path) -> None:
         ('item;rater;score\n7;ann;3,5\n8;ann;"1,5"\n', [(7, "ann", None, 3.5), (8, "ann", None, 1.5)]),
         ("worker,stars,image\nann,2,a.png\n", [("a.png", "ann", None, 2)]),
         ("item,score\n1,2\n", [(1, "rater", None, 2)]),
-        ("id,ann,ben\n1,2,\n2,,5\n", [(1, "ann", None, 2), (2, "ben", None, 5)]),
-        ("id,caption,ann\n1,a cat,2\n", [(1, "ann", None, 2)]),
         ("item,rater,feature,score\n1,a,ear,2\n", [(1, "a", "ear", 2)]),
         ("item,rater,feature,score\n1,a,,2\n1,a,ear,3\n", [(1, "a", None, 2), (1, "a", "ear", 3)]),
         ("feature,rater,score\near,a,2\n", [(None, "a", "ear", 2)]),
-        (",id,ann\n0,7,3\n1,8,2\n", [(7, "ann", None, 3), (8, "ann", None, 2)]),
-        (",ann\n7,3\n8,2\n", [(7, "ann", None, 3), (8, "ann", None, 2)]),
         ("Item ID,Annotator Name,Score (1-5)\n7,ann,3\n", [(7, "ann", None, 3)]),
-        ("item,rater,clarity,use\n1,a,2,3\n", [(1, "a", "clarity", 2), (1, "a", "use", 3)]),
         ("item,rater,score\n1,a,true\n1,b,FALSE\n", [(1, "a", None, 1), (1, "b", None, 0)]),
     ],
 )
@@ -416,9 +411,25 @@ def test_tables(text: str, rows: list[tuple[Any, ...]], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("id,ann,ben\n1,2,\n2,,5\n", [(1, "ann", None, 2), (2, "ben", None, 5)]),
+        ("id,caption,ann\n1,a cat,2\n", [(1, "ann", None, 2)]),
+        (",id,ann\n0,7,3\n1,8,2\n", [(7, "ann", None, 3), (8, "ann", None, 2)]),
+        (",ann\n7,3\n8,2\n", [(7, "ann", None, 3), (8, "ann", None, 2)]),
+    ],
+)
+def test_wide_tables_are_read_when_told(text: str, rows: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    path = write(tmp_path, text, "t.csv")
+    with pytest.raises(ValueError, match="raters|columns="):
+        Ratings.read(path)
+    for arguments in ({"format": "wide"}, {"raters": [r for r in ("ann", "ben") if r in text]}):
+        assert [r[:4] for r in rows_of(Ratings.read(path, **arguments))] == rows  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("records", "rows"),
     [
-        ([{"item": 1, "ratings": {"ann": 2, "ben": 3}}], [(1, "ann", None, 2), (1, "ben", None, 3)]),
         ([{"item": 1, "ratings": [{"rater": "a", "score": 2}, {"rater": "b", "score": 1}]}],
          [(1, "a", None, 2), (1, "b", None, 1)]),
         ([{"item": "1", "rater": 1, "score": 2}, {"item": "x", "rater": 1, "score": 2.5, "extra": []}],
@@ -432,7 +443,7 @@ def test_json_tables(records: list[Any], rows: list[tuple[Any, ...]], tmp_path: 
 
 def test_tables_keep_truth_and_predictions_apart(tmp_path: Path) -> None:
     text = "item,ann,ben,truth,model_score\n1,2,skip,3,1\n2,4,5,,2\n"
-    ratings = Ratings.read(write(tmp_path, text, "t.csv"))
+    ratings = Ratings.read(write(tmp_path, text, "t.csv"), "wide")
     assert ratings.frame.score.tolist() == [2, 4, 5]
     assert (ratings.ground_truth.score.tolist(), ratings.predictions.score.tolist()) == ([3], [1, 2])
     assert ratings.skipped.reason.tolist() == ["skipped"]
@@ -449,7 +460,7 @@ def test_an_index_of_pandas_is_the_item_or_nothing(tmp_path: Path) -> None:
 
     wide = pd.DataFrame({"ann": [1, None], "ben": [2, 5]}, index=["ä", "b"])
     wide.to_parquet(tmp_path / "w.parquet")
-    ratings = Ratings.read(tmp_path / "w.parquet")
+    ratings = Ratings.read(tmp_path / "w.parquet", "wide")
     assert [r[:4] for r in rows_of(ratings)] == [
         ("ä", "ann", None, 1),
         ("ä", "ben", None, 2),
@@ -521,14 +532,12 @@ def test_encodings_and_compression(tmp_path: Path) -> None:
         ("item,item,score\n1,1,3\n", "line 1: two columns are called 'item'"),
         ("item,rater,score\n,a,3\n", "line 2: no item in column 'item'"),
         ("item,rater,score\n1,,3\n", "line 2: no rater in column 'rater'"),
-        ("id,ann\n,3\n", "line 2: no item in column 'id'"),
         (
             "item,rater,score,skipped\n1,a,3,perhaps\n",
-            "line 2: expected true or false for skipped, not 'perhaps'",
+            "line 2: expected true or false in column 'skipped', not 'perhaps'",
         ),
-        ("item,rater,score,status\n1,a,3,odd\n", "line 2: expected a status among"),
+        ("item,rater,score,status\n1,a,3,odd\n", "line 2: expected in column 'status' a status among"),
         ("item,rater,score\n1,a,\n", "no ratings in it .long table: 1 items, 1 answers"),
-        ("item,ann,ben\n1,2,3\n2,x,4\n", "line 3: the answer is 'x', where others are numbers"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -560,17 +569,21 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_rows_of_a_wide_table_that_are_no_ratings(tmp_path: Path, column: str, cell: str, table: str) -> None:
     (tmp_path / "w.csv").write_text(f"item,anna,ben,{column}\n1,1,5,{cell}\n2,2,4,\n")
-    ratings = Ratings.read(tmp_path / "w.csv")
+    ratings = Ratings.read(tmp_path / "w.csv", raters=["anna", "ben"])
     assert [row[:2] for row in rows_of(ratings)] == [(2, "anna"), (2, "ben")]
     assert len(getattr(ratings, table)) == 2
 
 
 def test_what_is_computed_from_raters_is_no_rater(tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_text("item,anna,max,Mean,model\n1,1,5,3,4\n2,2,4,3,1\n")
-    ratings = Ratings.read(tmp_path / "w.csv")
+    for arguments in ({}, {"format": "wide"}):
+        with pytest.raises(ValueError, match=r"raters=\['anna', 'max'\].*--raters anna max"):
+            Ratings.read(tmp_path / "w.csv", **arguments)  # type: ignore[arg-type]
+    ratings = Ratings.read(tmp_path / "w.csv", raters=["anna", "max"])
     assert set(ratings.frame.rater) == {"anna", "max"}
     assert set(ratings.unread) == {"Mean", "model"}
-    assert set(Ratings.read(tmp_path / "w.csv", "wide").frame.rater) == {"anna", "max", "Mean", "model"}
+    both = Ratings.read(tmp_path / "w.csv", raters=["anna", "max", "Mean", "model"])
+    assert set(both.frame.rater) == {"anna", "max", "Mean", "model"}
 
 
 @pytest.mark.parametrize(("name", "table"), [("gold", "ground_truth"), ("prediction", "predictions")])
@@ -614,10 +627,10 @@ def test_fractions_of_different_totals_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_columns_and_rows_are_read_alike(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows that are ratings beyond doubt are taken a column at a time; here with others among them."""
+def test_columns_are_read_as_rows_would_be(form: str, tmp_path: Path) -> None:
+    """Columns are taken as codes into their values; here against a loop over the rows."""
     random = np.random.default_rng(3)
-    n = tabular.ROWS + 300
+    n = tables.ROWS + 300
     table = pd.DataFrame(
         {
             "item": random.choice(["7", "007", " ü 1", "9.0", "x,y"], n),
@@ -633,15 +646,33 @@ def test_columns_and_rows_are_read_alike(form: str, tmp_path: Path, monkeypatch:
     for columns in (7, 6, 4):
         some = table[table.columns[:columns]]
         some.to_csv(path, index=False) if form == "csv" else some.to_parquet(path)
-        quick = Ratings.read(path)
-        with monkeypatch.context() as patch:
-            patch.setattr(tabular, "_add_plain", lambda answers, items, *others: range(len(items)))
-            patch.setattr(scores, "_are_floats", lambda values: False)
-            slow = Ratings.read(path)
-        for name in ("frame", "skipped", "ground_truth", "predictions"):
-            pd.testing.assert_frame_equal(getattr(quick, name), getattr(slow, name))
-        assert 0 < len(quick.frame) < n - len(quick.skipped) + 1
-        assert list(quick.unread) == list(slow.unread)
+        found = Ratings.read(path)
+        expected: dict[str, list[tuple[Any, ...]]] = {
+            k: [] for k in ("frame", "skipped", "gold", "predictions")
+        }
+        for row in some.to_dict("records"):
+            item, feature = row["item"].strip(), row.get("feature") or None
+            score, status = row["score"].strip(), row.get("status", "")
+            reason = "cancelled" if row.get("was_cancelled") == "1" else {"draft": "draft"}.get(status)
+            if reason is None and score not in ("", "skip") and status in ("submitted", ""):
+                expected["frame"].append((item, row["worker"], feature, float(score)))
+            elif reason is None and status == "ground truth" and score:
+                truth = math.nan if score == "skip" else float(score)
+                expected["gold"].append((item, feature, truth))
+            elif reason is None and status == "Model" and score:
+                predicted = math.nan if score == "skip" else float(score)
+                expected["predictions"].append((item, row["worker"], feature, predicted))
+            else:
+                why = reason or ("skipped" if score else "empty")
+                expected["skipped"].append((item, row["worker"], why))
+        assert [r[:4] for r in rows_of(found)] == expected["frame"]
+        skipped = found.skipped[["item", "rater", "reason"]].itertuples(index=False, name=None)
+        assert list(skipped) == expected["skipped"]
+        for frame, name in ((found.ground_truth, "gold"), (found.predictions, "predictions")):
+            assert frame.drop(columns="score").to_numpy(dtype=object).tolist() == [
+                list(row[:-1]) for row in expected[name]
+            ]
+            np.testing.assert_array_equal(frame.score, [row[-1] for row in expected[name]])
 
 
 @pytest.mark.parametrize(
@@ -706,13 +737,15 @@ def test_a_comma_that_may_part_thousands_is_refused(tmp_path: Path) -> None:
     ):
         path = write(tmp_path, f'item,rater,score\n0,b,"{other}"\n1,a,"{first}"\n', "t.csv")
         with pytest.raises(
-            ValueError, match=r"t\.csv, line [23]: the answer is '.*', whose comma may part thou"
+            ValueError, match=r"t\.csv, line [23]: the answer is '.*', whose comma may separate thou"
         ):
             Ratings.read(path)
     path = write(tmp_path, 'item,rater,score\n0,b,950\n1,a,"1,000"\n', "t.csv")
     assert Ratings.read(path, labels={"1,000": 1000}).frame.score.tolist() == [950, 1000]
     records = [task(answer("choices", ["1,000"]), answer("choices", ["2"]))]
-    with pytest.raises(ValueError, match=r"line 1: the answer to 'q' is \['1,000'\], whose comma may part"):
+    with pytest.raises(
+        ValueError, match=r"line 1: the answer to 'q' is \['1,000'\], whose comma may separate"
+    ):
         Ratings.read(write(tmp_path, records))
     path = write(tmp_path, "item;rater;score\n0;a;1,250\n", "t.csv")  # the comma of such a file is decimal
     assert Ratings.read(path).frame.score.tolist() == [1.25]
@@ -731,7 +764,6 @@ def test_truths_and_predictions_in_per_cent(tmp_path: Path) -> None:
         ({"item": {"0": 1}, "rater": {"0": "a"}, "score": {"0": 3}}, r"integer as item, not \{'0': 1\}"),
         ({"item": 1, "rater": ["a"], "score": 3}, r"integer as rater, not \['a'\]"),
         ({"item": 1, "rater": "a", "feature": ["ear"], "score": 3}, r"integer as feature, not \['ear'\]"),
-        ({"item": {"id": 1}, "anna": 3, "ben": 4}, r"integer as item, not \{'id': 1\}"),
         (task(answer("rating", 3)) | {"id": {"a": 1}}, r"integer as item, not \{'a': 1\}"),
         ({"id": 1, "data": {}, "annotations": [{"completed_by": [1, 2]}]}, r"integer as rater, not \[1, 2\]"),
         ({"id": 1, "data": {}, "annotations": [{"completed_by": {"email": []}}]}, r"integer as rater, not \[\]"),
@@ -771,16 +803,23 @@ def test_parts_of_another_shape_are_refused(value: dict[str, Any], message: str,
 )
 def test_a_map_of_ratings_names_raters(record: dict[str, Any], tmp_path: Path) -> None:
     path = write(tmp_path, [record], "t.json")
-    for form in (None, "wide"):
-        rows = [r[:4] for r in rows_of(Ratings.read(path, form))]
+    with pytest.raises(ValueError, match=r"may be raters or questions.*raters=\['anna', 'ben'"):
+        Ratings.read(path)
+    for arguments in ({"format": "wide"}, {"raters": ["anna", "ben"]}):
+        ratings = Ratings.read(path, **arguments)  # type: ignore[arg-type]
+        rows = [r[:4] for r in rows_of(ratings)]
         assert rows[:2] == [(7, "anna", None, 3), (7, "ben", None, 4)]
-        assert rows[2:] == ([(7, "mean", None, 3.5)] if form and "scores" in record else [])
-    assert ("label" in Ratings.read(path).unread) == ("label" in record)
+        assert rows[2:] == ([(7, "mean", None, 3.5)] if "format" in arguments and "scores" in record else [])
+        assert ("label" in ratings.unread) == ("label" in record)
+    if "question" in record:
+        return
+    questions = Ratings.read(path, "long", question=["anna", "ben"])
+    assert [r[2:4] for r in rows_of(questions)] == [("anna", 3), ("ben", 4)]
 
 
 def test_raters_of_a_map_are_called_anything(tmp_path: Path) -> None:
     records = [{"item": 1, "ratings": {"user": 2, "judge": 3, "note": 4}}, {"item": 2, "ratings": {}}]
-    ratings = Ratings.read(write(tmp_path, records))
+    ratings = Ratings.read(write(tmp_path, records), "wide")
     assert [r[:4] for r in rows_of(ratings)] == [
         (1, "user", None, 2),
         (1, "judge", None, 3),
@@ -792,16 +831,20 @@ def test_raters_of_a_map_are_called_anything(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "rows"),
     [
-        (
-            {"item": 1, "user": "a", "ratings": {"clarity": 2, "use": 3}},
-            [(1, "a", "clarity", 2), (1, "a", "use", 3)],
-        ),
         ({"item": 1, "ratings": {"annotator": "a", "score": 3}}, [(1, "a", None, 3)]),
         ({"item": 1, "ratings": {"score": 3, "seconds": 2}}, [(1, "rater", None, 3)]),
     ],
 )
 def test_maps_of_something_else(record: dict[str, Any], rows: list[Any], tmp_path: Path) -> None:
     assert [r[:4] for r in rows_of(Ratings.read(write(tmp_path, [record])))] == rows
+
+
+def test_a_map_of_questions(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"item": 1, "user": "a", "ratings": {"clarity": 2, "use": 3}}])
+    with pytest.raises(ValueError, match=r"question=\['clarity', 'use'\]"):
+        Ratings.read(path)
+    found = Ratings.read(path, question=["clarity", "use"])
+    assert [r[:4] for r in rows_of(found)] == [(1, "a", "clarity", 2), (1, "a", "use", 3)]
 
 
 def test_columns_of_words_in_a_table_said_to_be_wide(tmp_path: Path) -> None:
@@ -818,7 +861,7 @@ def test_raters_of_features_in_a_wide_table(tmp_path: Path) -> None:
         {"item": 1, "feature": f, "ratings": {"anna": i, "ben": i + 1}} for i, f in enumerate(["ear", "tail"])
     ]
     expected = [(1, "anna", "ear", 0), (1, "ben", "ear", 1), (1, "anna", "tail", 1), (1, "ben", "tail", 2)]
-    assert [r[:4] for r in rows_of(Ratings.read(write(tmp_path, records)))] == expected
+    assert [r[:4] for r in rows_of(Ratings.read(write(tmp_path, records), "wide"))] == expected
     path = write(tmp_path, "item,part,anna,ben\n1,ear,0,1\n", "t.csv")
     ratings = Ratings.read(path, "wide", columns={"feature": "part"})
     assert [r[:4] for r in rows_of(ratings)] == expected[:2]
@@ -833,18 +876,16 @@ def test_raters_of_features_in_a_wide_table(tmp_path: Path) -> None:
         ("item,feature,anna,ben\n1,ear,4,5\n1,tail,3,2\n",
          [(1, "anna", "ear", 4), (1, "ben", "ear", 5), (1, "anna", "tail", 3), (1, "ben", "tail", 2)], []),
         ("item,value,mean,anna,ben\n1,3,3,4,5\n",
-         [(1, "mean", None, 3), (1, "anna", None, 4), (1, "ben", None, 5)], ["value"]),
+         [(1, "anna", None, 4), (1, "ben", None, 5)], ["value", "mean"]),
     ],
 )  # fmt: skip
 def test_what_may_be_long_or_wide_is_asked_for(
     text: str, rows: list[Any], spare: list[str], tmp_path: Path
 ) -> None:
     path = write(tmp_path, text, "t.csv")
-    with pytest.raises(
-        ValueError, match=r"t\.csv, line 1: .* 'anna', 'ben' may be a rater each .* format='wide'"
-    ):
+    with pytest.raises(ValueError, match=r"t\.csv, line 1: .*raters=\[(.*, )?'anna', 'ben'\]"):
         Ratings.read(path)
-    ratings = Ratings.read(path, "wide")
+    ratings = Ratings.read(path, raters=["anna", "ben"])
     assert [r[:4] for r in rows_of(ratings)] == rows
     assert list(ratings.unread) == spare
     if "label" in spare:

@@ -147,8 +147,11 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     path.write_text("nonsense")
     with pytest.raises(ValueError, match=r"p.npz is not a file of priorities"):
         Priorities.load(path)
-    np.savez(path, about=np.array('{"version": 2}'))
-    with pytest.raises(ValueError, match=r"has version 2 and this is version 1 of the format"):
+    np.savez(path, about=np.array('{"version": 99}'))
+    with pytest.raises(ValueError, match=r"p\.npz is of version 99 .* upgrade hitl-fast"):
+        Priorities.load(path)
+    np.savez(path, about=np.array('{"version": "x"}'))
+    with pytest.raises(ValueError, match=r"p\.npz is not a file of priorities: its version is 'x'"):
         Priorities.load(path)
     np.savez(path, about=np.array('{"version": 1, "scale": [1, 2]}'))
     with pytest.raises(ValueError, match=r"is not a whole file of priorities"):

@@ -102,7 +102,7 @@ def test_items_are_placed_and_what_is_unknown_is_counted() -> None:
 def test_a_file_is_placed_with_all_its_parts(tmp_path: Path) -> None:
     text = "item,ann,ben,gold\nα,1,,2\nβ,skip,3,\nγ,,,\nδ,5,5,5\n"
     (tmp_path / "w.csv").write_text(text, encoding="utf-8")
-    ratings = Ratings.read(tmp_path / "w.csv", items=["δ", "γ", "β", "extra"])
+    ratings = Ratings.read(tmp_path / "w.csv", "wide", items=["δ", "γ", "β", "extra"])
     assert ratings.frame.item.tolist() == [2, 0, 0]
     assert ratings.unknown == {"α": 1}
     assert ratings.ground_truth.item.tolist() == [0]
@@ -173,7 +173,7 @@ def test_raters_are_described() -> None:
 def test_agreement_with_gold(tmp_path: Path) -> None:
     text = "item,ann,ben,gold\n1,1,5,1\n2,3,3,3\n3,4,2,4\n4,1,1,\n"
     (tmp_path / "w.csv").write_text(text)
-    table = Ratings.read(tmp_path / "w.csv", scale=(1, 5)).raters()
+    table = Ratings.read(tmp_path / "w.csv", "wide", scale=(1, 5)).raters()
     assert table.gold_n.tolist() == [3, 3]
     assert table.gold.to_dict() == {"ann": 1.0, "ben": pytest.approx(1 - (4 + 0 + 2) / 4 / 3)}
 
@@ -181,12 +181,28 @@ def test_agreement_with_gold(tmp_path: Path) -> None:
 def test_raters_who_share_nothing_have_no_bias() -> None:
     ratings = Ratings.from_arrays([0, 1, 2], ["a", "b", "b"], [1, 2, 3])
     assert ratings.raters().bias.isna().all()
-    with pytest.raises(
-        ValueError, match="cannot tell raters from items: no item was rated by two of the 2 raters"
-    ):
-        ratings.aggregate("calibrated")
-    with pytest.raises(ValueError, match="there is only one rater; use method='mean'"):
-        Ratings.from_arrays([0, 1], ["a", "a"], [1, 2]).aggregate()
+    found = ratings.aggregate("calibrated")
+    assert "no item was rated by two of the 2 raters" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "scale", "noise"),
+    [([1, 2], None, 0.9), ([1, 2], (1, 5), 0.9), ([0, 1], (0, 1), 0.9 / 16), ([10, 90], None, 0.9 * 20**2)],
+)
+def test_one_rater_is_a_mean_with_a_stated_noise(scores: list[float], scale: Any, noise: float) -> None:
+    """Nobody's repeats show how far one person is off: the noise of a rating is assumed, and it is said."""
+    found = Ratings.from_arrays([0, 1], ["a", "a"], scores, scale=scale).aggregate()
+    assert found.method == "mean"
+    assert found.score.tolist() == scores
+    np.testing.assert_allclose(found.variance, noise)
+    assert "there is one rater" in found.notes[0]
+    repeated = Ratings.from_arrays([0, 0, 1], ["a"] * 3, [1, 5, 2], scale=(1, 5)).aggregate()
+    assert repeated.score.tolist() == [3, 2]
+    assert repeated.variance.tolist() == [4, 8]  # within: (4 + 4) / 1, more than 0.9
+
+
+def test_what_nobody_shares_is_undefined() -> None:
+    ratings = Ratings.from_arrays([0, 1, 2], ["a", "b", "b"], [1, 2, 3])
     assert "undefined: no item was rated by two raters" in ratings.summary()
 
 
@@ -235,7 +251,7 @@ def test_graded_scores_as_categories() -> None:
     assert p.score[0] < 2 < 4.5 < p.score[1]
     with pytest.raises(ValueError, match="there are 100 different scores: use method='calibrated'"):
         Ratings.from_arrays(range(100), [0] * 100, np.arange(100)).aggregate("dawid_skene")
-    with pytest.raises(ValueError, match="method must be one of mean, calibrated, dawid_skene, not 'median'"):
+    with pytest.raises(ValueError, match="method must be one of mean, calibrated, .*, not 'median'"):
         Ratings.from_arrays([0], [0], [1]).aggregate("median")
 
 
@@ -283,7 +299,9 @@ def test_importance_calibrated_over_raters() -> None:
         for m in ("mean", "calibrated")
     }
     assert error["calibrated"] < 0.1
-    assert abs(ratings.agreement().alpha) < 1
+    with pytest.raises(ValueError, match=r"4 questions were rated .'0', '1', .*agreement_table"):
+        ratings.agreement()
+    assert ratings.agreement_table(replicates=0).alpha.between(-1, 1).all()
 
 
 @pytest.mark.parametrize(
@@ -307,7 +325,8 @@ def test_importance_refuses(arguments: dict[str, Any], message: str) -> None:
 
 def test_features_and_items_do_not_mix() -> None:
     with pytest.raises(
-        ValueError, match=r"these are ratings of features .ear, tail.: choose one with ratings.only"
+        ValueError,
+        match=r"these are ratings of features or questions .ear, tail.: .*question='ear'.*combine=",
     ):
         features().aggregate("mean")
     with pytest.raises(ValueError, match="no feature was rated"):

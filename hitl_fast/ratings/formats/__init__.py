@@ -1,126 +1,129 @@
-"""Files of ratings: recognised by what is in them, and read into `Answers`."""
+"""Files of ratings: recognised by what is in them, and read into `Answers`.
+
+One line of steps: file -> records or a table -> answers (`Answers`, with columns of their own).
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hitl_fast._common.errors import InputError
 
-from . import argilla, label_studio, prodigy, tabular
+from . import argilla, crowdsourcing, doccano, label_studio, label_studio_rows, prodigy, tabular
 from .answers import Answers
+from .request import Request
+from .table import Table, from_csv, from_memory, from_parquet, from_records
 from .text import Record, read_records, read_text
 
+TABLES = ("mturk", "appen", "toloka", "respondents", "pairwise", "long", "wide")
 FORMATS = (
-    "label_studio", "label_studio_min", "argilla", "argilla_flat", "prodigy", "long", "wide", "csv", "jsonl",
-    "parquet",
+    "label_studio", "label_studio_storage", "label_studio_min", "argilla", "argilla_flat", "argilla_1", "prodigy",
+    "doccano", *TABLES, "csv", "jsonl", "parquet",
 )  # fmt: skip
 WRAPPERS = ("records", "tasks", "results", "rows", "items", "data")
 LOOK = 200  # records that are looked at to recognise a format
 
 RECOGNISE: dict[str, Callable[[Any], bool]] = {
     "label_studio": label_studio.is_task,
-    "label_studio_min": label_studio.is_row,
+    "label_studio_storage": label_studio.is_annotation,
+    "label_studio_min": label_studio_rows.is_row,
     "prodigy": prodigy.is_answer,
     "argilla": argilla.is_nested,
     "argilla_flat": argilla.is_flat,
+    "argilla_1": argilla.is_version_1,
+    "doccano": doccano.is_record,
+}
+_READERS: dict[str, Callable[[list[Record], str, Request], Answers]] = {
+    "label_studio": lambda r, name, q: label_studio.read_tasks(r, name, q.item, q.columns),
+    "label_studio_storage": lambda r, name, q: label_studio.read_annotations(r, name, q.item, q.columns),
+    "label_studio_min": lambda r, name, q: label_studio_rows.read_rows(r, name, q.item, q.questions),
+    "argilla": lambda r, name, q: argilla.read_nested(r, name, q.item),
+    "argilla_flat": lambda r, name, q: argilla.read_flat(r, name, q.item),
+    "argilla_1": lambda r, name, q: argilla.read_version_1(r, name, q.item),
+    "prodigy": lambda r, name, q: prodigy.read(r, name, q.item, q.questions),
+    "doccano": lambda r, name, q: doccano.read(r, name, q.item),
 }
 LOOKED_FOR = (
     "Label Studio tasks ('data' with 'annotations') or rows ('annotation_id' with 'annotator'), Argilla records "
-    "('responses', or columns ending in '.responses'), Prodigy answers ('answer' with '_input_hash'), a long table "
-    "(item, rater, score) and a wide one (item, a column of numbers for each rater)"
+    "('responses', or columns ending in '.responses'), Prodigy answers ('answer' with '_input_hash'), doccano records "
+    "('text' with a list 'label'), a long table (item, rater, score) and pairwise comparisons"
 )
 
 
-def read(
-    path: Path,
-    form: str | None = None,
-    item_field: str | None = None,
-    question: Sequence[str] | None = None,
-    columns: Mapping[str, str] | None = None,
-) -> Answers:
-    """Read a file in the format that it is recognised as, or in the one that is named.
+def read(source: Any, request: Request) -> Answers:
+    """Read a file or a table in memory, in the format that it is recognised as or in the one that is named.
 
     Raises:
         ValueError: the file is damaged (the line is named), or is of no known format (says what was looked for).
+        TypeError: ``source`` is neither a path nor a table.
     """
-    if form is not None and form not in FORMATS:
-        raise InputError(f"format must be one of {', '.join(FORMATS)} or None to recognise it, not {form!r}")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: name a file in it")
-    asked = None if question is None else list(question)
-    shape = form if form in ("long", "wide") else None
-    head = _head(path)
-    if head == b"PAR1" or form == "parquet":
-        return _table(tabular.from_parquet(path), form, item_field, asked, columns)
-    text = read_text(path)
+    if request.format is not None and request.format not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise InputError(f"format must be one of {known} or None to recognise it, not {request.format!r}")
+    if not isinstance(source, Path):
+        return _table(from_memory(source), request)
+    if source.is_dir():
+        raise InputError(f"{source} is a folder: name a file in it")
+    if request.format == "parquet" or _head(source) == b"PAR1":
+        return _table(from_parquet(source), request)
+    text = read_text(source)
     if not text.strip():
-        raise InputError(f"{path.name}, line 1: the file is empty")
-    if form == "csv" or not re.match(r"\s*[\[{\x1e]", text):
-        answers = _table(tabular.from_csv(path), form, item_field, asked, columns)
+        raise InputError(f"{source.name}, line 1: the file is empty")
+    if request.format == "csv" or not re.match(r"\s*[\[{\x1e]", text):
+        answers = _table(from_csv(text, source.name, request.header), request)
         answers.untyped = True
         return answers
-    records = _unwrapped(read_records(text, path.name))
+    return _records(_unwrapped(read_records(text, source.name)), source.name, request)
+
+
+def _records(records: list[Record], name: str, request: Request) -> Answers:
+    """JSON records of a tool, else a table."""
     if not records:
-        raise InputError(f"{path.name}, line 1: no records in the file")
-    kind = form if form in RECOGNISE else None
-    if form is None:
-        kind = next((k for k, test in RECOGNISE.items() if any(test(r.value) for r in records[:LOOK])), None)
+        raise InputError(f"{name}, line 1: no records in the file")
+    kind = request.format if request.format in RECOGNISE else None
+    if request.format is None:
+        look = records[:LOOK]
+        kind = next((k for k, test in RECOGNISE.items() if any(test(r.value) for r in look)), None)
     if kind is not None:
-        return _READERS[kind](records, path.name, item_field, asked)
-    given = dict(columns or {})
-    if item_field is not None:
-        given.setdefault("item", item_field)
+        return _READERS[kind](records, name, request)
+    item = request.roles.get("item")
+    table = from_records(records, name, None if item is None else str(item))
     try:
-        return tabular.read(tabular.from_records(records, path.name, given.get("item")), shape, given, asked)
-    except ValueError as problem:
-        if form is not None or given or "no ratings found" not in str(problem):
+        return tabular.read(table, request)
+    except InputError as problem:
+        if request.format is not None or request.roles or "no ratings found" not in str(problem):
             raise
         keys = sorted({str(k) for r in records[:LOOK] if isinstance(r.value, dict) for k in r.value})
         raise InputError(
-            f"{path.name}, line {records[0].line}: not a file of ratings that is known. Looked for: {LOOKED_FOR}. "
-            f"Its records have the keys {', '.join(keys[:12]) or '(none)'}"
+            f"{name}, line {records[0].line}: not a file of ratings that is known. Looked for: {LOOKED_FOR}. "
+            f"Its records have the keys {', '.join(keys[:12]) or '(none)'}; columns={{'item': ..., 'rater': ..., "
+            "'score': ...} names them"
         ) from None
 
 
-_READERS: dict[str, Callable[[list[Record], str, str | None, list[str] | None], Answers]] = {
-    "label_studio": lambda records, name, item, _: label_studio.read_tasks(records, name, item),
-    "label_studio_min": label_studio.read_rows,
-    "argilla": lambda records, name, item, _: argilla.read_nested(records, name, item),
-    "argilla_flat": lambda records, name, item, _: argilla.read_flat(records, name, item),
-    "prodigy": prodigy.read,
-}
-
-
-def _table(
-    table: tabular.Table,
-    form: str | None,
-    item_field: str | None,
-    question: list[str] | None,
-    columns: Mapping[str, str] | None,
-) -> Answers:
-    """A table that is an export of a tool all the same, else long or wide."""
+def _table(table: Table, request: Request) -> Answers:
+    """A table that is an export of a tool, else one whose columns decide."""
     names = set(table.columns)
-    tool = form if form in RECOGNISE else None
-    if form is None and {"annotation_id", "annotator"} <= names:
-        tool = "label_studio_min"
-    elif form is None and any(n.endswith(argilla.RESPONSES) for n in names):
-        tool = "argilla_flat"
-    elif form is None and {"responses", "fields"} <= names:
-        tool = "argilla"
+    tool = request.format if request.format in RECOGNISE else None
+    if request.format is None:
+        if {"annotation_id", "annotator"} <= names:
+            tool = "label_studio_min"
+        elif any(n.endswith(argilla.RESPONSES) for n in names):
+            tool = "argilla_flat"
+        elif {"responses", "fields"} <= names:
+            tool = "argilla"
+        elif table.size and any(
+            argilla.is_version_1({n: v}) for n, c in table.columns.items() for v in c.values[:LOOK]
+        ):
+            tool = "argilla_1"
+        elif crowdsourcing.is_qualtrics(table):
+            crowdsourcing.refuse_respondents(table)
     if tool is not None:
-        rows = zip(*table.columns.values(), strict=True)
-        records = [
-            Record(line, dict(zip(table.columns, row, strict=True)))
-            for line, row in zip(table.lines, rows, strict=True)
-        ]
-        return _READERS[tool](records, table.name, item_field, question)
-    given = dict(columns or {})
-    if item_field is not None:
-        given.setdefault("item", item_field)
-    return tabular.read(table, form if form in ("long", "wide") else None, given, question)
+        return _READERS[tool](table.records(), table.name, request)
+    return tabular.read(table, request)
 
 
 def _head(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""What a file of ratings says, before anybody decides what of it is a score."""
+"""What a file of ratings contains, before it is decided which answers are scores."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from hitl_fast._common.errors import InputError
+
+from .column import Column
 
 UNKNOWN = "unknown"  # the rater of an answer that names nobody
 SUBMITTED = {
     "submitted", "completed", "complete", "done", "accepted", "accept", "approved", "ok", "valid", "final",
     "finished", "annotated", "labeled", "labelled", "rated", "",
 }  # fmt: skip
-APART = {
+SET_APART = {
     "skipped": "skipped", "skip": "skipped", "ignore": "skipped", "ignored": "skipped", "cancelled": "cancelled",
     "canceled": "cancelled", "draft": "draft", "in_progress": "draft", "in progress": "draft", "pending": "draft",
-    "open": "draft", "discarded": "discarded", "discard": "discarded", "rejected": "rejected",
+    "open": "draft", "active": "draft", "discarded": "discarded", "discard": "discarded", "rejected": "rejected",
     "reject": "rejected", "invalid": "rejected", "deleted": "discarded", "expired": "draft", "timeout": "draft",
 }  # fmt: skip
 
@@ -33,9 +37,59 @@ class Unreadable(NamedTuple):
     what: str
 
 
+class Skipped(NamedTuple):
+    """An answer that is no rating, and why (skipped, cancelled, draft, discarded, rejected, empty, replaced)."""
+
+    item: Any
+    rater: Any
+    reason: str
+    seconds: float
+
+
+class Gold(NamedTuple):
+    """An answer known to be true."""
+
+    item: Any
+    question: str
+    value: Any
+
+
+class Prediction(NamedTuple):
+    """An answer of a model."""
+
+    item: Any
+    model: Any
+    question: str
+    value: Any
+
+
+class Comparison(NamedTuple):
+    """A preference between two items: 1 for the first, 0 for the second, 0.5 for a tie."""
+
+    first: Any
+    second: Any
+    rater: Any
+    outcome: float
+    seconds: float
+    question: str
+
+
+@dataclass
+class AnswerColumns:
+    """One entry an answer: its item, rater, question, value, seconds (NaN: unknown), line, and time or None."""
+
+    item: Column
+    rater: Column
+    question: Column
+    value: Column
+    seconds: np.ndarray
+    line: np.ndarray
+    time: list[Any] | None = None
+
+
 @dataclass
 class Answers:
-    """Everything a file says, in the file's order, each list with one entry an answer.
+    """Everything a file says: its answers, and beside them what is no rating.
 
     A value is a number, a bool, a label (str), labels ticked (list of str), a `Ranking` or `Unreadable`.
     The question "" is the only one of a file that does not name its questions.
@@ -43,36 +97,57 @@ class Answers:
 
     source: str
     format: str
-    item: list[Any] = field(default_factory=list)
-    rater: list[Any] = field(default_factory=list)
-    question: list[str] = field(default_factory=list)
-    value: list[Any] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    line: list[int] = field(default_factory=list)
-    time: list[Any] = field(default_factory=list)
-    apart: list[tuple[Any, Any, str, float]] = field(default_factory=list)  # item, rater, reason, seconds
-    gold: list[tuple[Any, str, Any, int]] = field(default_factory=list)  # item, question, value, line
-    predictions: list[tuple[Any, Any, str, Any, int]] = field(default_factory=list)  # with the model second
+    columns: AnswerColumns
+    skipped: list[Skipped] = field(default_factory=list)
+    gold: list[Gold] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
     seen: dict[Any, None] = field(default_factory=dict)  # every item of the file, rated or not
     options: dict[str, list[str]] = field(default_factory=dict)  # labels that a question offered
     unread: dict[str, str] = field(default_factory=dict)  # what else there is, and why it is not an answer
+    candidates: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # columns that may be answers, with examples
     untyped: bool = False  # ids are text because the file has nothing else
     by_feature: bool = False  # questions are features, and "" is the item itself
-
-    def add(
-        self, item: Any, rater: Any, question: str, value: Any, seconds: float, line: int, time: Any = None
-    ) -> None:
-        self.item.append(item)
-        self.rater.append(rater)
-        self.question.append(question)
-        self.value.append(value)
-        self.seconds.append(seconds)
-        self.line.append(line)
-        self.time.append(time)
+    later_replaces: bool = False  # a person's later answer replaces the earlier one, as in annotation tools
 
     def at(self, line: int) -> str:
         """Where an error is, as its message begins."""
         return f"{self.source}, line {line}"
+
+
+class AnswerList:
+    """Answers collected one at a time from the records of a tool."""
+
+    def __init__(self, source: str, format: str) -> None:
+        self.answers = Answers(source, format, columns=None, later_replaces=True)  # type: ignore[arg-type]
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(
+        self, item: Any, rater: Any, question: str, value: Any, seconds: float, line: int, time: Any = None
+    ) -> None:
+        self._rows.append((item, rater, question, value, seconds, line, time))
+
+    def skip(self, item: Any, rater: Any, reason: str, seconds: float = math.nan) -> None:
+        self.answers.skipped.append(Skipped(item, rater, reason, seconds))
+
+    def at(self, line: int) -> str:
+        return self.answers.at(line)
+
+    def finish(self) -> Answers:
+        columns = list(zip(*self._rows, strict=True)) or [()] * 7
+        item, rater, question, value, seconds, line, time = columns
+        self.answers.columns = AnswerColumns(
+            Column.of(item),
+            Column.of(rater),
+            Column.of(question),
+            Column.of(value),
+            np.array(seconds, np.float64),
+            np.array(line, np.int64),
+            list(time),
+        )
+        return self.answers
 
 
 def as_float(value: float) -> float:
@@ -84,7 +159,7 @@ def as_float(value: float) -> float:
 
 
 def seconds_of(value: Any) -> float:
-    """Seconds as a number; unknown (NaN) where the file says nothing, nonsense or less than nothing."""
+    """Seconds as a number; NaN where there are none, or where they are no number or negative."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= as_float(value) < math.inf:
         return math.nan
     return float(value)
@@ -93,7 +168,11 @@ def seconds_of(value: Any) -> float:
 def reason_apart(status: Any) -> str | None:
     """Why an answer of this status does not count; None where it does. KeyError for a status not known."""
     text = "" if status is None else str(status).strip().lower()
-    return None if text in SUBMITTED else APART[text]
+    return None if text in SUBMITTED else SET_APART[text]
+
+
+def known_statuses() -> str:
+    return ", ".join(sorted({*filter(None, SUBMITTED), *SET_APART}))
 
 
 def value_at(record: dict[str, Any], path: str, where: str) -> Any:

@@ -1,24 +1,27 @@
-"""Argilla: records with nested responses, the flat form of ``datasets``, and both turned on their side."""
+"""Argilla: records with nested responses, the flat form of ``datasets``, that of version 1, and their transposes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .answers import (
-    APART,
-    SUBMITTED,
     UNKNOWN,
+    AnswerList,
     Answers,
+    Prediction,
     Ranking,
     Unreadable,
     expect,
     identity,
+    known_statuses,
     reason_apart,
     value_at,
 )
 from .text import Record
 
 RESPONSES, SUGGESTION = ".responses", ".suggestion"
+SUGGESTION_1 = "-suggestion"  # of version 1, as pushed to a hub
+RESPONSE_1 = {"user_id", "value", "status"}
 
 
 def is_nested(record: Any) -> bool:
@@ -36,6 +39,21 @@ def is_flat(record: Any) -> bool:
     return isinstance(record, dict) and any(str(key).endswith(RESPONSES) for key in record)
 
 
+def is_version_1(record: Any) -> bool:
+    """A record of version 1 as pushed to a hub: a question is a list of responses, or a map of their columns."""
+    return isinstance(record, dict) and any(_is_question(value) for value in record.values())
+
+
+def _is_question(value: Any) -> bool:
+    if isinstance(value, dict):
+        return value.keys() == RESPONSE_1 and all(isinstance(v, list) for v in value.values())
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(v, dict) and v.keys() == RESPONSE_1 for v in value)
+    )
+
+
 def unfolded(value: Any) -> list[Any] | None:
     """Records of an export that is one object: {column: values} or {record id: record}; None if it is neither."""
     if not isinstance(value, dict) or not value:
@@ -50,12 +68,12 @@ def unfolded(value: Any) -> list[Any] | None:
 
 
 def read_nested(records: list[Record], source: str, item_field: str | None) -> Answers:
-    answers = Answers(source, "Argilla records")
+    answers = AnswerList(source, "Argilla records")
     for number, (line, record) in enumerate(records):
         where = answers.at(line)
         expect(is_nested(record), where, "a record with 'responses'", record)
         item = _item(record, number, item_field, where)
-        answers.seen[item] = None
+        answers.answers.seen[item] = None
         responses = record.get("responses") or {}
         if isinstance(responses, list):
             for response in responses:
@@ -75,38 +93,37 @@ def read_nested(records: list[Record], source: str, item_field: str | None) -> A
                         response.get("status"), line,
                     )  # fmt: skip
         _suggestions(answers, item, record.get("suggestions"), line)
-    return answers
+    return answers.finish()
 
 
-def _old_response(answers: Answers, item: Any, response: dict[str, Any], line: int) -> None:
+def _old_response(answers: AnswerList, item: Any, response: dict[str, Any], line: int) -> None:
     user, status, values = response.get("user_id"), response.get("status"), response.get("values") or {}
     where = answers.at(line)
     expect(isinstance(values, dict), where, "'values' as an object", values)
     if not values:
-        answers.apart.append((item, _user(user, where), _reason(status, where) or "empty", float("nan")))
+        answers.skip(item, _user(user, where), _reason(status, where) or "empty")
     for question, value in values.items():
         inner = value.get("value") if isinstance(value, dict) else value
         _response(answers, item, question, inner, user, status, line)
 
 
-def _suggestions(answers: Answers, item: Any, suggestions: Any, line: int) -> None:
+def _suggestions(answers: AnswerList, item: Any, suggestions: Any, line: int) -> None:
     if isinstance(suggestions, dict):
         suggestions = [{"question_name": name, **s} for name, s in suggestions.items() if isinstance(s, dict)]
     for s in _column(suggestions, answers.at(line), "suggestions"):
         if isinstance(s, dict) and s.get("value") is not None:
             question = str(s.get("question_name", s.get("question_id", "")))
-            answers.predictions.append(
-                (item, s.get("agent") or "model", question, answer_of(s["value"]), line)
-            )
+            model = s.get("agent") or "model"
+            answers.answers.predictions.append(Prediction(item, model, question, answer_of(s["value"])))
 
 
 def read_flat(records: list[Record], source: str, item_field: str | None) -> Answers:
-    answers = Answers(source, "Argilla flat records")
+    answers = AnswerList(source, "Argilla flat records")
     for number, (line, record) in enumerate(records):
         where = answers.at(line)
         expect(isinstance(record, dict), where, "a record", record)
         item = _item(record, number, item_field, where)
-        answers.seen[item] = None
+        answers.answers.seen[item] = None
         for key, values in record.items():
             if key.endswith(RESPONSES):
                 question = key.removesuffix(RESPONSES)
@@ -118,11 +135,46 @@ def read_flat(records: list[Record], source: str, item_field: str | None) -> Ans
                 for value, user, status in zip(given, users, statuses, strict=True):
                     _response(answers, item, question, value, user, status, line)
             elif key.endswith(SUGGESTION) and values is not None:
-                agent = record.get(f"{key}.agent") or "model"
-                answers.predictions.append(
-                    (item, agent, key.removesuffix(SUGGESTION), answer_of(values), line)
+                model = record.get(f"{key}.agent") or "model"
+                question = key.removesuffix(SUGGESTION)
+                answers.answers.predictions.append(Prediction(item, model, question, answer_of(values)))
+    return answers.finish()
+
+
+def read_version_1(records: list[Record], source: str, item_field: str | None) -> Answers:
+    """Records of version 1 as pushed to a hub: beside the fields a column for each question and its suggestion."""
+    answers = AnswerList(source, "Argilla 1 records")
+    questions = {
+        key for _, r in records if isinstance(r, dict) for key, value in r.items() if _is_question(value)
+    }
+    for number, (line, record) in enumerate(records):
+        where = answers.at(line)
+        expect(isinstance(record, dict), where, "a record", record)
+        item = _item(record, number, item_field, where)
+        answers.answers.seen[item] = None
+        for question in sorted(questions & record.keys()):
+            given = record[question]
+            if isinstance(given, dict):
+                lengths = {len(v) for v in given.values() if isinstance(v, list)}
+                expect(
+                    _is_question(given) and len(lengths) == 1,
+                    where,
+                    f"columns of one length in {question!r}",
+                    given,
                 )
-    return answers
+                given = [dict(zip(given, row, strict=True)) for row in zip(*given.values(), strict=True)]
+            for response in _column(given, where, question):
+                expect(isinstance(response, dict), where, f"responses to {question!r} as objects", response)
+                user, status = response.get("user_id"), response.get("status")
+                _response(answers, item, question, response.get("value"), user, status, line)
+            suggested, about = (
+                record.get(question + SUGGESTION_1),
+                record.get(f"{question}{SUGGESTION_1}-metadata"),
+            )
+            if suggested is not None:
+                model = (about.get("agent") if isinstance(about, dict) else None) or "model"
+                answers.answers.predictions.append(Prediction(item, model, question, answer_of(suggested)))
+    return answers.finish()
 
 
 def _column(values: Any, where: str, key: str) -> list[Any]:
@@ -138,7 +190,7 @@ def _item(record: dict[str, Any], number: int, item_field: str | None, where: st
 
 
 def _response(
-    answers: Answers, item: Any, question: str, value: Any, user: Any, status: Any, line: int
+    answers: AnswerList, item: Any, question: str, value: Any, user: Any, status: Any, line: int
 ) -> None:
     rater, reason = _user(user, answers.at(line)), _reason(status, answers.at(line))
     if reason is None and (value is None or value == []):
@@ -146,7 +198,7 @@ def _response(
     if reason is None:
         answers.add(item, rater, question, answer_of(value), float("nan"), line)
     else:
-        answers.apart.append((item, rater, reason, float("nan")))
+        answers.skip(item, rater, reason)
 
 
 def _user(user: Any, where: str) -> Any:
@@ -157,9 +209,7 @@ def _reason(status: Any, where: str) -> str | None:
     try:
         return reason_apart(status)
     except KeyError:
-        expect(
-            False, where, f"a status among {', '.join(sorted({*filter(None, SUBMITTED), *APART}))}", status
-        )
+        expect(False, where, f"a status among {known_statuses()}", status)
         raise
 
 
@@ -168,7 +218,7 @@ def answer_of(value: Any) -> Any:
         return value if isinstance(value, str | int | float) else Unreadable("another kind of answer")
     if all(isinstance(v, str) for v in value):
         return value
-    if all(isinstance(v, dict) and "value" in v and "rank" in v for v in value):
+    if value and all(isinstance(v, dict) and "value" in v and "rank" in v for v in value):
         by_rank = sorted(value, key=lambda v: (v["rank"] is None, v["rank"] or 0))
         return Ranking(tuple(str(v["value"]) for v in by_rank))
     return Unreadable("spans" if all(isinstance(v, dict) and "start" in v for v in value) else "a list")

@@ -1,19 +1,26 @@
-"""Label Studio: the JSON export (tasks with annotations) and JSON_MIN and CSV (one row an annotation)."""
+"""Label Studio's JSON export (tasks with annotations) and its storage form (annotations with their task inside)."""
 
 from __future__ import annotations
 
-import json
-import math
+from collections.abc import Mapping
 from typing import Any
 
-from .answers import UNKNOWN, Answers, Ranking, Unreadable, expect, identity, seconds_of, value_at
+from .answers import (
+    UNKNOWN,
+    AnswerList,
+    Answers,
+    Comparison,
+    Gold,
+    Prediction,
+    Ranking,
+    Unreadable,
+    expect,
+    identity,
+    seconds_of,
+    value_at,
+)
 from .text import Record
 
-# Columns of JSON_MIN and CSV that are neither the task's data nor an answer.
-OF_THE_TOOL = {
-    "id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement", "inner_id",
-    "completed_by",
-}  # fmt: skip
 NO_RATING = {
     "textarea": "text", "text": "text", "datetime": "a date", "video": "a region", "videorectangle": "a region",
     "relation": "a relation",
@@ -29,57 +36,104 @@ def is_task(record: Any) -> bool:
     )
 
 
-def is_row(record: Any) -> bool:
-    return (
-        isinstance(record, dict)
-        and "annotation_id" in record
-        and ("annotator" in record or "lead_time" in record)
-    )
+def is_annotation(record: Any) -> bool:
+    """An annotation as target storage holds it: the task is inside."""
+    return isinstance(record, dict) and "result" in record and isinstance(record.get("task"), dict)
 
 
-def read_tasks(records: list[Record], source: str, item_field: str | None) -> Answers:
-    """Answers of tasks: cancelled ones, drafts, ground truth and predictions apart."""
-    answers = Answers(source, "Label Studio JSON")
+def read_annotations(
+    records: list[Record], source: str, item_field: str | None, columns: Mapping[str, Any] | None = None
+) -> Answers:
+    """Answers of annotations that hold their tasks; annotations of one task come together."""
+    tasks: dict[Any, Record] = {}
+    for line, record in records:
+        where = f"{source}, line {line}"
+        expect(is_annotation(record), where, "an annotation with 'result' and 'task'", record)
+        annotation = {key: value for key, value in record.items() if key != "task"}
+        key = repr(record["task"].get("id", len(tasks)))
+        task = tasks.setdefault(key, Record(line, {"data": {}, **record["task"], "annotations": []}))
+        task.value["annotations"].append(annotation)
+    return read_tasks(list(tasks.values()), source, item_field, columns)
+
+
+def read_tasks(
+    records: list[Record], source: str, item_field: str | None, columns: Mapping[str, Any] | None = None
+) -> Answers:
+    """Answers of tasks: cancelled ones, drafts, ground truth and predictions apart.
+
+    Pairwise answers are comparisons where the task's two items are known: ``columns`` names them ("first" and
+    "second", such as "data.a"), or the task's data are two texts.
+    """
+    answers = AnswerList(source, "Label Studio JSON")
+    sides = {role: str(columns[role]) for role in ("first", "second") if columns and columns.get(role)}
     for number, (line, task) in enumerate(records):
         where = answers.at(line)
         expect(is_task(task), where, "a task with 'data' and 'annotations'", task)
-        item = _item(task, number, item_field, where)
-        answers.seen[item] = None
+        item = item_of(task, number, item_field, where)
+        answers.answers.seen[item] = None
+        pair = _pair(task, sides, where)
         for annotation in _list(task, "annotations", where) + _list(task, "completions", where):
-            _annotation(answers, item, annotation, line)
+            _annotation(answers, item, annotation, line, pair)
         for draft in _list(task, "drafts", where):
             if isinstance(draft, dict):
                 who = draft.get("user", draft.get("completed_by"))
-                answers.apart.append((item, _person(who, where), "draft", seconds_of(draft.get("lead_time"))))
+                answers.skip(item, person(who, where), "draft", seconds_of(draft.get("lead_time")))
         for prediction in _list(task, "predictions", where):
             if isinstance(prediction, dict):  # some versions export the predictions' numbers alone
                 model = prediction.get("model_version") or "model"
-                for question, value in _results(prediction.get("result"), where):
-                    answers.predictions.append((item, model, question, value, line))
-    return answers
+                answers.answers.predictions += [
+                    Prediction(item, model, question, value)
+                    for question, value in _results(prediction.get("result"), where)
+                ]
+    return answers.finish()
 
 
-def _annotation(answers: Answers, item: Any, annotation: Any, line: int) -> None:
+def _pair(task: dict[str, Any], sides: dict[str, str], where: str) -> tuple[Any, Any] | None:
+    """The two items that a task compares."""
+    if len(sides) == 2:
+        first, second = (value_at(task, path, where) for path in sides.values())
+        return first, second
+    data = task.get("data")
+    values = list(data.values()) if isinstance(data, dict) else []
+    return (values[0], values[1]) if len(values) == 2 and all(isinstance(v, str) for v in values) else None
+
+
+def _annotation(
+    answers: AnswerList, item: Any, annotation: Any, line: int, pair: tuple[Any, Any] | None
+) -> None:
     where = answers.at(line)
     if isinstance(annotation, int):
         return  # a reference to an annotation that the export left out
     expect(isinstance(annotation, dict), where, "annotations that are objects", annotation)
-    rater, seconds = _person(annotation.get("completed_by"), where), seconds_of(annotation.get("lead_time"))
+    rater, seconds = person(annotation.get("completed_by"), where), seconds_of(annotation.get("lead_time"))
     time = annotation.get("updated_at") or annotation.get("created_at")
     results = _results(annotation.get("result"), where)
     if annotation.get("was_cancelled") or annotation.get("skipped"):
-        answers.apart.append((item, rater, "cancelled", seconds))
+        answers.skip(item, rater, "cancelled", seconds)
     elif annotation.get("was_postponed"):
-        answers.apart.append((item, rater, "draft", seconds))
+        answers.skip(item, rater, "draft", seconds)
     elif _is_rejected(annotation):
-        answers.apart.append((item, rater, "rejected", seconds))
+        answers.skip(item, rater, "rejected", seconds)
     elif annotation.get("ground_truth") or annotation.get("honeypot"):
-        answers.gold += [(item, question, value, line) for question, value in results]
+        answers.answers.gold += [Gold(item, question, value) for question, value in results]
     elif not results:
-        answers.apart.append((item, rater, "empty", seconds))
+        answers.skip(item, rater, "empty", seconds)
     else:
+        compared = _compared(annotation) if pair is not None else {}
         for question, value in results:
-            answers.add(item, rater, question, value, seconds, line, time)
+            if pair is not None and question in compared:
+                outcome = {"left": 1.0, "right": 0.0}.get(str(value).lower(), 0.5)
+                answers.answers.comparisons.append(
+                    Comparison(pair[0], pair[1], rater, outcome, seconds, question)
+                )
+            else:
+                answers.add(item, rater, question, value, seconds, line, time)
+
+
+def _compared(annotation: dict[str, Any]) -> set[str]:
+    """Names of the pairwise questions of an annotation."""
+    parts = [p for p in annotation.get("result") or [] if isinstance(p, dict)]
+    return {str(p.get("from_name", "")) for p in parts if str(p.get("type", "")).lower() == "pairwise"}
 
 
 def _is_rejected(annotation: dict[str, Any]) -> bool:
@@ -88,14 +142,14 @@ def _is_rejected(annotation: dict[str, Any]) -> bool:
     return bool(reviews) and reviews[-1]["accepted"] is False
 
 
-def _item(task: dict[str, Any], number: int, item_field: str | None, where: str) -> Any:
+def item_of(task: dict[str, Any], number: int, item_field: str | None, where: str) -> Any:
     if item_field is None:
         found = (task[k] for k in ("id", "inner_id") if task.get(k) is not None)
         return identity(next(found, number), "item", where)
     return value_at(task, item_field, where)
 
 
-def _person(value: Any, where: str) -> Any:
+def person(value: Any, where: str) -> Any:
     """Who it was: the number, or of a person given in full the e-mail address, else the number."""
     if isinstance(value, dict):
         value = next((value[k] for k in ("email", "id", "username") if value.get(k) is not None), None)
@@ -148,55 +202,3 @@ def answer_of(value: dict[str, Any], kind: str = "") -> Any:
             tuple(str(o) for group in groups for o in (group if isinstance(group, list) else [group]))
         )
     return Unreadable(NO_RATING.get(kind, kind or "another kind of answer"))
-
-
-def read_rows(
-    records: list[Record], source: str, item_field: str | None, question: list[str] | None
-) -> Answers:
-    """JSON_MIN and CSV: one row an annotation, the task's data and the answers side by side.
-
-    Ratings and numbers are objects there and tell themselves; a single choice is plain text, like the task's data,
-    so that it is read where ``question`` names it.
-    """
-    answers = Answers(source, "Label Studio JSON_MIN or CSV")
-    for number, (line, row) in enumerate(records):
-        where = answers.at(line)
-        expect(is_row(row), where, "a row with 'annotation_id' and 'annotator'", row)
-        item = _item(row, number, item_field, where)
-        answers.seen[item] = None
-        rater = _person(row.get("annotator", row.get("completed_by")), where)
-        seconds = seconds_of(_number(row.get("lead_time")))
-        time = row.get("updated_at") or row.get("created_at")
-        found = 0
-        for name, cell in row.items():
-            if name in OF_THE_TOOL:
-                continue
-            value = _cell(cell, named=question is not None and name in question)
-            if value is not None:
-                answers.add(item, rater, name, value, seconds, line, time)
-                found += 1
-        if not found:
-            answers.apart.append((item, rater, "empty", seconds))
-    return answers
-
-
-def _number(cell: Any) -> Any:
-    try:
-        return float(cell) if isinstance(cell, str) else cell
-    except ValueError:
-        return math.nan
-
-
-def _cell(cell: Any, named: bool) -> Any:
-    """The answer in a cell, or None where it is the task's data or nothing."""
-    if isinstance(cell, str) and cell[:1] in "[{" and cell:
-        try:
-            cell = json.loads(cell)
-        except json.JSONDecodeError:
-            return None
-    if isinstance(cell, list) and len(cell) == 1:
-        cell = cell[0]
-    if isinstance(cell, dict):
-        value = answer_of(cell)
-        return None if isinstance(value, Unreadable) else value
-    return cell if named and isinstance(cell, str | int | float) and cell != "" else None

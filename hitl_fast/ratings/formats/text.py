@@ -84,5 +84,5 @@ def _advance(text: str, start: int, end: int, line: int) -> tuple[int, int]:
     return after, line + text.count("\n", start, after)
 
 
-def _problem(name: str, line: int, whole: int, what: str) -> ValueError:
-    return ValueError(f"{name}, line {line}: {what} ({whole} whole records before it)")
+def _problem(name: str, line: int, whole: int, what: str) -> InputError:
+    return InputError(f"{name}, line {line}: {what} ({whole} whole records before it)")

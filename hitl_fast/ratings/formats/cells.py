@@ -1,0 +1,71 @@
+"""What a cell of a table says: a number, other text, or nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .answers import as_float
+from .column import Column
+
+NOTHING = {"", "na", "n/a", "nan", "none", "null", "-", "--", "?", "missing", "<na>"}
+DECLINED = {"skip", "skipped", "don't know", "dont know", "idk", "not sure", "unsure", "cancelled", "pass"}
+TRUE, FALSE = {"true", "1", "yes", "t", "y", "1.0"}, {"false", "0", "no", "f", "n", "", "0.0", "nan", "none"}
+
+
+def cell_value(cell: Any) -> Any:
+    """A float, other text, or None for nothing; lists and objects as they are."""
+    if isinstance(cell, str):
+        text = cell.strip()
+        try:
+            number = float(text)
+        except ValueError:
+            return None if text.lower() in NOTHING else text
+        return None if math.isnan(number) else number
+    if cell is None or isinstance(cell, bool):
+        return cell if cell is None else float(cell)
+    if isinstance(cell, int | float):
+        return None if cell != cell else as_float(cell)
+    return cell
+
+
+def identity_value(cell: Any) -> Any:
+    """Text or an integer; None where nothing is there."""
+    if isinstance(cell, str):
+        return cell.strip() or None
+    if isinstance(cell, bool):
+        return str(cell)  # which is not the item 1
+    if isinstance(cell, float | np.floating):
+        return None if math.isnan(cell) else int(cell) if cell.is_integer() else str(cell)
+    return cell
+
+
+def lower_text(cell: Any) -> str:
+    return "" if cell is None else str(cell).strip().lower()
+
+
+def declines(value: Any) -> bool:
+    return isinstance(value, str) and value.lower() in DECLINED
+
+
+def decimal_comma(cell: str) -> str:
+    whole, comma, part = cell.partition(",")
+    return f"{whole}.{part}" if comma and (whole.lstrip("+-") + part).isdigit() else cell
+
+
+def all_numbers(column: Column) -> bool:
+    """Whether every cell that holds something holds a number, and one does."""
+    values = [v for v in map(cell_value, column.values) if v is not None and not declines(v)]
+    return bool(values) and all(isinstance(v, float) for v in values)
+
+
+def some_numbers(column: Column) -> bool:
+    return any(isinstance(cell_value(v), float) for v in column.values)
+
+
+def all_words(column: Column) -> bool:
+    """Whether what is answered in a column, if anything, is words."""
+    given = [v for v in map(cell_value, column.values) if v is not None and not declines(v)]
+    return bool(given) and not any(isinstance(v, float) for v in given)

@@ -1,0 +1,189 @@
+"""Tables of crowdsourcing platforms and forms: MTurk batches, Appen reports, Toloka TSV, Google Forms, Qualtrics."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from hitl_fast._common.errors import InputError
+
+from .advice import call
+from .answers import Answers
+from .cells import TRUE, lower_text
+from .column import Column
+from .long_table import read_long
+from .roles import Roles, numeric
+from .table import Table
+from .vocabulary import NAMES, PAIR_ROLES, plain
+
+FORMATS = ("mturk", "appen", "toloka")
+# Columns that Google Forms and Qualtrics add to the answers.
+FORM_COLUMNS = {
+    "timestamp", "startdate", "start_date", "enddate", "end_date", "status", "response_type", "ipaddress",
+    "ip_address", "progress", "duration", "finished", "recordeddate", "recorded_date", "responseid", "response_id",
+    "recipientlastname", "recipientfirstname", "recipientemail", "externalreference", "externaldatareference",
+    "locationlatitude", "locationlongitude", "distributionchannel", "userlanguage", "user_language", "zeitstempel",
+    "email_address", "q_recaptchascore",
+}  # fmt: skip
+RESPONDENT = ("email_address", "email", "e_mail", "responseid", "response_id", "respondent", "respondent_id")
+IMPORT_ID = re.compile(r'^\s*\{\s*"ImportId"')
+
+
+def recognise(table: Table) -> str | None:
+    """The platform whose columns these are, by names that no other table has."""
+    names = set(table.columns)
+    if {"HITId", "WorkerId", "AssignmentStatus"} <= names and any(n.startswith("Answer.") for n in names):
+        return "mturk"
+    if {"_unit_id", "_worker_id"} <= names:
+        return "appen"
+    if any(n.startswith("ASSIGNMENT:") for n in names) and any(n.startswith("OUTPUT:") for n in names):
+        return "toloka"
+    return None
+
+
+def read(table: Table, tool: str, given: dict[str, str | None], questions: list[str] | None) -> Answers:
+    """Answers of a table in one of `FORMATS`; questions go by their names without the platform's prefix.
+
+    Raises:
+        ValueError: a column of the format is missing, or which columns are answers cannot be told.
+    """
+    return {"mturk": _mturk, "appen": _appen, "toloka": _toloka}[tool](table, given, questions)
+
+
+def _mturk(table: Table, given: dict[str, str | None], questions: list[str] | None) -> Answers:
+    answers = _prefixed(table, "Answer.", questions)
+    columns = {
+        "item": "HITId", "rater": "WorkerId", "seconds": "WorkTimeInSeconds", "status": "AssignmentStatus",
+    }  # fmt: skip
+    return read_long(table, _roles(table, columns, given), answers, form="MTurk batch")
+
+
+def _toloka(table: Table, given: dict[str, str | None], questions: list[str] | None) -> Answers:
+    answers = _prefixed(table, "OUTPUT:", questions)
+    inputs = [n for n in table.columns if n.startswith("INPUT:")]
+    columns = {
+        "item": "ASSIGNMENT:task_id", "rater": "ASSIGNMENT:worker_id", "status": "ASSIGNMENT:status",
+    }  # fmt: skip
+    if columns["item"] not in table.columns and "item" not in given:
+        if len(inputs) != 1:
+            what = " or ".join(map(repr, inputs)) or "the item"
+            raise InputError(
+                f"{table.name}: no column 'ASSIGNMENT:task_id': say whether {what} is the item with "
+                f"{call(table.name, columns={'item': (inputs or ['...'])[0]})}"
+            )
+        columns["item"] = inputs[0]
+    gold = {
+        column: truth
+        for column in answers
+        if (truth := "GOLDEN:" + column.removeprefix("OUTPUT:")) in table.columns
+    }
+    return read_long(table, _roles(table, columns, given), answers, form="Toloka TSV", gold_of=gold)
+
+
+def _appen(table: Table, given: dict[str, str | None], questions: list[str] | None) -> Answers:
+    columns = {"item": "_unit_id", "rater": "_worker_id"}
+    gold = {n.removesuffix("_gold"): n for n in table.columns if n.endswith("_gold") and n != "_gold"}
+    own = [
+        n
+        for n in table.columns
+        if not n.startswith("_") and n not in gold.values() and n not in given.values()
+    ]
+    own = [n for n in own if not n.endswith("_gold_reason") and n != "orig__golden"]
+    if questions is None:
+        questions = [n for n in own if n in gold] or (own if len(own) == 1 else [])
+    if not questions:
+        varies = [n for n in own if _varies_within(table.columns[n], table.columns["_unit_id"])]
+        raise InputError(
+            f"{table.name}: which columns are answers and which are the units' data? "
+            f"{', '.join(map(repr, own)) or 'none'} could be"
+            f"{f', and {varies[0]!r} varies within a unit' if varies else ''}. Say which with "
+            f"{call(table.name, question=(varies or own or ['...'])[0])}"
+        )
+    missing = [q for q in questions if q not in table.columns]
+    if missing:
+        raise InputError(f"{table.name}: no column {missing[0]!r}; there are {table.listed()}")
+    roles = _roles(table, columns, given)
+    names = {q: q for q in questions} if len(questions) > 1 else {questions[0]: ""}
+    found = {q: gold[q] for q in questions if q in gold}
+    return read_long(_without_tainted(table), roles, names, form="Appen report", gold_of=found)
+
+
+def _without_tainted(table: Table) -> Table:
+    """The table with untrusted judgements flagged as rejected."""
+    if "_tainted" not in table.columns:
+        return table
+    flags = table.columns["_tainted"].map(lambda v: "true" if lower_text(v) in TRUE else "false")
+    return Table(table.name, {**table.columns, "rejected": flags}, table.lines, rows_are=table.rows_are)
+
+
+def _prefixed(table: Table, prefix: str, questions: list[str] | None) -> dict[str, str]:
+    """Column -> question of the answers, whose columns begin with a prefix."""
+    found = {n: n.removeprefix(prefix) for n in table.columns if n.startswith(prefix)}
+    wanted = [q.removeprefix(prefix) for q in questions or []]
+    absent = [q for q in wanted if q not in found.values()]
+    if absent or not found:
+        what = f"{prefix}{absent[0]}" if absent else f"{prefix}*"
+        raise InputError(f"{table.name}: no column {what!r}; there are {table.listed()}")
+    if questions is not None:
+        found = {column: question for column, question in found.items() if question in wanted}
+    return found if len(found) > 1 or questions is not None else dict.fromkeys(found, "")
+
+
+def _roles(table: Table, columns: dict[str, str], given: dict[str, str | None]) -> Roles:
+    """Roles as the platform names them and as given, and no other."""
+    there = {role: column for role, column in columns.items() if column in table.columns}
+    for role in ("item", "rater"):
+        if role not in there and role not in given:
+            raise InputError(f"{table.name}: no column {columns[role]!r}; there are {table.listed()}")
+    return Roles(table, {**dict.fromkeys(r for r in NAMES if r not in PAIR_ROLES), **there, **given})
+
+
+def _varies_within(column: Column, units: Column) -> bool:
+    """Whether some unit has two values: then they are no data of the unit."""
+    pairs = np.unique(units.codes * (int(column.codes.max(initial=0)) + 1) + column.codes)
+    return pairs.size > np.unique(units.codes).size
+
+
+def is_about_the_form(name: str) -> bool:
+    return plain(name) in FORM_COLUMNS
+
+
+def is_qualtrics(table: Table) -> bool:
+    """Whether the second row after the names is Qualtrics' row of import ids."""
+    return any(
+        IMPORT_ID.match(str(column[r]))
+        for column in table.columns.values()
+        for r in range(min(3, len(column)))
+    )
+
+
+def without_header_rows(table: Table) -> Table:
+    """A table without the rows of question texts and import ids that Qualtrics writes under the names."""
+    rows = [
+        r
+        for r in range(min(3, table.size))
+        if any(IMPORT_ID.match(str(c[r])) for c in table.columns.values())
+    ]
+    if not rows:
+        return table
+    keep = np.arange(rows[0] + 1, table.size)
+    columns = {n: c.take(keep).used() for n, c in table.columns.items()}
+    return Table(table.name, columns, np.asarray(table.lines)[keep], rows_are=table.rows_are)
+
+
+def respondent_roles(table: Table, given: dict[str, str | None]) -> Roles:
+    none = dict.fromkeys(r for r in NAMES if r not in PAIR_ROLES)
+    named = {plain(n): n for n in reversed(table.columns)}
+    rater = next((named[n] for n in RESPONDENT if n in named), None)
+    return Roles(table, {**none, "rater": rater, **given})
+
+
+def refuse_respondents(table: Table) -> None:
+    """Refuse a form that was not said to be one."""
+    table = without_header_rows(table)
+    own = [n for n in table.columns if not is_about_the_form(n) and plain(n) not in RESPONDENT]
+    raise InputError(
+        f"{table.name}: a form with one row a respondent. Say which columns are what people rated with "
+        f"{call(table.name, format='respondents', question=numeric(table, own) or own)}"
+    )

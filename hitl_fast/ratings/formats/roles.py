@@ -1,0 +1,221 @@
+"""Which column of a table is the item, the rater, the score: as told, else by names that leave no choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from hitl_fast._common.errors import InputError, InputTypeError
+
+from .advice import call
+from .answers import SET_APART, SUBMITTED
+from .cells import all_numbers, lower_text, some_numbers
+from .column import Column
+from .table import Table
+from .vocabulary import COUNTERS, EXPLICIT, NAMES, PAIR_ROLES, describes, is_index, is_plumbing, plain
+
+PROSE_WORDS, PROSE_LENGTH = 6, 60  # text beyond either is no label
+GOLD_WORDS = {"gold", "ground_truth", "ground truth", "prediction", "predicted", "model"}
+
+
+def check_columns(columns: Mapping[str, str | int | None], table: Table) -> dict[str, str | None]:
+    """Roles as given, each with a column that is there; a role of None has no column.
+
+    Raises:
+        ValueError: no such role or column.
+    """
+    given: dict[str, str | None] = {}
+    for role, column in columns.items():
+        if role not in NAMES:
+            raise InputError(f"columns: no role {role!r}; there are {', '.join(NAMES)}")
+        if column is not None and not isinstance(column, str | int):
+            raise InputTypeError(
+                f"columns[{role!r}] must be the name or position of a column, not {column!r}"
+            )
+        if column is not None and str(column) not in table.columns:
+            raise InputError(f"{table.name}: no column {column!r}; there are {table.listed()}")
+        given[role] = None if column is None else str(column)
+    return given
+
+
+class Roles:
+    """Columns by role. Where several columns could have a role and differ, the call that decides is advised."""
+
+    def __init__(self, table: Table, given: Mapping[str, str | None], names: list[str] | None = None) -> None:
+        self.table, self.given = table, dict(given)
+        self.columns = {role: column for role, column in given.items() if column is not None}
+        self.unused: dict[str, str] = {}  # columns that were passed over, and why
+        free = [n for n in (names or table.columns) if n not in self.columns.values()]
+        for role in NAMES:
+            if role in given or role in PAIR_ROLES:
+                continue
+            called = {plain(n): n for n in reversed(free)}
+            found = [called[n] for n in NAMES[role] if n in called and called[n] not in self.columns.values()]
+            chosen = self._one_of(role, found)
+            if chosen is not None:
+                self.columns[role] = chosen
+        self._question_as_item()
+
+    def __contains__(self, role: str) -> bool:
+        return role in self.columns
+
+    def get(self, role: str) -> str | None:
+        return self.columns.get(role)
+
+    def column(self, role: str) -> Column | None:
+        return self.table.columns[self.columns[role]] if role in self.columns else None
+
+    def others(self) -> list[str]:
+        """Columns without a role that may hold something."""
+        taken = {*self.columns.values(), *self.unused}
+        return [n for n in self.table.columns if n not in taken and not is_plumbing(n)]
+
+    def _one_of(self, role: str, found: list[str]) -> str | None:
+        if role == "status":
+            found = [n for n in found if plain(n) != "state" or self._are_statuses(n)]
+        if role == "item" and len(found) > 1:
+            found = self._without_counters(found)
+        if not found or role not in ("item", "rater", "score"):
+            return found[0] if found else None
+        if role == "score":
+            return self._one_score(found)
+        explicit = [n for n in found if plain(n) in EXPLICIT[role]]
+        rivals = [n for n in explicit or found if not self._alike(n, (explicit or found)[0])]
+        if rivals:
+            choices = [(explicit or found)[0], *rivals]
+            raise InputError(
+                f"{self.table.name}: {', '.join(map(repr, choices))} may each be the {role}, and they differ: say "
+                f"which with {call(self.table.name, columns={**self._told(), role: choices[0]})}"
+            )
+        return (explicit or found)[0]
+
+    def _one_score(self, found: list[str]) -> str | None:
+        """The one column called like a score; beside it may be prose, such as prompts and responses."""
+        labels = [n for n in found if not is_prose(self.table.columns[n])]
+        if len(labels) > 1:
+            raise InputError(
+                f"{self.table.name}: {', '.join(map(repr, labels))} may each be the score: say which with "
+                f"{call(self.table.name, columns={**self._told(), 'score': labels[0]})}"
+            )
+        chosen = labels[0] if labels else found[0] if len(found) == 1 else None
+        self.unused |= {n: "text" for n in found if n != chosen}
+        return chosen
+
+    def _without_counters(self, found: list[str]) -> list[str]:
+        """Candidates without a saved index: a column called so that counts the rows."""
+        kept = []
+        for name in found:
+            counts = plain(name) in COUNTERS and counts_rows(self.table.columns[name])
+            if counts:
+                self.unused[name] = "counts the rows"
+            else:
+                kept.append(name)
+        if not kept:
+            self.unused.pop(found[0], None)
+        return kept or found[:1]
+
+    def _alike(self, name: str, other: str) -> bool:
+        """Whether two columns name the same things: each value of one goes with one value of the other."""
+        a, b = self.table.columns[name].codes, self.table.columns[other].codes
+        pairs = np.unique(a * (int(b.max(initial=0)) + 1) + b).size
+        return pairs == np.unique(a).size == np.unique(b).size
+
+    def _are_statuses(self, name: str) -> bool:
+        texts = {lower_text(v) for v in self.table.columns[name].values}
+        return texts <= {*SUBMITTED, *SET_APART, *GOLD_WORDS}
+
+    def _question_as_item(self) -> None:
+        """A question is the item where there is no other, and no feature where each item has one of its own."""
+        question = self.columns.get("feature")
+        if question is None or "feature" in self.given or plain(question) != "question":
+            return
+        if "item" not in self.columns:
+            if "item" not in self.given:
+                self.columns["item"] = self.columns.pop("feature")
+            return
+        item = self.columns["item"]
+        if self._alike(question, item) and np.unique(self.table.columns[item].codes).size > 1:
+            del self.columns["feature"]
+            self.unused[question] = f"one for each {item!r}: its text"
+
+    def _told(self) -> dict[str, str | None]:
+        return {role: column for role, column in self.given.items() if role in ("item", "rater")}
+
+
+def is_prose(column: Column) -> bool:
+    """Whether a column holds text rather than labels."""
+    texts = [v for v in column.values if isinstance(v, str)]
+    return any(len(t) > PROSE_LENGTH or len(t.split()) > PROSE_WORDS for t in texts)
+
+
+def counts_rows(column: Column) -> bool:
+    """Whether cells are 0, 1, 2 ... or 1, 2, 3 ..., as a saved index is."""
+    if len(column.values) != len(column):
+        return False
+    try:
+        numbers = np.array([int(v) for v in column.cells()])
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return bool(numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
+
+
+def may_be_scores(table: Table, names: list[str]) -> list[str]:
+    """Columns that could hold the answers: those of numbers, and of a few short words."""
+    return [n for n in names if some_numbers(table.columns[n]) or not is_prose(table.columns[n])]
+
+
+def refuse_without_score(table: Table, roles: Roles) -> None:
+    """Refuse a long table of which no column is called like a score."""
+    candidates = may_be_scores(table, roles.others())
+    if not candidates:
+        raise InputError(
+            f"{table.name}, line 1: no column is left for the score in the columns {table.listed()}: name it with "
+            "columns={'score': ...} (--score)"
+        )
+    likely = [n for n in candidates if not describes(n)] or candidates
+    raise InputError(
+        f"{table.name}, line 1: which column is the score? {', '.join(map(repr, candidates))} could be. Say which with "
+        f"{call(table.name, columns={'score': likely[0]})}, or name several with question=[...] (--question)"
+    )
+
+
+def refuse_without_rater(table: Table, roles: Roles) -> None:
+    """Refuse a table that may be long or wide, with the call of either reading."""
+    numbers = [n for n in roles.others() if some_numbers(table.columns[n])]
+    likely = [n for n in numbers if not describes(n)]
+    words = [n for n in roles.others() if n not in numbers and not is_prose(table.columns[n])]
+    told = {"item": roles.columns["item"]} if "item" in roles.given else {}
+    item = {"columns": told} if told else {}
+    ways = []
+    if likely:
+        wide = " (format='wide': every column that is left)" if len(likely) > 1 else ""
+        ways.append(f"columns that are a rater each{wide}: {call(table.name, raters=likely, **item)}")
+    if "score" in roles:
+        ways.append(
+            f"one person's answers in {roles.columns['score']!r}: {call(table.name, format='long', **item)}"
+        )
+    scores = [n for n in [*likely, *words[1:]] if n not in words[:1]]
+    if words and ("score" in roles or scores):
+        score = {} if "score" in roles else {"score": scores[0]}
+        columns = {**told, "rater": words[0], **score}
+        ways.append(f"a column that names the rater: {call(table.name, columns=columns)}")
+    raise InputError(
+        f"{table.name}, line 1: no column says who the raters are in the columns {table.listed()}. Say what the "
+        f"columns are; {'; '.join(ways) or 'columns= names them by role'}"
+    )
+
+
+def refuse_without_item(table: Table, roles: Roles) -> None:
+    free = [n for n in table.columns if n not in roles.columns.values()]
+    named = [n for n in free if not is_index(n)] or free or ["..."]
+    raise InputError(
+        f"{table.name}, line 1: no ratings found in the columns {table.listed()}: none is called like an item "
+        f"({', '.join(NAMES['item'][:3])} ...). Say which it is with "
+        f"{call(table.name, columns={'item': named[0]})}"
+    )
+
+
+def numeric(table: Table, names: list[str]) -> list[str]:
+    """The columns in which every cell that holds something holds a number."""
+    return [n for n in names if all_numbers(table.columns[n])]

@@ -1,0 +1,106 @@
+"""What columns of tables are called, by role. Case, blanks and dashes do not count, nor what is in brackets."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "item": (
+        "item", "item_id", "sample", "sample_id", "task", "task_id", "image", "image_id", "image_name", "example",
+        "example_id", "unit", "unit_id", "stimulus", "stimulus_id", "case", "case_id", "question_id", "text_id",
+        "prompt_id", "output_id", "video", "video_id", "audio", "clip", "item_name", "hitid", "record_id", "document",
+        "document_id", "doc_id", "instance", "instance_id", "object", "object_id", "index", "idx", "position",
+        "row", "row_id", "uid", "uuid", "key", "id", "filename", "file",
+    ),
+    "rater": (
+        "rater", "rater_id", "annotator", "annotator_id", "worker", "worker_id", "coder", "coder_id", "judge",
+        "judge_id", "labeler", "labeller", "labeler_id", "participant", "participant_id", "reviewer", "subject",
+        "subject_id", "user", "user_id", "person", "session", "session_id", "_session_id", "_annotator_id",
+        "completed_by", "respondent", "username", "email", "annotator_name", "rater_name", "worker_name",
+        "user_name", "workerid",
+    ),
+    "score": (
+        "score", "scores", "rating", "ratings", "mos", "value", "importance", "label", "response", "answer", "grade",
+        "stars", "judgement", "judgment", "vote",
+    ),
+    "feature": (
+        "feature", "feature_id", "feature_name", "attribute", "aspect", "dimension", "criterion", "question",
+    ),
+    "seconds": (
+        "seconds", "lead_time", "duration", "duration_s", "time_spent", "seconds_spent", "elapsed",
+        "response_time", "time_s", "work_time", "worktimeinseconds",
+    ),
+    "milliseconds": ("milliseconds", "duration_ms", "time_ms", "rt", "rt_ms", "response_time_ms", "elapsed_ms"),
+    "status": ("status", "state", "response_status", "assignmentstatus"),
+    "gold": ("ground_truth", "is_gold", "gold", "is_ground_truth", "gold_label", "truth"),
+    "prediction": ("prediction", "is_prediction", "predicted", "is_model", "model_prediction", "model_score"),
+    "first": ("first", "model_a", "item_a", "option_a", "left", "response_a", "image_a", "stimulus_a", "a"),
+    "second": ("second", "model_b", "item_b", "option_b", "right", "response_b", "image_b", "stimulus_b", "b"),
+    "winner": ("winner", "preference", "preferred", "chosen", "better", "outcome"),
+}  # fmt: skip
+# Names that can mean nothing else, before others of the same role.
+EXPLICIT = {
+    "item": {"item", "item_id"},
+    "rater": {"rater", "rater_id", "annotator", "annotator_id", "worker", "worker_id", "workerid", "coder", "coder_id"},
+}  # fmt: skip
+COUNTERS = {"index", "idx", "position", "row", "row_id"}  # what a saved index is called
+PAIR_ROLES = ("first", "second", "winner")
+FLAGS = {
+    "was_cancelled": "cancelled", "cancelled": "cancelled", "canceled": "cancelled", "skipped": "skipped",
+    "is_skipped": "skipped", "skip": "skipped", "draft": "draft", "is_draft": "draft", "discarded": "discarded",
+    "rejected": "rejected",
+}  # fmt: skip
+# Columns that a tool adds and that never hold a rating.
+NEVER = {
+    "created_at", "updated_at", "timestamp", "time", "date", "submitted_at", "started_at", "text", "comment",
+    "comments", "notes", "note", "url", "path", "data",
+}  # fmt: skip
+# Columns that are computed from ratings, or by a model, or that describe items or raters.
+NO_RATER = {
+    "mean", "average", "avg", "median", "mode", "majority", "majority_vote", "consensus", "std", "stdev", "sd",
+    "variance", "sum", "total", "count", "counts", "n", "num_ratings", "n_ratings", "agreement", "votes",
+    "mean_score", "mean_rating", "average_score", "average_rating", "avg_score", "avg_rating", "final_score",
+    "model", "pred", "predicted_score", "prediction_score", "ai_score", "confidence", "probability", "trust",
+    "age", "year", "gender", "length", "size", "width", "height", "class", "label", "split", "fold", "weight",
+    "turn", "level", "version", "batch",
+}  # fmt: skip
+INNER = (
+    "ratings",
+    "scores",
+    "annotations",
+    "judgments",
+    "judgements",
+    "votes",
+)  # a record's ratings inside it
+# The rating's own, where it is inside a record.
+OWN = {"id", "uid", "uuid", "key", "index", "idx", "position", "row", "row_id"}
+
+
+@lru_cache(maxsize=65536)
+def plain(name: str) -> str:
+    """The name as `NAMES` writes it: "Score (1-5)" is score."""
+    bare = re.sub(r"\(.*?\)|\[.*?\]", "", str(name))
+    return re.sub(r"[\s-]+", "_", bare.strip().lower())
+
+
+def is_called(name: str, role: str) -> bool:
+    return plain(name) in NAMES[role]
+
+
+def is_index(name: str) -> bool:
+    """Whether pandas calls a saved index so."""
+    return name == "" or name.lower().startswith(("unnamed:", "__index_level_"))
+
+
+def is_plumbing(name: str) -> bool:
+    """Columns of a tool or of pandas' index, which hold no ratings."""
+    return plain(name) in NEVER or plain(name) in FLAGS or is_index(name)
+
+
+def describes(name: str) -> bool:
+    """Whether a column of numbers so called is likely an id, a time, or computed, rather than a rater."""
+    bare = plain(name)
+    endings = ("_id", "_ids", "_count", "_time", "_at", "_utc", "_mean", "_std", "_sum", "_avg", "_n")
+    starts = ("_", "n_", "num_", "mean_", "avg_", "std_", "id_", "count_")
+    return bare in NO_RATER or is_plumbing(name) or bare.endswith(endings) or bare.startswith(starts)
