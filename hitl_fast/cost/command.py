@@ -26,7 +26,7 @@ reports:
   otherwise its name is the shift, and --model-names tells the models.
 
 history:
-  A CSV file of past retrainings, one a row: the scores, named as in the reports (probe_error, index, inverse_ari,
+  A CSV file of past retrainings, one a row: the scores, named as in the reports (effort_score, probe_error, index,
   accuracy_drop, ...), and epochs; where there are: censored (1: given up before the target), joules, accuracy_drop, and
   shift, so that intervals hold for a kind of shift that was not seen.
 
@@ -53,7 +53,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source = learn.add_mutually_exclusive_group(required=True)
     source.add_argument("--history", type=Path, metavar="FILE", help="past retrainings, CSV")
     source.add_argument("--cost-model", type=Path, metavar="FILE", help="or what CostModel.to_json wrote")
-    learn.add_argument("--scores", nargs="+", metavar="S", help="(default: probe_error)")
+    learn.add_argument(
+        "--scores",
+        nargs="+",
+        metavar="S",
+        help="(default: effort_score if it is there, else probe_error)",
+    )
     learn.add_argument("--method", choices=METHODS, help="(default: isotonic; of several scores ridge)")
     learn.add_argument("--effort", help="epochs, samples, flops or joules (default: epochs)")
     learn.add_argument("--level", type=float, help="of the intervals (default: 0.8)")
@@ -145,7 +150,7 @@ def candidate(
 
 def as_text(decisions: Sequence[Decision]) -> str:
     """The table in columns, then the notes: what is true of all rows once, the rest by row."""
-    from .model import interval_text
+    from .estimate import interval_text
 
     first = decisions[0].candidate.estimate
     heads = ["model", "shift", "accuracy", first.unit, "kWh", "gCO2e", "advice", "why"]
@@ -183,7 +188,8 @@ def as_json(model: CostModel, decisions: Sequence[Decision], tolerance: float) -
     """The same, for programs."""
     return {
         "cost_model": {
-            "scores": list(model.scores), "effort": model.effort, "method": model.method, "level": model.level,
+            "scores": list(model.scores), "choice": model.choice, "effort": model.effort,
+            "method": model.method, "level": model.level,
             "retrainings": model.retrainings, "censored": model.censored, "groups": model.groups,
             "error_factor": model.error,
             "rivals": [{"name": r.name, "error_factor": r.error, "as_good": r.as_good} for r in model.rivals],

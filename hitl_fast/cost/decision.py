@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hitl_fast._common.bootstrap import Interval
 from hitl_fast._common.errors import InputError
 
-from .model import CostEstimate, interval_text
+from .estimate import CostEstimate, interval_text
 
 ROUNDING = 1e-9  # 0.96 - 0.95 is a point, though not in binary
 KEEP, OTHER, RETRAIN = "keep", "use other", "retrain"

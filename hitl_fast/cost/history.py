@@ -72,7 +72,7 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
     for name, column in zip(scores, X.T, strict=True):
         if np.ptp(column) == 0:
             raise InputError(
-                f"score {name!r} is {column[0]:g} in every past retraining, so it can tell nothing"
+                f"score {name!r} is {column[0]:g} in every past retraining, so nothing can be predicted from it"
             )
     y = _numbers(frame, effort)
     if (y < 0).any():
@@ -124,6 +124,17 @@ def table(history: Any) -> Any:
     raise InputTypeError(
         f"history must be a path of a CSV file, a DataFrame or a sequence of dicts, not {type(history).__name__}"
     )
+
+
+def complete(frame: Any, name: str) -> bool:
+    """Whether a column holds a finite number in every row of a table."""
+    if name not in frame.columns:
+        return False
+    try:
+        _numbers(frame, name)
+    except (InputError, InputTypeError):
+        return False
+    return True
 
 
 def _csv(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""From a report to epochs, kWh and gCO2e, learnt from what past retrainings took."""
+"""From a report to epochs, kWh and gCO2e, learnt from past retrainings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hitl_fast._common.bootstrap import Interval, bootstrap
 from hitl_fast._common.errors import InputError, InputTypeError
@@ -23,74 +22,14 @@ from hitl_fast.energy.reporting.carbon import JOULES_PER_KWH
 from . import curves
 from .conformal import TIE, Floats, quantile, weights_of
 from .curves import METHODS, Curve
-from .history import AUTO, EFFORTS, FEWEST, History, read
+from .estimate import CostEstimate, Energy, Rival
+from .fitting import bounds_of, cap_of, cross_fit, energy_of, errors_of, folds_of, offset_of
+from .history import AUTO, EFFORTS, FEWEST, complete, read, table
+from .storage import fields_of, without_infinities
 
-FORMAT = "hitl_fast cost model 1"
-FOLDS = 20
-# Of the retrainings, this share of what may lie outside the interval can be given up earlier than the cap.
-EARLY = 0.25
-SMALL = 0.1
-
-
-@dataclass(frozen=True)
-class Rival:
-    """A simpler predictor, cross-validated beside the model.
-
-    Attributes:
-        name: "accuracy_drop" alone, or "no score": the same effort whatever the shift.
-        error: by what factor it is off, typically: exp of the mean absolute error of log effort.
-        excess: its mean absolute error of log effort less the model's, with a 95 % bootstrap interval.
-    """
-
-    name: str
-    error: float
-    excess: Interval
-
-    @property
-    def as_good(self) -> bool:
-        """Whether the model is not shown to predict better than this: the interval reaches 0."""
-        return not self.excess.low > 0
-
-
-@dataclass(frozen=True)
-class Energy:
-    """Log joules per unit of effort, where they were measured: mean, and residuals of log joules."""
-
-    retrainings: int
-    mean: float
-    fold_means: tuple[float, ...]
-    residuals: tuple[float, ...]  # one a retraining, NaN where it measured no joules
-
-
-@dataclass(frozen=True)
-class CostEstimate:
-    """What retraining will take.
-
-    An upper end of infinity says: at least the cap at which others were given up; or, as a note tells, that there are
-    too few past retrainings for intervals of this level.
-
-    Attributes:
-        effort: value and interval, in ``unit``.
-        unit: what the model predicts: epochs, samples, flops or joules.
-        epochs: ``effort``, where that is in epochs; else None.
-        kwh: None where nothing tells the energy of a unit of effort.
-        gco2e: grams of CO2 equivalent; None without ``kwh``, or without an intensity of the grid.
-        level: how often such intervals hold the truth.
-        notes: what to know before relying on it.
-    """
-
-    effort: Interval
-    unit: str
-    epochs: Interval | None
-    kwh: Interval | None
-    gco2e: Interval | None
-    level: float
-    notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        shown = [(self.unit, self.effort), ("kWh", self.kwh), ("gCO2e", self.gco2e)]
-        lines = [f"{name:<8}{interval_text(value)}" for name, value in shown if value is not None]
-        return "\n".join([*lines, f"{self.level:.0%} intervals", *(f"note: {note}" for note in self.notes)])
+FORMAT, SCHEMA = "hitl_fast cost model", 2
+FIRST_FORMAT = "hitl_fast cost model 1"  # of files without a schema version
+PREFERRED, FALLBACK = "effort_score", "probe_error"
 
 
 @dataclass(frozen=True)
@@ -132,6 +71,7 @@ class CostModel:
         offset: what was added to efforts before the logarithm.
         rivals: simpler predictors.
         ranges: lowest and highest of each score.
+        choice: why it predicts from these scores, where nobody named them; else empty.
     """
 
     scores: tuple[str, ...]
@@ -152,12 +92,13 @@ class CostModel:
     residuals: tuple[float, ...]
     weights: tuple[float, ...]
     energy: Energy | None
+    choice: str = ""
 
     @classmethod
     def fit(
         cls,
         history: Any,
-        scores: str | Sequence[str] = "probe_error",
+        scores: str | Sequence[str] | None = None,
         *,
         effort: str = "epochs",
         method: str = "isotonic",
@@ -171,7 +112,8 @@ class CostModel:
             history: path of a CSV file, pandas DataFrame, or sequence of dicts; a retraining a row. Columns: the
                 scores, named like the attributes of PreIndexReport; ``effort``; and where there are: ``censored``
                 (1: given up), ``joules``, ``accuracy_drop``, ``shift``.
-            scores: one or several columns.
+            scores: one or several columns. Default: effort_score if the history has it of every retraining, else
+                probe_error; ``choice`` and the printed model say which, and why.
             effort: epochs, samples, flops or joules.
             method: isotonic (monotone in one score), log_linear (least squares on log effort) or ridge (with a penalty
                 picked by leave-one-out error).
@@ -193,31 +135,36 @@ class CostModel:
         >>> round(estimate.epochs.value, 1), estimate.kwh.low < estimate.kwh.value < estimate.kwh.high
         (7.6, True)
         """
-        if not isinstance(scores, (str, Iterable)):
+        if scores is not None and not isinstance(scores, (str, Iterable)):
             raise InputTypeError(f"scores must be one or several names of columns, not {scores!r}")
+        choice = ""
+        if scores is None:
+            history = table(history)
+            scores, choice = _chosen(history)
         names = (scores,) if isinstance(scores, str) else tuple(scores)
         _check(names, method, level)
         past = read(history, names, effort, groups)
-        offset = _offset(past.effort)
-        cap = _cap(past, level)
+        offset = offset_of(past.effort)
+        cap = cap_of(past, level)
         z = np.log(np.minimum(past.effort, cap) + offset)
-        bounds = _bounds(offset, cap)
+        bounds = bounds_of(offset, cap)
         given_up = past.censored | (past.effort > cap)
         early = past.censored & (past.effort < cap * (1 - TIE))
-        folds = _folds(past, seed)
-        fold_curves, centres = _cross_fit(method, past.scores, z, given_up, folds, bounds)
-        errors = _errors(z, centres, early)
+        folds = folds_of(past, seed)
+        fold_curves, centres = cross_fit(method, past.scores, z, given_up, folds, bounds)
+        errors = errors_of(z, centres, early)
         residuals = np.where(early, np.inf, np.abs(z - centres))
         rivals = []
         contenders = {"no score": ("constant", past.scores)}
         if past.accuracy_drop is not None and names != ("accuracy_drop",) and np.ptp(past.accuracy_drop) > 0:
             contenders = {"accuracy_drop": (method, past.accuracy_drop[:, None]), **contenders}
         for name, (rival_method, X) in contenders.items():
-            theirs = _errors(z, _cross_fit(rival_method, X, z, given_up, folds, bounds)[1], early)
+            theirs = errors_of(z, cross_fit(rival_method, X, z, given_up, folds, bounds)[1], early)
             excess = bootstrap(np.mean, theirs - errors, seed=seed, groups=past.groups)
             rivals.append(Rival(name, float(np.exp(theirs.mean())), excess))
         return cls(
             scores=names,
+            choice=choice,
             effort=effort,
             method=method,
             level=level,
@@ -234,7 +181,7 @@ class CostModel:
             folds=tuple(map(int, folds)),
             residuals=tuple(map(float, residuals)),
             weights=tuple(map(float, weights_of(residuals, past.groups))),
-            energy=_energy(past, z, centres, folds, residuals) if effort != "joules" else None,
+            energy=energy_of(past, z, centres, folds, residuals) if effort != "joules" else None,
         )
 
     def predict(
@@ -261,12 +208,14 @@ class CostModel:
             UserWarning: a score lies outside those of the past retrainings.
         """
         x = self._scores_of(report)
-        notes = [
+        notes = [f"predicted from {self.choice}"] if self.choice and self.scores == (FALLBACK,) else []
+        outside = [
             f"{name} {value:.4g} is outside the {low:.4g} to {high:.4g} of the past retrainings"
             for name, value, (low, high) in zip(self.scores, x, self.ranges, strict=True)
             if not low <= value <= high
         ]
-        for note in notes:
+        notes += outside
+        for note in outside:
             warnings.warn(f"{note}: the interval may not hold", stacklevel=2)
         centre = self._clipped(self.curve, x)
         centres = np.array([self._clipped(curve, x) for curve in self.fold_curves])[list(self.folds)]
@@ -308,6 +257,7 @@ class CostModel:
     def __str__(self) -> str:
         lines = [
             f"{self.effort} from {', '.join(self.scores)}: {self.method.replace('_', '-')}, {self.level:.0%} intervals",
+            *([f"score chosen: {self.choice}"] if self.choice else []),
             f"learnt from {self.retrainings} retrainings"
             + (f", {self.censored} of them given up, the cap is {self.cap:.4g}" if self.censored else "")
             + (f"; {self.groups} groups left out in turn" if self.groups else ""),
@@ -324,7 +274,7 @@ class CostModel:
         Raises:
             OSError: the folder is missing or not writable.
         """
-        held = {"format": FORMAT, **_without_infinities(dataclasses.asdict(self))}
+        held = {"format": FORMAT, "schema_version": SCHEMA, **without_infinities(dataclasses.asdict(self))}
         write_text(path, json.dumps(held, indent=1, allow_nan=False) + "\n")
 
     @classmethod
@@ -340,14 +290,23 @@ class CostModel:
                 held = json.load(file)
             except (ValueError, RecursionError) as problem:
                 raise InputError(f"{os.fspath(path)} is not JSON: {problem}") from None
-        if not isinstance(held, dict) or held.get("format") != FORMAT:
-            raise InputError(f"{os.fspath(path)} is not a cost model of this version ({FORMAT!r})")
+        if not isinstance(held, dict) or held.get("format") not in (FORMAT, FIRST_FORMAT):
+            raise InputError(f"{os.fspath(path)} is not a cost model: it has no format {FORMAT!r}")
+        version = 1 if held["format"] == FIRST_FORMAT else held.get("schema_version")
+        if version not in (1, SCHEMA):
+            raise InputError(
+                f"{os.fspath(path)} is a cost model of schema version {version}; this program reads 1 to {SCHEMA}"
+            )
+        if version == 1:
+            held["choice"] = ""
         try:
-            return _restored(held)
+            model = cls(**fields_of(held, [field.name for field in dataclasses.fields(cls)]))
+            _check_parts(model)
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise InputError(
                 f"{os.fspath(path)} is not a cost model: {type(problem).__name__}: {problem}"
             ) from None
+        return model
 
     def _scores_of(self, report: Any) -> Floats:
         from hitl_fast.shift import PreIndexReport
@@ -362,7 +321,7 @@ class CostModel:
         for j, name in enumerate(self.scores):
             value = report.get(name) if isinstance(report, Mapping) else getattr(report, name, None)
             if value is None:
-                raise InputError(f"the report does not tell {name}, which this model predicts from")
+                raise InputError(f"the report has no {name}, which this model predicts from{_remedy(name)}")
             try:
                 x[j] = float(value)
             except (TypeError, ValueError, OverflowError):
@@ -372,7 +331,7 @@ class CostModel:
         return x
 
     def _clipped(self, curve: Curve, x: Floats) -> float:
-        return float(np.clip(curve(x[None]), *_bounds(self.offset, self.cap))[0])
+        return float(np.clip(curve(x[None]), *bounds_of(self.offset, self.cap))[0])
 
     def _interval(
         self, centre: float, centres: Floats, residuals: Floats, weights: Floats, offset: float
@@ -417,12 +376,6 @@ class CostModel:
         return (kwh._replace(high=math.inf) if math.isinf(effort.high) else kwh), []
 
 
-def interval_text(interval: Interval) -> str:
-    """An interval for people: ``12 (8.1 to 20)``, ``30 (12 or more)``."""
-    value, low, high = (f"{end:.3g}" for end in interval)
-    return f"{value} ({low} or more)" if math.isinf(interval.high) else f"{value} ({low} to {high})"
-
-
 def _check(names: tuple[str, ...], method: str, level: float) -> None:
     if not names or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
         raise InputError(f"scores must name one or more columns, each once, not {list(names)}")
@@ -437,72 +390,6 @@ def _check(names: tuple[str, ...], method: str, level: float) -> None:
         raise InputError(f"level must be within 0 and 1, not {level!r}")
 
 
-def _offset(effort: Floats) -> float:
-    """What is added before the logarithm where some efforts are 0: a tenth of the median of the others.
-
-    With less, the step from nothing to next to nothing would be the largest of all, and set the width of the intervals.
-    """
-    return SMALL * float(np.median(effort[effort > 0])) if (effort == 0).any() else 0.0
-
-
-def _cap(past: History, level: float) -> float:
-    ends = np.sort(past.effort[past.censored])
-    if not len(ends):
-        return math.inf
-    return float(ends[min(int(EARLY * (1 - level) * len(past.effort)), len(ends) - 1)])
-
-
-def _bounds(offset: float, cap: float) -> tuple[float, float]:
-    return (math.log(offset) if offset else -math.inf), (
-        math.log(cap + offset) if cap < math.inf else math.inf
-    )
-
-
-def _folds(past: History, seed: int) -> NDArray[np.intp]:
-    if past.groups is not None:
-        return past.groups
-    n = len(past.effort)
-    return np.asarray(np.random.default_rng(seed).permutation(n) % min(n, FOLDS), dtype=np.intp)
-
-
-def _cross_fit(
-    method: str,
-    X: Floats,
-    z: Floats,
-    given_up: NDArray[np.bool_],
-    folds: NDArray[np.intp],
-    bounds: tuple[float, float],
-) -> tuple[tuple[Curve, ...], Floats]:
-    """The curve without each fold, and what it says of the retrainings in it."""
-    found, centres = [], np.empty(len(z))
-    for fold in range(int(folds.max()) + 1):
-        out = folds == fold
-        found.append(curves.fitted(method, X[~out], z[~out], given_up[~out]))
-        centres[out] = np.clip(found[-1](X[out]), *bounds)
-    return tuple(found), centres
-
-
-def _errors(z: Floats, centres: Floats, early: NDArray[np.bool_]) -> Floats:
-    """Absolute errors of log effort; of a retraining that was given up early, only if the centre is below it."""
-    return np.where(early, np.maximum(z - centres, 0), np.abs(z - centres))
-
-
-def _energy(
-    past: History, z: Floats, centres: Floats, folds: NDArray[np.intp], residuals: Floats
-) -> Energy | None:
-    there = (past.joules > 0) & (past.effort > 0)
-    if not there.any():
-        return None
-    ratio = np.full(len(z), np.nan)
-    ratio[there] = np.log(past.joules[there] / past.effort[there])
-    mean = float(ratio[there].mean())
-    means = [ratio[there & (folds != fold)] for fold in range(int(folds.max()) + 1)]
-    fold_means = np.array([float(rest.mean()) if len(rest) else mean for rest in means])
-    spread = np.abs((z - centres) + (ratio - fold_means[folds]))
-    spread = np.where(np.isinf(residuals) & there, np.inf, spread)
-    return Energy(int(there.sum()), mean, tuple(map(float, fold_means)), tuple(map(float, spread)))
-
-
 def _exp(value: float) -> float:
     try:
         return math.exp(value)
@@ -514,45 +401,21 @@ def _times(interval: Interval, factor: float) -> Interval:
     return Interval(*(end * factor if factor else 0.0 for end in interval))
 
 
-def _without_infinities(value: Any) -> Any:
-    """JSON has neither infinity nor NaN: "inf" and null stand for them."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf"
-    if isinstance(value, dict):
-        return {name: _without_infinities(held) for name, held in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_infinities(held) for held in value]
-    return value
+def _chosen(history: Any) -> tuple[str, str]:
+    """The default score of a history, and why."""
+    if complete(history, PREFERRED):
+        return PREFERRED, f"{PREFERRED}, which the history has of every retraining"
+    return FALLBACK, f"{FALLBACK}, for the history has no {PREFERRED} of every retraining"
 
 
-def _restored(held: Mapping[str, Any]) -> CostModel:
-    rivals = [
-        Rival(r["name"], float(r["error"]), Interval(*map(_number, r["excess"]))) for r in held["rivals"]
-    ]
-    energy = held["energy"]
-    fields = {field.name: held[field.name] for field in dataclasses.fields(CostModel)}
-    fields |= {
-        "scores": tuple(map(str, held["scores"])),
-        "cap": _number(held["cap"]),
-        "offset": float(held["offset"]),
-        "error": float(held["error"]),
-        "ranges": tuple((float(low), float(high)) for low, high in held["ranges"]),
-        "rivals": tuple(rivals),
-        "curve": curves.from_json(held["curve"], len(held["scores"])),
-        "fold_curves": tuple(curves.from_json(curve, len(held["scores"])) for curve in held["fold_curves"]),
-        "folds": tuple(map(int, held["folds"])),
-        "residuals": tuple(map(_number, held["residuals"])),
-        "weights": tuple(map(float, held["weights"])),
-        "energy": None
-        if energy is None
-        else Energy(
-            int(energy["retrainings"]),
-            float(energy["mean"]),
-            tuple(map(float, energy["fold_means"])),
-            tuple(map(_number, energy["residuals"])),
-        ),
-    }
-    model = CostModel(**fields)
+def _remedy(name: str) -> str:
+    if name != PREFERRED:
+        return ""
+    return f": run hitl-fast preindex again, or fit with scores={FALLBACK!r}"
+
+
+def _check_parts(model: CostModel) -> None:
+    """Refuse parts that cannot be of one model."""
     lengths = {len(model.folds), len(model.residuals), len(model.weights), model.retrainings}
     if len(lengths) > 1 or not set(model.folds) <= set(range(len(model.fold_curves))):
         raise InputError("its parts do not belong together")
@@ -564,8 +427,3 @@ def _restored(held: Mapping[str, Any]) -> CostModel:
     weights, residuals = np.array(model.weights), np.array(model.residuals)
     if not ((weights >= 0).all() and weights.sum() <= 1 and (residuals >= 0).all()):
         raise InputError("weights and residuals must be at least 0, and weights at most 1 together")
-    return model
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)

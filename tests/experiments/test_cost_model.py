@@ -1,5 +1,6 @@
 """Cost models: coverage of their intervals, censoring, energy, and every kind of wrong input."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -15,7 +16,8 @@ import hitl_fast as hf
 from hitl_fast._common.bootstrap import Interval
 from hitl_fast.cost import curves
 from hitl_fast.cost.conformal import intraclass, quantile, weights_of
-from hitl_fast.cost.model import CostModel, interval_text
+from hitl_fast.cost.estimate import interval_text
+from hitl_fast.cost.model import CostModel
 
 Row = dict[str, Any]
 
@@ -249,7 +251,8 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda held: held.pop("format"), "not a cost model of this version"),
+        (lambda held: held.pop("format"), "not a cost model"),
+        (lambda held: held.update(schema_version=99), "schema version 99.*reads 1 to 2"),
         (lambda held: held.pop("cap"), "KeyError: 'cap'"),
         (lambda held: held["weights"].pop(), "do not belong together"),
         (lambda held: held["ranges"].pop(), "one range for each score"),
@@ -338,7 +341,7 @@ def changed(column: str, value: object) -> list[Row]:
             "at 0",
         ),
         (changed("epochs", 10**400), {}, TypeError, "row 3: epochs is '1000"),
-        (history(9, 0), {"scores": None}, TypeError, "scores must be one or several names"),
+        (history(9, 0), {"scores": 5}, TypeError, "scores must be one or several names"),
         (changed("epochs", -1.0), {}, ValueError, "row 3: epochs is -1; an effort must be at least 0"),
         (changed("epochs", math.nan), {}, ValueError, "row 3: epochs is missing"),
         (changed("joules", -2.0), {}, ValueError, "row 3: joules is -2"),
@@ -400,8 +403,8 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("report", "options", "error", "message"),
     [
-        ({"index": 1.0}, {}, ValueError, "does not tell probe_error"),
-        ({"probe_error": None}, {}, ValueError, "does not tell probe_error"),
+        ({"index": 1.0}, {}, ValueError, "no probe_error, which this model predicts from"),
+        ({"probe_error": None}, {}, ValueError, "no probe_error, which this model predicts from"),
         ({"probe_error": "much"}, {}, ValueError, "probe_error is 'much', not a number"),
         ({"probe_error": math.nan}, {}, ValueError, "must be finite"),
         (0.5, {}, TypeError, "a PreIndexReport, its path or a dict of scores, not float"),
@@ -458,3 +461,59 @@ def test_huge_extrapolation_stays_a_number() -> None:
     steep = replace(model, curve=curves.Line((1.0,), 1e6))
     assert steep.predict({"probe_error": 0.3}).effort.high == math.inf
     assert interval_text(Interval(1.0, 0.5, 2.0)) == "1 (0.5 to 2)"
+
+
+def scored(n: int = 20) -> list[Row]:
+    return [{**row, "effort_score": row["probe_error"] * 4} for row in history(n, 0)]
+
+
+@pytest.mark.parametrize("made", ["dicts", "frame", "file"])
+def test_the_effort_score_is_the_default_where_the_history_has_it(made: str, tmp_path: Path) -> None:
+    def given(rows: list[Row]) -> Any:
+        if made == "dicts":
+            return iter(rows)
+        frame = pd.DataFrame(rows)
+        if made == "frame":
+            return frame
+        frame.to_csv(tmp_path / "history.csv", index=False)
+        return tmp_path / "history.csv"
+
+    model = CostModel.fit(given(scored()))
+    assert model.scores == ("effort_score",)
+    assert "effort_score" in str(model).splitlines()[0]
+    assert "effort_score, which the history has" in str(model)
+    assert not any("predicted from" in note for note in model.predict({"effort_score": 1.0}).notes)
+    gap = scored()
+    gap[3]["effort_score"] = None
+    for rows in (gap, history(20, 0)):
+        fallback = CostModel.fit(given(rows))
+        assert fallback.scores == ("probe_error",)
+        assert "no effort_score" in str(fallback)
+        assert any(
+            "probe_error, for the history has no effort_score" in n
+            for n in fallback.predict({"probe_error": 0.3}).notes
+        )
+
+
+def test_a_score_that_was_named_is_not_called_a_choice() -> None:
+    model = CostModel.fit(scored(), "probe_error")
+    assert (model.scores, model.choice) == (("probe_error",), "")
+    assert "chosen" not in str(model)
+    assert not any("predicted from" in note for note in model.predict({"probe_error": 0.3}).notes)
+
+
+def test_a_report_without_the_effort_score_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match="no effort_score.*hitl-fast preindex.*probe_error"):
+        CostModel.fit(scored()).predict({"probe_error": 0.3, "effort_score": None})
+
+
+def test_files_of_the_first_version_load(tmp_path: Path) -> None:
+    model = CostModel.fit(scored())
+    model.to_json(tmp_path / "model.json")
+    assert CostModel.from_json(tmp_path / "model.json") == model
+    held = json.loads((tmp_path / "model.json").read_text())
+    assert (held["format"], held["schema_version"]) == ("hitl_fast cost model", 2)
+    del held["schema_version"], held["choice"]
+    held["format"] = "hitl_fast cost model 1"
+    (tmp_path / "old.json").write_text(json.dumps(held))
+    assert CostModel.from_json(tmp_path / "old.json") == dataclasses.replace(model, choice="")

@@ -191,7 +191,7 @@ def test_a_saved_model_has_settled_what_it_learnt(
 
 def test_a_report_that_does_not_tell_a_score_is_said_so(folder: Path) -> None:
     past = [{"gradient_norm": i / 20, "epochs": 1.5**i} for i in range(12)]
-    with pytest.raises(ValueError, match="the report does not tell gradient_norm"):
+    with pytest.raises(ValueError, match="the report has no gradient_norm"):
         hf.CostModel.fit(past, "gradient_norm").predict(folder / "small--fog.json")
 
 
