@@ -119,7 +119,7 @@ def _energy() -> Iterator[Finding]:
 def _extras() -> Iterator[Finding]:
     for extra, purpose in EXTRAS.items():
         absent = missing(extra)
-        how = f" need {', '.join(absent)}: pip install 'hitl-fast[{extra}]'" if absent else ""
+        how = f"; missing {', '.join(absent)}: pip install 'hitl-fast[{extra}]'" if absent else ""
         yield Finding(f"[{extra}]", not absent, purpose + how)
 
 

@@ -1,0 +1,6 @@
+"""Problems come from ``bench/problems.py``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
