@@ -10,7 +10,7 @@ READY   := $(VENV)/.ready
 PYTEST   := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q
 PARALLEL := -n $(WORKERS) --dist loadfile
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench microbench clean
 
 setup: $(READY)
 
@@ -26,11 +26,12 @@ demo: $(READY)
 	$(BIN)/hitl-fast demo
 
 # Three passes over the same tests: compiled; as plain Python, so that line coverage sees the CPU kernels; and the
-# Triton kernels in Triton's interpreter, which adds the coverage of the GPU versions.
+# Triton kernels in Triton's interpreter, which adds the coverage of the GPU versions. Then each microbenchmark once, without timing.
 test: $(READY)
 	$(PYTEST) $(PARALLEL)
 	NUMBA_DISABLE_JIT=1 $(PYTEST) $(PARALLEL) -m 'not jit' --cov --cov-report=
 	TRITON_INTERPRET=1 $(PYTEST) $(PARALLEL) -m interpreter --cov --cov-append --cov-report=term --cov-fail-under=95
+	$(PYTEST) bench/microbench --benchmark-disable
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -42,6 +43,11 @@ check: $(READY)
 # bench/results/.
 bench: $(READY)
 	$(BIN)/python -m pytest bench -q -s --timeout=0 -o python_files='bench_*.py' -o testpaths=bench
+
+# Time per call of every core operation, grouped by operation. `ARGS=--benchmark-save=before` keeps a run,
+# `ARGS=--benchmark-compare` compares with it.
+microbench: $(READY)
+	$(BIN)/python -m pytest bench/microbench -q --timeout=0 --benchmark-group-by=group --benchmark-sort=name $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

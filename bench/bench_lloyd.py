@@ -5,26 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hitl_kernels.lloyd import kmeans, lloyd
-from numpy.typing import NDArray
+from problems import LLOYD
+from problems import cluster_rows as rows
 from race import race
 from sklearn.cluster import KMeans
-
-Float32 = NDArray[np.float32]
-
-
-def rows(n: int, d: int, k: int, kind: str) -> Float32:
-    """Noise without clusters, or k blobs that overlap."""
-    generator = np.random.default_rng(0)
-    x = generator.standard_normal((n, d), dtype=np.float32)
-    if kind == "blobs":
-        x += generator.standard_normal((k, d), dtype=np.float32)[generator.integers(k, size=n)]
-    return x
 
 
 @pytest.mark.parametrize("kind", ["blobs", "noise"])
 @pytest.mark.parametrize(
     ("n", "d", "k", "iterations"),
-    [(50_000, 512, 100, 10), (300_000, 64, 10, 20), (1_792, 128, 10, 20), (5_000, 8_192, 100, 5)],
+    LLOYD,
 )
 def test_lloyd(n: int, d: int, k: int, iterations: int, kind: str) -> None:
     x = rows(n, d, k, kind)

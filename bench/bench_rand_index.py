@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hitl_kernels.rand_index import rand_index
-from numpy.typing import NDArray
+from problems import RAND_INDEX, RAND_INDEX_SAMPLES, partitions
 from race import race
 from sklearn.metrics import adjusted_rand_score
 
-N, AGREEMENT = 1_000_000, 0.7
+N = RAND_INDEX_SAMPLES
 
 
-def partitions(classes: int, hashed: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    generator = np.random.default_rng(0)
-    labels = generator.integers(classes, size=N)
-    clusters = np.where(generator.random(N) < AGREEMENT, labels, generator.integers(classes, size=N))
-    if hashed:
-        names = generator.integers(-(2**63), 2**63 - 1, size=classes)
-        labels, clusters = names[labels], names[clusters]
-    return labels, clusters
-
-
-@pytest.mark.parametrize(
-    ("classes", "hashed"), [(2, False), (10, False), (100, False), (1000, False), (100, True), (N, True)]
-)
+@pytest.mark.parametrize(("classes", "hashed"), RAND_INDEX)
 def test_rand_index(classes: int, hashed: bool) -> None:
-    labels, clusters = partitions(classes, hashed)
+    labels, clusters = partitions(N, classes, hashed)
     result = rand_index(labels, clusters)
     assert result == pytest.approx(adjusted_rand_score(labels, clusters), abs=1e-9)
     race(

@@ -8,23 +8,18 @@ import numpy as np
 import pytest
 from hitl_kernels.dawid_skene import dawid_skene
 from hitl_kernels.rater_model import rater_model, reference
+from problems import RATINGS, rating_columns
 from race import race, record
 
 from hitl_fast.ratings import Ratings, simulated_ratings
 
-ITEMS, RATERS, EACH = 50_000, 100, 20
+ITEMS, RATERS, EACH = RATINGS
 SHAPE = f"n={ITEMS * EACH} items={ITEMS} raters={RATERS}"
 STEPS = 20
 
 
-def ratings(items: int = ITEMS) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    truth = np.random.default_rng(0).uniform(1, 5, items)
-    frame = simulated_ratings(truth, raters=RATERS, each=EACH).frame.sample(frac=1, random_state=0)
-    return truth, *(frame[name].to_numpy() for name in ("item", "rater", "score"))
-
-
 def test_rater_model() -> None:
-    truth, items, raters, scores = ratings()
+    truth, items, raters, scores = rating_columns(ITEMS, RATERS, EACH)
     model = rater_model(items, raters, scores)
     assert model.change <= 1e-6
     assert np.corrcoef(model.score, truth)[0, 1] > 0.95
@@ -56,7 +51,7 @@ def test_rater_model() -> None:
 
 @pytest.mark.filterwarnings("ignore:The (inplace|copy) keyword")  # what crowd-kit asks of pandas
 def test_dawid_skene() -> None:
-    _, items, raters, scores = ratings()
+    _, items, raters, scores = rating_columns(ITEMS, RATERS, EACH)
     labels = scores.astype(np.int64) - 1
     peers = {
         "hitl": lambda: dawid_skene(items, raters, labels, max_steps=STEPS, tolerance=0),
@@ -84,7 +79,7 @@ def test_dawid_skene() -> None:
 
 @pytest.mark.parametrize("level", ["nominal", "ordinal", "interval", "ratio"])
 def test_agreement(level: str) -> None:
-    _, items, raters, scores = ratings()
+    _, items, raters, scores = rating_columns(ITEMS, RATERS, EACH)
     table = Ratings.from_arrays(items, raters, scores)
     found = table.agreement(level)
     assert found.low < found.alpha < found.high < found.low + 0.05
@@ -121,7 +116,7 @@ def test_calibrated_beside_means() -> None:
 
 
 def test_reading_a_table(tmp_path: Path) -> None:
-    _, items, raters, scores = ratings()
+    _, items, raters, scores = rating_columns(ITEMS, RATERS, EACH)
     given = Ratings.from_arrays(items, raters, scores)
     for name, write in (("csv", given.frame.to_csv), ("parquet", given.frame.to_parquet)):
         path = tmp_path / f"r.{name}"

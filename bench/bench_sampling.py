@@ -6,6 +6,7 @@ import torch
 from hitl_kernels.alias_table import alias_table, draw
 from hitl_kernels.exponential_keys import exponential_keys, smallest
 from hitl_kernels.philox import Purpose, Stream, uniforms
+from problems import sample_weights as some_weights
 from race import race, record
 from scipy.stats import chi2
 from scipy.stats.sampling import DiscreteAliasUrn
@@ -14,10 +15,6 @@ from torch.utils.data import WeightedRandomSampler
 from hitl_fast import PriorityBatchSampler, PrioritySampler
 
 BATCH = 1024
-
-
-def some_weights(n: int) -> np.ndarray:
-    return np.random.default_rng(0).random(n) + 0.01
 
 
 def exhaust(iterable: object) -> int:

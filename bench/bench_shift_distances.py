@@ -2,19 +2,14 @@
 
 import numpy as np
 from hitl_kernels.shift_distances import reference, row_histograms, shift_distances
+from problems import SHIFT, shifted_rows
 from race import race
 
-ROWS, WIDTH, BINS = 4096, 256, (16, 32, 64)
-
-
-def rows() -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(0)
-    clean = generator.standard_normal((ROWS, WIDTH)).astype(np.float32)
-    return clean, clean + 0.3 * generator.standard_normal((ROWS, WIDTH)).astype(np.float32)
+ROWS, WIDTH, BINS = SHIFT
 
 
 def test_against_the_definition() -> None:
-    clean, shifted = rows()
+    clean, shifted = shifted_rows(ROWS, WIDTH)
     few = 64
     expected, _ = reference.shift_distances(clean[:few], shifted[:few], BINS)
     found = shift_distances(clean, shifted, BINS, per_row=True)
@@ -34,7 +29,7 @@ def test_against_the_definition() -> None:
 
 
 def test_histograms_against_numpy() -> None:
-    clean, _ = rows()
+    clean, _ = shifted_rows(ROWS, WIDTH)
     few = 64
     expected = np.stack([np.histogram(row, 64)[0] for row in clean[:few]])
     np.testing.assert_array_equal(row_histograms(clean, 64, arithmetic="reference")[:few], expected)

@@ -8,25 +8,19 @@ from collections.abc import Callable
 import pytest
 import torch
 from memory import extra_peak
+from problems import CROSS_ENTROPY as CPU_SHAPES
+from problems import classification as problem
 from race import race, record
 from torch.nn import functional as F
 
 from hitl_fast.losses import weighted_cross_entropy
 
-CPU_SHAPES = [(8192, 10), (8192, 1000), (2048, 50257)]
 # In a training loop a loss follows itself, not another that left the heap in pieces.
 INNER = {(8192, 10): 50, (8192, 1000): 10, (2048, 50257): 3}
 
 
 def eager(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return (F.cross_entropy(logits, target, reduction="none") * weight).sum() / len(target)
-
-
-def problem(rows: int, classes: int, device: str, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(rows, classes, generator=generator).to(device, dtype).requires_grad_()
-    target = torch.randint(classes, (rows,), generator=generator).to(device)
-    return logits, target, torch.rand(rows, generator=generator).to(device) + 0.01
 
 
 def step(loss: Callable[..., torch.Tensor], logits: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
