@@ -14,6 +14,7 @@ from .losses import weighted_bce_with_logits as weighted_bce_with_logits
 from .losses import weighted_cross_entropy as weighted_cross_entropy
 from .losses import weighted_linear_cross_entropy as weighted_linear_cross_entropy
 from .losses import weighted_mse as weighted_mse
+from .ratings import LiveRatings as LiveRatings
 from .ratings import Priorities as Priorities
 from .ratings import Ratings as Ratings
 from .ratings import Signals as Signals

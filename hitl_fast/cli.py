@@ -16,6 +16,7 @@ from hitl_fast._common.extras import missing
 
 # name: (module with `configure(parser)` and `run(arguments) -> exit status`, summary for --help)
 COMMANDS = {
+    "ask": ("hitl_fast.ratings.ask_command", "which samples to ask people about next"),
     "collect": (
         "hitl_fast.ratings.collect.command",
         "a page on which people rate samples, in the browser",

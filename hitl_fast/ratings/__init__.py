@@ -1,6 +1,7 @@
 """People's ratings of samples and features: reading, agreement, aggregation into priorities."""
 
 from .agreement import Agreement
+from .live import LiveRatings
 from .priorities import Priorities
 from .propagation import Propagated
 from .questions import ask_next
@@ -8,4 +9,13 @@ from .ratings import Ratings
 from .signals import Signals
 from .simulated import simulated_ratings
 
-__all__ = ["Agreement", "Priorities", "Propagated", "Ratings", "Signals", "ask_next", "simulated_ratings"]
+__all__ = [
+    "Agreement",
+    "LiveRatings",
+    "Priorities",
+    "Propagated",
+    "Ratings",
+    "Signals",
+    "ask_next",
+    "simulated_ratings",
+]

@@ -137,7 +137,9 @@ class Ratings(RatingData):
         )  # fmt: skip
         repeats = repeats or ("last" if answers.later_replaces else "keep")
         source = f"{answers.source} ({answers.format})"
-        return cls(**build(given, BuildOptions(items, scale, repeats, source)))
+        return cls(
+            **build(given, BuildOptions(items, answers.scale if scale is None else scale, repeats, source))
+        )
 
     @classmethod
     def from_arrays(

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from hitl_fast._common.errors import InputError
+from hitl_fast._common.errors import InputError, InputTypeError
 
 from .draws import METHODS, Draws, Method
 from .epoch import Epoch
 from .importance import importance_weights
 from .ranks import Place, drawing_place, given_place, process_place
+from .source import Source, asked, changed
 from .state import STATE_VERSION, State, read_state
 from .weights import Array, Weights, as_update, as_weights, as_whole
 
@@ -56,6 +57,7 @@ class GlobalSequence(Sampler[T], ABC):
         self.num_samples = self._checked_samples(num_samples)
         self._running = Epoch(0, live=live)
         self._draws = Draws(method, self.num_samples, self.seed, self._device)
+        self._source: Source | None = None
 
     def _checked_samples(self, num_samples: int | None) -> int:
         without = self.method == "without_replacement"
@@ -182,6 +184,10 @@ class GlobalSequence(Sampler[T], ABC):
         over = self._draws_from(first, self.world_size) == 0
         known = [self._weights] if over else [self._weights, self._running.weights]
         found = next((w for w in known if w and f"{w.fingerprint:016x}" == found_state["weights"]), None)
+        if found is None and self._source is not None:
+            followed = self._followed(number, self._place)
+            if f"{followed.fingerprint:016x}" == found_state["weights"]:
+                found = self._weights = followed
         if found is None:
             raise InputError(
                 f"state has other weights (fingerprint {found_state['weights']}, here {own['weights']}): build the "
@@ -231,6 +237,38 @@ class GlobalSequence(Sampler[T], ABC):
                 epoch.tree.update(self._draws.place(where), self._draws.place(values))
             epoch.discard_ahead()
 
+    def follow(self, source: Source | None) -> None:
+        """Ask a callable for weights at the start of each epoch, such as `hitl_fast.LiveRatings`.
+
+        ``source(epoch)`` returns all weights (items,), a tuple ``(indices, weights)`` of those that changed, or None
+        where nothing changed. It is called once before an epoch's first draw. Where torch.distributed is initialised
+        the first process asks and the others get its weights; otherwise, and to resume, the source must give the same
+        weights for the same epoch whenever it is asked: ``load_state_dict`` in the middle of an epoch asks again.
+
+        Args:
+            source: the callable; None stops following and leaves the weights as they are.
+
+        Raises:
+            TypeError: it cannot be called. What it returns is checked when an epoch starts, as in ``update``.
+
+        >>> sampler = PrioritySampler([1.0, 1.0], num_samples=4)
+        >>> sampler.follow(lambda epoch: [0.0, 1.0] if epoch == 1 else None)
+        >>> _, second = list(sampler), list(sampler)
+        >>> second
+        [1, 1, 1, 1]
+        """
+        if source is not None and not callable(source):
+            raise InputTypeError(f"source must be callable or None, not {type(source).__name__}")
+        self._source = source
+
+    def _followed(self, number: int, place: Place) -> Weights:
+        """The weights of an epoch that begins."""
+        if self._source is None:
+            return self._weights
+        weights = changed(self._weights, asked(self._source, number, place))
+        self._check_enough(weights.positive)
+        return weights
+
     def _check_enough(self, positive: int) -> None:
         needed = self.num_samples if self.method == "without_replacement" else 1
         if positive < needed:
@@ -276,7 +314,7 @@ class GlobalSequence(Sampler[T], ABC):
         epoch.unit = self._unit
         epoch.place = place
         if epoch.weights is None:
-            epoch.weights = self._weights
+            epoch.weights = self._weights = self._followed(epoch.number, place)
         ranks = place.world_size
         own = self._draws_from(epoch.first, ranks)
         padded = epoch.first + GlobalSequence._draws_from(self, epoch.first, ranks) * ranks

@@ -149,7 +149,8 @@ def test_export_has_every_answer(tmp_path: Path) -> None:
     assert [line.split(",")[3:5] for line in lines[1:]] == [["4", "submitted"], ["", "skipped"]]
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.jit  # the same in every pass
+@settings(max_examples=25, deadline=None)
 @given(
     question=st.sampled_from(["rating", "yesno", "pairs"]),
     size=st.integers(2, 12),
@@ -189,7 +190,10 @@ def test_questions_of_any_history(
         mine = [a for a in answers if a.rater == rater]
         assert sum(a.repeat for a in mine) <= repeats * len(mine) + 1
     given_by = [(a.item, a.other) for a in answers if a.repeat == 0 and a.value is not None]
-    assert max((given_by.count(unit) for unit in given_by), default=0) <= each
+    if not any(
+        what == "undo" for _, what in turns
+    ):  # an undone answer is asked for again, whoever answered meanwhile
+        assert max((given_by.count(unit) for unit in given_by), default=0) <= each
     for a in answers:
         assert 0 <= a.item < size
         assert (a.other is not None) == (question == "pairs")

@@ -14,9 +14,9 @@ from hitl_fast._common.errors import InputError
 from hitl_fast._common.files import write_text
 
 from .items import open_items
-from .schedule import QUESTIONS, Schedule
+from .schedule import Schedule
 from .server import LOOPBACK, Collection, bound, checked_token, serve
-from .store import Store, export_csv
+from .store import QUESTIONS, Store, export_csv
 
 CHOSEN_FIRST = 240  # questions chosen by `ask_next`; the others follow at random
 

@@ -13,10 +13,8 @@ import numpy as np
 from hitl_fast._common.errors import InputError
 
 from ..agreement import krippendorff
-from .store import Answer, Store, Ticket
+from .store import QUESTIONS, Answer, Store, Ticket
 
-QUESTIONS = ("rating", "yesno", "pairs")
-VALUES = {"rating": (1.0, 2.0, 3.0, 4.0, 5.0), "yesno": (0.0, 1.0), "pairs": (0.0, 0.5, 1.0)}
 PROMPTS = {
     "rating": "How important is this sample for training?",
     "yesno": "Is the label of this sample right?",

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from hitl_fast._common.errors import InputError, InputTypeError, require
 
 from .items import Items
-from .schedule import PROMPTS, VALUES, Schedule, progress
-from .store import Store, Ticket, checked_seconds
+from .schedule import PROMPTS, Schedule, progress
+from .store import VALUES, Store, Ticket, checked_seconds
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

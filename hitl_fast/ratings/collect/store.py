@@ -27,6 +27,8 @@ from hitl_fast._common.errors import InputError
 
 APPLICATION = 0x48495446  # "HITF" in the file's header
 VERSION = 1
+QUESTIONS = ("rating", "yesno", "pairs")
+VALUES = {"rating": (1.0, 2.0, 3.0, 4.0, 5.0), "yesno": (0.0, 1.0), "pairs": (0.0, 0.5, 1.0)}
 MAGIC = b"SQLite format 3\x00"
 HELD = 1800.0  # seconds for which an open question is not given to somebody else
 SCHEMA = """

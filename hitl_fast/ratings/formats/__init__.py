@@ -12,7 +12,7 @@ from typing import Any
 
 from hitl_fast._common.errors import InputError
 
-from . import argilla, crowdsourcing, doccano, label_studio, label_studio_rows, prodigy, tabular
+from . import argilla, collected, crowdsourcing, doccano, label_studio, label_studio_rows, prodigy, tabular
 from .answers import Answers
 from .request import Request
 from .table import Table, from_csv, from_memory, from_parquet, from_records
@@ -21,7 +21,7 @@ from .text import Record, read_records, read_text
 TABLES = ("mturk", "appen", "toloka", "respondents", "pairwise", "long", "wide")
 FORMATS = (
     "label_studio", "label_studio_storage", "label_studio_min", "argilla", "argilla_flat", "argilla_1", "prodigy",
-    "doccano", *TABLES, "csv", "jsonl", "parquet",
+    "doccano", *TABLES, "csv", "jsonl", "parquet", "collected",
 )  # fmt: skip
 WRAPPERS = ("records", "tasks", "results", "rows", "items", "data")
 LOOK = 200  # records that are looked at to recognise a format
@@ -67,6 +67,8 @@ def read(source: Any, request: Request) -> Answers:
         return _table(from_memory(source), request)
     if source.is_dir():
         raise InputError(f"{source} is a folder: name a file in it")
+    if request.format == "collected" or _head(source) == collected.MAGIC:
+        return collected.read(source)
     if request.format == "parquet" or _head(source) == b"PAR1":
         return _table(from_parquet(source), request)
     text = read_text(source)

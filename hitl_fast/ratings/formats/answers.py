@@ -109,6 +109,7 @@ class Answers:
         default_factory=dict
     )  # columns that may be answers, with examples
     untyped: bool = False  # ids are text because the file has nothing else
+    scale: tuple[float, float] | None = None  # lowest and highest possible score, where the file says so
     by_feature: bool = False  # questions are features, and "" is the item itself
     later_replaces: bool = False  # a person's later answer replaces the earlier one, as in annotation tools
 
