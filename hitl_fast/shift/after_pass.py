@@ -1,0 +1,143 @@
+"""What is computed once the forward pass is done: clusters and scores of the embeddings, and the effort score."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from .clusters import ClusterReport, clusterings
+from .effort_score import EffortScore, effort_score
+from .embedding_scores import Embedding, class_sums, linear_cka, probe_error, resque_angle
+
+UNLIKE = 0.1  # total variation between class shares, beyond what a random sample has
+
+
+@dataclass(frozen=True)
+class EmbeddingScores:
+    """What the embeddings of both sides say."""
+
+    clusters: dict[str, ClusterReport | None]
+    resque_angle: float | None
+    cka: float | None
+    probe_error: float
+
+
+class Captured(Protocol):
+    """Layer inputs and logits of paired samples; see ``layer_inputs.LayerInputs``."""
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[Sequence[np.ndarray], Sequence[np.ndarray]]]: ...
+    @property
+    def clean_logits(self) -> np.ndarray: ...
+    @property
+    def shifted_logits(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+
+
+def scores_of_embeddings(
+    clean_rows: Any,
+    shifted_rows: Any,
+    labels: np.ndarray,
+    *,
+    restarts: int,
+    samples: int | None = None,
+    progress: bool = False,
+) -> EmbeddingScores:
+    """Cluster the embeddings and compare both sides.
+
+    Args:
+        clean_rows: (n, D) floats, finite: a tensor or a memory map.
+        shifted_rows: the same samples after the shift.
+        labels: (n,) integers.
+        restarts: of k-means++; 0: none.
+        samples: cluster a random sample of so many, the same on both sides; None: all. The other scores are of all.
+        progress: progress lines on a terminal.
+    """
+    kinds, classes = np.unique(labels, return_inverse=True)
+    clean, shifted = (Embedding(rows, classes, len(kinds)) for rows in (clean_rows, shifted_rows))
+    sums = class_sums(clean), class_sums(shifted)
+    parts = clean.subset(samples), shifted.subset(samples)
+    sampled = parts[0] is not clean
+    part_sums = (class_sums(parts[0]), class_sums(parts[1])) if sampled else sums
+    clusters = clusterings(*parts, *part_sums, restarts, sampled=sampled, progress=progress)
+    return EmbeddingScores(clusters, resque_angle(*sums), linear_cka(clean, shifted), probe_error(shifted))
+
+
+def effort_of(
+    captured: Captured, all_labels: np.ndarray, clean_accuracy: float | None = None
+) -> tuple[EffortScore | None, list[str]]:
+    """The effort score of captured layer inputs, or None; and what to know about it.
+
+    Samples with a value that is not finite are left out on both sides, and counted. There is no score, with the
+    reason in the notes, where the model gives no logits, where no label numbers one, where fewer than 2 samples or no
+    layer wider than 1 remain. Where the captured samples are of other classes than all samples are, as the first ones
+    of sorted data, a note says so.
+
+    Args:
+        captured: of some of the samples.
+        all_labels: (N,) of all samples.
+        clean_accuracy: as for ``effort_score``.
+
+    Raises:
+        ValueError: clean_accuracy is not a share.
+    """
+    reason = _reason_against(captured)
+    if reason:
+        return None, [f"no effort score: {reason}"]
+    sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for calls in captured.inputs.values():
+        for side, layers in zip(sides, calls, strict=True):
+            side.extend(layers)
+    finite = np.ones(len(captured.labels), bool)
+    for values in itertools.chain(*sides, (captured.clean_logits, captured.shifted_logits)):
+        finite &= np.isfinite(values).all(1)
+    notes = _unlike(captured.labels, all_labels)
+    if not finite.all():
+        wrong = int((~finite).sum())
+        notes.append(f"effort score: left out {wrong} of {len(finite)} samples with NaN or infinite values")
+        if finite.sum() < 2:
+            return None, [f"no effort score: {wrong} of {len(finite)} samples hold NaN or infinite values"]
+        sides = [X[finite] for X in sides[0]], [X[finite] for X in sides[1]]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "effort score", UserWarning)  # the notes have it
+        found = effort_score(
+            *sides,
+            captured.clean_logits[finite],
+            captured.shifted_logits[finite],
+            captured.labels[finite],
+            clean_accuracy=clean_accuracy,
+        )
+    return found, notes + [f"effort score: {note}" for note in found.notes]
+
+
+def _unlike(labels: np.ndarray, all_labels: np.ndarray) -> list[str]:
+    """A note where the classes of the captured samples are not those of a random sample of all."""
+    kinds, codes = np.unique(all_labels, return_inverse=True)
+    shares = np.bincount(codes) / len(codes)
+    own = np.bincount(np.searchsorted(kinds, labels), minlength=len(kinds)) / len(labels)
+    apart = float(np.abs(shares - own).sum()) / 2
+    if apart <= UNLIKE + float(np.sqrt(len(kinds) / len(labels))):
+        return []
+    return [
+        f"effort score: of {len(labels)} samples whose classes differ from those of all {len(all_labels)} (total "
+        f"variation {apart:.2f}), so of these only: mix the classes in both loaders, in one order"
+    ]
+
+
+def _reason_against(captured: Captured) -> str | None:
+    labels, logits = captured.labels, captured.clean_logits
+    if len(labels) < 2:
+        return f"it needs 2 samples or more, not {len(labels)}"
+    if logits.shape[1] == 0:
+        return "the model gives no logits (samples, classes)"
+    if labels.min() < 0 or labels.min() >= logits.shape[1]:
+        return f"labels from {labels.min()} to {labels.max()} do not number {logits.shape[1]} logits"
+    if not any(X.shape[1] > 1 for calls in captured.inputs.values() for X in calls[0]):
+        return "no layer has an input wider than 1"
+    return None

@@ -1,0 +1,27 @@
+"""A report as a flat dict of floats, as MLflow, Weights & Biases and TensorBoard take it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .report import PreIndexReport
+
+SCALARS = (
+    "index", "distance", "inverse_ari", "u", "effort_score", "path_excess", "probe_increase", "probe_error",
+    "accuracy_drop", "input_rms", "resque_angle", "cka", "samples", "classes", "left_out",
+)  # fmt: skip
+
+
+def metrics(report: PreIndexReport) -> dict[str, float]:
+    """Every number of the report by name; what it does not have is left out."""
+    found = {name: getattr(report, name) for name in SCALARS}
+    found |= {f"accuracy_{side}": value for side, value in (report.accuracy or {}).items()}
+    for name, cluster in report.clusters.items():
+        found[f"ari_{name.replace('++', '_plusplus')}"] = None if cluster is None else cluster.ari
+    for bins, values in report.distances.items():
+        found |= {f"{measure}_{bins}": value for measure, value in values.items()}
+    for name, layer in report.layers.items():
+        found[f"layers/{name}"] = layer.distances[report.measure_bins][report.measure]
+    found |= {f"seconds_{part}": value for part, value in report.seconds.items()}
+    return {name: float(value) for name, value in found.items() if value is not None}
