@@ -385,6 +385,11 @@ class Ratings(RatingData):
 
         return summary(self)
 
+    def _repr_html_(self) -> str:
+        from .summary import html
+
+        return html(self)
+
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw scores, ratings an item, and raters into a PNG or SVG file (needs the extra ``plots``)."""
         from .plot import plot

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from hitl_fast._common.notebook import html_table
+
 from .agreement import question_agreement
 from .rater_table import rater_table
 from .rating_data import RatingData
@@ -22,6 +24,11 @@ def summary(ratings: RatingData) -> str:
     if len(ratings.questions) > 1:
         return "\n".join([ratings.source, *lines, "", *_questions(ratings)])
     return "\n".join([ratings.source, *lines, "", *_raters(ratings)])
+
+
+def html(ratings: RatingData) -> str:
+    """The lines about all ratings as a table for notebooks."""
+    return html_table(ratings.source, _lines(ratings))
 
 
 def _lines(ratings: RatingData) -> Iterator[tuple[str, str]]:

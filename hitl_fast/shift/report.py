@@ -11,6 +11,7 @@ from typing import Any
 
 from hitl_fast._common.errors import InputError
 from hitl_fast._common.files import write_text
+from hitl_fast._common.notebook import html_table
 
 from .accumulator import Distances, LayerReport
 from .clusters import ClusterReport
@@ -79,6 +80,23 @@ class PreIndexReport:
     def accuracy_drop(self) -> float | None:
         """Accuracy lost to the shift, in [-1, 1]; None without logits."""
         return None if self.accuracy is None else self.accuracy["clean"] - self.accuracy["shifted"]
+
+    def _repr_html_(self) -> str:
+        accuracy = self.accuracy or {}
+        rows: list[tuple[str, object]] = [
+            ("PreIndex", self.index),
+            ("p", self.distance),
+            ("inverse ARI", self.inverse_ari),
+            ("probe error", self.probe_error),
+            ("effort score", getattr(self, "effort_score", None)),
+            ("accuracy, clean", accuracy.get("clean")),
+            ("accuracy, shifted", accuracy.get("shifted")),
+            ("linear CKA", self.cka),
+            ("samples", self.samples),
+        ]
+        worst = sorted(self.layers, key=self._layer_distance, reverse=True)[:5]
+        rows += [(f"p of {name}", self._layer_distance(name)) for name in worst]
+        return html_table("PreIndexReport", [row for row in rows if row[1] is not None])
 
     def __str__(self) -> str:
         seconds = self.seconds

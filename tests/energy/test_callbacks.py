@@ -109,6 +109,40 @@ def test_transformers(tree: Tree, tmp_path: Path) -> None:
     assert [w.name for w in own.meter.windows] == ["validation 0"]
 
 
+def test_energy_of_each_step_of_a_trainer(tree: Tree) -> None:
+    tree.socket(0)
+    callback = trainer_callback(rapl_root=tree.root, gpus="none", per_step=True)
+    state, control, logs = (
+        SimpleNamespace(epoch=0.0, log_history=[{}]),
+        SimpleNamespace(should_evaluate=False),
+        {},
+    )
+    callback.on_train_begin(None, state, control)
+    for _ in range(3):
+        callback.on_step_begin(None, state, control)
+        callback.on_step_end(None, state, control)
+    callback.on_log(None, state, control, logs=logs)
+    assert [step.name for step in callback.steps] == ["step"] * 3
+    assert set(logs) == {"seconds_per_step", "joules_per_step"} == set(state.log_history[0])
+    assert logs["seconds_per_step"] == sum(step.seconds for step in callback.steps) / 3
+    callback.on_log(None, state, control, logs=(later := {}))
+    assert later == {}  # no step since
+    callback.on_train_end(None, state, control)
+
+
+def test_energy_of_each_batch_of_lightning() -> None:
+    callback = lightning_callback(rapl_root="/nonexistent", gpus="none", per_step=True)
+    logged: dict[str, float] = {}
+    module = SimpleNamespace(log=lambda name, value, batch_size: logged.update({name: value}))
+    trainer = SimpleNamespace(current_epoch=0, sanity_checking=False)
+    callback.on_fit_start(trainer, module)
+    callback.on_train_batch_start(trainer, module, None, 0)
+    callback.on_train_batch_end(trainer, module, None, None, 0)
+    callback.teardown(trainer, module, "fit")
+    assert list(logged) == ["seconds_per_step"]  # no sensor: no joules, never 0
+    assert logged["seconds_per_step"] == callback.steps[0].seconds
+
+
 def test_meter_or_arguments(tree: Tree) -> None:
     with pytest.raises(ValueError, match=r"give a meter or its arguments \(rate_hz\), not both"):
         trainer_callback(EnergyMeter(), rate_hz=3)

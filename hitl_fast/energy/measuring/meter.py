@@ -183,6 +183,9 @@ class EnergyMeter:
             host=socket.gethostname(),
         )
 
+    def _repr_html_(self) -> str | None:
+        return None if self._session is None else self.report()._repr_html_()
+
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """See `EnergyReport.to_json`."""
         return self.report().to_json(path)

@@ -11,6 +11,7 @@ from typing import Any
 
 from hitl_fast._common.errors import MissingExtraError
 from hitl_fast._common.files import atomic_path
+from hitl_fast._common.notebook import html_table
 
 from .results import RunResults, Window
 
@@ -181,6 +182,15 @@ def table(report: RunResults) -> str:
     cost = report.overhead
     lines.append(f"measuring took {cost.cpu_seconds:.3g} s of CPU time for {cost.reads} readings")
     return "\n".join(lines)
+
+
+def html(report: RunResults) -> str:
+    """Seconds, joules and their uncertainty by window name, as a table for notebooks."""
+    rows: list[tuple[object, ...]] = []
+    for name, window in (*report.by_name().items(), ("total", report.total)):
+        joules = "not measured" if window.total_joules is None else window.total_joules
+        rows.append((name, window.seconds, joules, window.uncertainty_joules, " ".join(window.flags)))
+    return html_table("Energy", rows, ("window", "seconds", "joules", "+-", "flags"))
 
 
 def _line(window: Window) -> str:

@@ -91,6 +91,11 @@ class EnergyReport(RunResults):
 
         plot(self, path)
 
+    def _repr_html_(self) -> str:
+        from .export import html
+
+        return html(self)
+
     def __str__(self) -> str:
         from .export import table
 
