@@ -123,12 +123,11 @@ class Ratings(RatingData):
         named = [raters] if isinstance(raters, str) else None if raters is None else list(raters)
         request = Request(format, item, wanted, dict(columns or {}), named, labels)
         answers = formats.read(Path(path) if isinstance(path, str | os.PathLike) else path, request)
-        if wanted is not None and not len(answers.columns.item) and answers.comparisons:
-            answers.comparisons = [c for c in answers.comparisons if c.question in wanted]
-            wanted = None
-        scores = read_scores(
-            answers, wanted, None if answers.comparisons and not len(answers.columns.item) else labels
-        )
+        wanted = wanted if answers.asked is None else answers.asked
+        if answers.comparisons and not len(answers.columns.item):  # labels say what outcomes mean
+            answers.comparisons = [c for c in answers.comparisons if wanted is None or c.question in wanted]
+            wanted = labels = None
+        scores = read_scores(answers, wanted, labels)
         given = RatingColumns(
             scores.item, scores.rater, scores.score, scores.seconds, scores.feature, scores.time, scores.categories,
             answers.skipped, scores.gold, scores.predictions, answers.comparisons, list(answers.seen), scores.unread,

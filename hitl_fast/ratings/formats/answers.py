@@ -108,6 +108,7 @@ class Answers:
     candidates: dict[str, list[str]] = field(
         default_factory=dict
     )  # columns that may be answers, with examples
+    asked: list[str] | None = None  # the questions asked for, where the format names them otherwise
     untyped: bool = False  # ids are text because the file has nothing else
     scale: tuple[float, float] | None = None  # lowest and highest possible score, where the file says so
     by_feature: bool = False  # questions are features, and "" is the item itself

@@ -56,7 +56,9 @@ def _mturk(table: Table, given: dict[str, str | None], questions: list[str] | No
     columns = {
         "item": "HITId", "rater": "WorkerId", "seconds": "WorkTimeInSeconds", "status": "AssignmentStatus",
     }  # fmt: skip
-    return read_long(table, _roles(table, columns, given), answers, form="MTurk batch")
+    found = read_long(table, _roles(table, columns, given), answers, form="MTurk batch")
+    found.asked = None if questions is None else list(answers.values())
+    return found
 
 
 def _toloka(table: Table, given: dict[str, str | None], questions: list[str] | None) -> Answers:
@@ -78,7 +80,9 @@ def _toloka(table: Table, given: dict[str, str | None], questions: list[str] | N
         for column in answers
         if (truth := "GOLDEN:" + column.removeprefix("OUTPUT:")) in table.columns
     }
-    return read_long(table, _roles(table, columns, given), answers, form="Toloka TSV", gold_of=gold)
+    found = read_long(table, _roles(table, columns, given), answers, form="Toloka TSV", gold_of=gold)
+    found.asked = None if questions is None else list(answers.values())
+    return found
 
 
 def _appen(table: Table, given: dict[str, str | None], questions: list[str] | None) -> Answers:
@@ -90,6 +94,7 @@ def _appen(table: Table, given: dict[str, str | None], questions: list[str] | No
         if not n.startswith("_") and n not in gold.values() and n not in given.values()
     ]
     own = [n for n in own if not n.endswith("_gold_reason") and n != "orig__golden"]
+    asked = questions is not None
     if questions is None:
         questions = [n for n in own if n in gold] or (own if len(own) == 1 else [])
     if not questions:
@@ -104,7 +109,7 @@ def _appen(table: Table, given: dict[str, str | None], questions: list[str] | No
     if missing:
         raise InputError(f"{table.name}: no column {missing[0]!r}; there are {table.listed()}")
     roles = _roles(table, columns, given)
-    names = {q: q for q in questions} if len(questions) > 1 else {questions[0]: ""}
+    names = {q: q for q in questions} if asked or len(questions) > 1 else {questions[0]: ""}
     found = {q: gold[q] for q in questions if q in gold}
     return read_long(_without_tainted(table), roles, names, form="Appen report", gold_of=found)
 

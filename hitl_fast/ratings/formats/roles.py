@@ -10,10 +10,20 @@ from hitl_fast._common.errors import InputError, InputTypeError
 
 from .advice import call
 from .answers import SET_APART, SUBMITTED
-from .cells import all_numbers, lower_text, some_numbers
+from .cells import all_numbers, cell_value, lower_text, some_numbers
 from .column import Column
 from .table import Table
-from .vocabulary import COUNTERS, EXPLICIT, NAMES, PAIR_ROLES, describes, is_index, is_plumbing, plain
+from .vocabulary import (
+    COUNTERS,
+    EXPLICIT,
+    NAMES,
+    PAIR_ROLES,
+    WEAK_SCORES,
+    describes,
+    is_index,
+    is_plumbing,
+    plain,
+)
 
 PROSE_WORDS, PROSE_LENGTH = 6, 60  # text beyond either is no label
 GOLD_WORDS = {"gold", "ground_truth", "ground truth", "prediction", "predicted", "model"}
@@ -161,8 +171,22 @@ def counts_rows(column: Column) -> bool:
 
 
 def may_be_scores(table: Table, names: list[str]) -> list[str]:
-    """Columns that could hold the answers: those of numbers, and of a few short words."""
-    return [n for n in names if some_numbers(table.columns[n]) or not is_prose(table.columns[n])]
+    """Columns that could hold the answers: those of numbers, and of short words."""
+    filled = [n for n in names if any(cell_value(v) is not None for v in table.columns[n].values)]
+    return [n for n in filled if some_numbers(table.columns[n]) or not is_prose(table.columns[n])]
+
+
+def refuse_doubtful_score(table: Table, roles: Roles) -> None:
+    """Refuse a score that only its name tells, and a weak one, where another column could be the score."""
+    score = roles.columns["score"]
+    if "score" in roles.given or plain(score) not in WEAK_SCORES:
+        return
+    rivals = [n for n in may_be_scores(table, roles.others()) if not describes(n)]
+    if rivals:
+        raise InputError(
+            f"{table.name}, line 1: which column is the score, {score!r} or {', '.join(map(repr, rivals))}? Say which "
+            f"with {call(table.name, columns={'score': score})}"
+        )
 
 
 def refuse_without_score(table: Table, roles: Roles) -> None:

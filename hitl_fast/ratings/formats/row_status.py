@@ -73,7 +73,9 @@ class RowStatus:
                 return None
             what = f"in column {self.status!r} a status among {known_statuses()}, ground_truth, prediction"
             where = self.table.where(int(rows[0]))
-            expect(False, where, f"{what} (columns={{'status': None}} if it is none)", text)
+            expect(
+                False, where, f"{what} (columns={{'status': None}} or --columns status= if it is none)", text
+            )
             raise
 
     def _expect(self, name: str, texts: Column, known: set[str], what: str) -> None:

@@ -13,6 +13,7 @@ from .roles import (
     Roles,
     check_columns,
     numeric,
+    refuse_doubtful_score,
     refuse_without_item,
     refuse_without_rater,
     refuse_without_score,
@@ -67,6 +68,8 @@ def _long(table: Table, given: dict[str, str | None], request: Request) -> Answe
     if request.questions is not None:
         names = {column: column for column in request.questions}
     elif "score" in roles:
+        if request.format != "long":
+            refuse_doubtful_score(table, roles)
         names = {roles.columns["score"]: ""}
     elif "rater" in roles or "feature" in roles or request.format == "long":
         refuse_without_score(table, roles)

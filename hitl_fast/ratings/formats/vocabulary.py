@@ -44,6 +44,8 @@ EXPLICIT = {
     "item": {"item", "item_id"},
     "rater": {"rater", "rater_id", "annotator", "annotator_id", "worker", "worker_id", "workerid", "coder", "coder_id"},
 }  # fmt: skip
+# Names that a score may have, and that other columns have too.
+WEAK_SCORES = {"value", "label", "response", "answer", "vote", "judgement", "judgment", "importance"}
 COUNTERS = {"index", "idx", "position", "row", "row_id"}  # what a saved index is called
 PAIR_ROLES = ("first", "second", "winner")
 FLAGS = {
@@ -63,7 +65,8 @@ NO_RATER = {
     "mean_score", "mean_rating", "average_score", "average_rating", "avg_score", "avg_rating", "final_score",
     "model", "pred", "predicted_score", "prediction_score", "ai_score", "confidence", "probability", "trust",
     "age", "year", "gender", "length", "size", "width", "height", "class", "label", "split", "fold", "weight",
-    "turn", "level", "version", "batch",
+    "turn", "level", "version", "batch", "repeat", "other", "at", "country", "city", "region", "language", "lang",
+    "source", "model_name", "dataset",
 }  # fmt: skip
 INNER = (
     "ratings",

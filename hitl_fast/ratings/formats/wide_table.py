@@ -17,7 +17,7 @@ from .long_table import identities
 from .roles import Roles, counts_rows
 from .row_status import GOLD, PREDICTION, RowStatus
 from .table import Table
-from .vocabulary import describes, is_index, is_plumbing
+from .vocabulary import describes, is_called, is_index, is_plumbing
 
 
 def read_wide(table: Table, roles: Roles, raters: Sequence[str]) -> Answers:
@@ -86,7 +86,9 @@ def raters_of(table: Table, roles: Roles) -> list[str]:
     else:
         raters = [n for n in others if not is_plumbing(n)]
     filled = [n for n in raters if any(cell_value(v) is not None for v in table.columns[n].values)]
-    doubtful = [n for n in filled if describes(n) or _is_of_another_scale(table, n, filled)]
+    doubtful = [
+        n for n in filled if describes(n) or is_called(n, "score") or _is_of_another_scale(table, n, filled)
+    ]
     if doubtful and not (is_index(doubtful[0]) and len(filled) == 1):
         sure = [n for n in filled if n not in doubtful] or filled
         raise InputError(
@@ -136,6 +138,7 @@ def read_respondents(table: Table, roles: Roles, items: Sequence[str]) -> Answer
         raise InputError(f"{table.where(int(missing.argmax()))}: no rater in column {roles.get('rater')!r}")
     answers = Answers(table.name, "one row a respondent", columns=None)  # type: ignore[arg-type]
     answers.seen |= dict.fromkeys(items)
+    answers.asked = [""]
     parts = []
     for item in items:
         value = table.columns[item].map(cell_value)
