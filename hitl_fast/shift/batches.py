@@ -1,9 +1,9 @@
-"""Two loaders as one stream of paired batches, or a refusal that says where they part."""
+"""Two loaders as one stream of paired batches, or an error that reports the first mismatch."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ from torch.utils.data import (
 )
 
 from hitl_fast._common.errors import InputError, InputTypeError
+
+from .masks import given_mask
 
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 
@@ -59,6 +61,17 @@ class Pair:
     clean: Inputs
     shifted: Inputs
     labels: np.ndarray  # (n,) int64
+    clean_mask: Tensor | None = None  # (n, positions) bool, as ``mask=`` picks it
+    shifted_mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """Where a batch has its labels, its inputs and its mask: the arguments of ``hitl_fast.preindex`` of these names."""
+
+    labels: str | int | None = None
+    inputs: str | int | Sequence[str | int] | Callable[[Any], Any] | None = None
+    mask: str | int | Callable[[Any], Any] | None = None
 
 
 def check_loaders(clean: object, shifted: object) -> None:
@@ -96,7 +109,7 @@ def expected_samples(loader: object) -> int | None:
     return samples - samples % size if loader.drop_last else samples
 
 
-def pairs(clean: Iterable[Any], shifted: Iterable[Any], labels: str | int | None) -> Iterator[Pair]:
+def pairs(clean: Iterable[Any], shifted: Iterable[Any], splitting: Splitting) -> Iterator[Pair]:
     """The batches of both loaders side by side.
 
     Raises:
@@ -117,8 +130,8 @@ def pairs(clean: Iterable[Any], shifted: Iterable[Any], labels: str | int | None
             raise InputError(
                 f"shifted ends after {position} samples, clean does not: they must hold the same samples"
             )
-        clean_inputs, classes = _split(ours, labels, "clean")
-        shifted_inputs, shifted_classes = _split(other, labels, "shifted")
+        clean_inputs, classes = split(ours, splitting, "clean")
+        shifted_inputs, shifted_classes = split(other, splitting, "shifted")
         if classes.size != shifted_classes.size:
             raise InputError(
                 f"after {position} samples, clean has a batch of {classes.size} but shifted one of "
@@ -131,7 +144,11 @@ def pairs(clean: Iterable[Any], shifted: Iterable[Any], labels: str | int | None
                 f"labels differ at sample {position + first}: {classes[first]} in clean, {shifted_classes[first]} in "
                 f"shifted ({differ.size} of {classes.size} differ in this batch): both must hold the same samples"
             )
-        yield Pair(clean_inputs, _in_order(shifted_inputs, clean_inputs, position), classes)
+        masks = [
+            None if splitting.mask is None else given_mask(batch, splitting.mask, name)
+            for batch, name in ((ours, "clean"), (other, "shifted"))
+        ]
+        yield Pair(clean_inputs, _in_order(shifted_inputs, clean_inputs, position), classes, *masks)
         position += classes.size
     if next(theirs, ends) is not ends:
         raise InputError(
@@ -141,46 +158,12 @@ def pairs(clean: Iterable[Any], shifted: Iterable[Any], labels: str | int | None
         raise InputError("clean and shifted hold no batch")
 
 
-def joined(clean: Inputs, shifted: Inputs, n: int) -> Inputs | None:
-    """One batch of the clean samples and then the shifted ones; None if some input is not a tensor of samples."""
-    ours, theirs = clean.values(), shifted.values()
-    for a, b in zip(ours, theirs, strict=True):
-        if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
-            return None
-        if a.ndim == 0 or len(a) != n or a.shape != b.shape or a.dtype != b.dtype:
-            return None
-    both = iter([torch.cat([a, b]) for a, b in zip(ours, theirs, strict=True)])
-    return clean.map(lambda _: next(both))
-
-
-def undecided(inputs: Inputs, n: int) -> bool:
-    """Some input has n samples and n of something else, and its shape does not tell which is which."""
-    return any(isinstance(v, Tensor) and v.shape[:2] == (n, n) for v in inputs.values())
-
-
 def same(clean: Inputs, shifted: Inputs) -> bool:
-    """Both hold the same values, so that one forward pass serves both."""
+    """Whether both hold the same values, so that one forward pass serves both."""
     return all(
         isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
         for a, b in zip(clean.values(), shifted.values(), strict=True)
     )
-
-
-def squared_changes(clean: Inputs, shifted: Inputs, n: int) -> np.ndarray | None:
-    """Mean squared change of each sample's floating point inputs, (n,) float64; None where there are none."""
-    total, size = np.zeros(n), 0
-    for a, b in zip(clean.values(), shifted.values(), strict=True):
-        if (
-            isinstance(a, Tensor)
-            and isinstance(b, Tensor)
-            and a.is_floating_point()
-            and a.shape == b.shape
-            and a.ndim
-        ):
-            change = (b - a if a.element_size() > 2 else b.float() - a.float()).reshape(n, -1)
-            total += change.square().sum(1, dtype=torch.float64).cpu().numpy()
-            size += change.shape[1]
-    return total / size if size else None
 
 
 def _in_order(shifted: Inputs, clean: Inputs, position: int) -> Inputs:
@@ -222,27 +205,79 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _split(batch: Any, labels: str | int | None, name: str) -> tuple[Inputs, np.ndarray]:
+def split(batch: Any, splitting: Splitting, name: str) -> tuple[Inputs, np.ndarray]:
+    """The inputs of a batch and its classes."""
+    batch = _stacked(batch)
     if isinstance(batch, Mapping):
-        key = next((k for k in LABEL_KEYS if k in batch), None) if labels is None else labels
+        key = splitting.labels
+        if key is None:
+            key = next((k for k in LABEL_KEYS if k in batch), None)
         if key is None or key not in batch:
-            wanted = repr(labels) if labels is not None else f"any of {', '.join(LABEL_KEYS)}"
+            wanted = (
+                repr(splitting.labels) if splitting.labels is not None else f"any of {', '.join(LABEL_KEYS)}"
+            )
             raise InputTypeError(
                 f"a batch of {name} has the keys {sorted(map(str, batch))}, not {wanted}: name it by labels="
             )
-        return Inputs((), {str(k): v for k, v in batch.items() if k != key}), _classes(batch[key], name)
+        rest = Inputs((), {str(k): _tensor(v) for k, v in batch.items() if k != key})
+        return _chosen(batch, rest, splitting.inputs, name), _classes(batch[key], name)
     if isinstance(batch, tuple | list) and len(batch) >= 2:
-        at = len(batch) - 1 if labels is None else labels
+        at = len(batch) - 1 if splitting.labels is None else splitting.labels
         if not isinstance(at, int) or not -len(batch) <= at < len(batch):
             raise InputTypeError(
-                f"a batch of {name} is a {type(batch).__name__} of {len(batch)}: labels={labels!r} is not in it"
+                f"a batch of {name} is a {type(batch).__name__} of {len(batch)}: labels={splitting.labels!r} is not"
+                " in it"
             )
         at %= len(batch)
-        return Inputs(tuple(v for i, v in enumerate(batch) if i != at), {}), _classes(batch[at], name)
+        rest = Inputs(tuple(_tensor(v) for i, v in enumerate(batch) if i != at), {})
+        return _chosen(batch, rest, splitting.inputs, name), _classes(batch[at], name)
     raise InputTypeError(
         f"a batch of {name} must be (inputs, ..., labels) or a mapping with labels, not {_describe(batch)}: "
         "PreIndex needs each sample's class"
     )
+
+
+def _chosen(batch: Any, rest: Inputs, wanted: Any, name: str) -> Inputs:
+    """What the model is called with: all but the labels, or what ``inputs=`` picks."""
+    if wanted is None:
+        return rest
+    if callable(wanted):
+        found = wanted(batch)
+        if isinstance(found, Mapping):
+            return Inputs((), {str(k): _tensor(v) for k, v in found.items()})
+        return Inputs(tuple(map(_tensor, found)) if isinstance(found, tuple) else (_tensor(found),), {})
+    picked = [wanted] if isinstance(wanted, str | int) else list(wanted)
+    try:
+        return Inputs(tuple(_tensor(batch[key]) for key in picked), {})
+    except (KeyError, IndexError, TypeError):
+        held = sorted(map(str, batch)) if isinstance(batch, Mapping) else f"{len(batch)} entries"
+        raise InputTypeError(f"a batch of {name} has {held}, not inputs={wanted!r}") from None
+
+
+def _stacked(batch: Any) -> Any:
+    """A list of one mapping for each sample as one mapping of stacked values."""
+    if not (isinstance(batch, list | tuple) and batch and all(isinstance(one, Mapping) for one in batch)):
+        return batch
+    first = batch[0]
+    if any(one.keys() != first.keys() for one in batch):
+        return batch
+    return {key: _collated([one[key] for one in batch]) for key in first}
+
+
+def _collated(values: list[Any]) -> Any:
+    tensors = [_tensor(v) for v in values]
+    if all(isinstance(v, Tensor) and v.shape == tensors[0].shape for v in tensors):
+        return torch.stack(tensors)
+    if all(isinstance(v, int | float | bool) for v in values):
+        return torch.tensor(values)
+    return values
+
+
+def _tensor(value: Any) -> Any:
+    """NumPy arrays of numbers as tensors."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return torch.from_numpy(np.array(value))  # a copy: arrays may be read-only
+    return value
 
 
 def _classes(labels: Any, name: str) -> np.ndarray:

@@ -18,12 +18,12 @@ from torch import nn
 from hitl_fast._common.errors import InputError, InputTypeError, input_errors
 
 from .accumulator import LayerReport, mean_over_layers
-from .batches import check_loaders
+from .batches import Splitting, check_loaders
 from .clusters import clusterings
 from .embedding_scores import Embedding, class_sums, linear_cka, probe_error, resque_angle
 from .embeddings import EmbeddingStore, default_budget
-from .forward import undisturbed, unwrapped
-from .one_pass import Pass
+from .evaluation import undisturbed, unwrapped
+from .one_pass import Pass, Sources
 from .options import Options
 from .report import PreIndexReport
 
@@ -43,6 +43,9 @@ def preindex(
     offset: float = 0.0,
     output: str | int | Callable[[Any], Any] | None = None,
     labels: str | int | None = None,
+    inputs: str | int | Sequence[str | int] | Callable[[Any], Any] | None = None,
+    mask: str | int | Callable[[Any], Any] | None = None,
+    effort_samples: int = 2048,
     device: torch.device | str | None = None,
     max_memory: int | None = None,
     progress: bool = True,
@@ -131,8 +134,9 @@ def preindex(
     place = _device(module, device)
     budget = default_budget(place) if max_memory is None else max_memory
     with EmbeddingStore(budget) as store, undisturbed(module, place, (clean, shifted)):
-        run = Pass(module, embedding, output, options, store, place)
-        run.over(clean, shifted, labels, progress)
+        sources = Sources(embedding, output, Splitting(labels, inputs, mask))
+        run = Pass(module, sources, options, store, place, effort_samples)
+        run.over(clean, shifted, progress)
         layers, skipped = run.layers()
         finite = run.finite
         _warn(layers, int((~finite).sum()), finite.size)
@@ -158,9 +162,9 @@ def preindex(
         offset=offset,
         arithmetic=arithmetic,
         pooling=pooling,
-        embedding=run.watch.embedding_name or "",
+        embedding=run.watch.embedding_name,
         accuracy=run.accuracy(),
-        input_rms=run.input_rms(),
+        input_rms=run.changes.rms(),
         resque_angle=angle,
         cka=cka,
         probe_error=probe,
@@ -172,13 +176,21 @@ def preindex(
         seconds=run.seconds | {"clustering": clustering},
         mode=f"{place}, {run.mode}" + (", embeddings in a file" if store.in_file else ""),
         versions=dict(_versions()),
+        notes=run.notes(),
     )
 
 
 @functools.cache
 def _versions() -> tuple[tuple[str, str], ...]:
-    packages = [(name, importlib.metadata.version(name)) for name in ("hitl-fast", "torch", "numpy", "numba")]
+    packages = [(name, _version(name)) for name in ("hitl-fast", "torch", "numpy", "numba")]
     return (*packages, ("python", platform.python_version()))
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # used from a folder, without being installed
+        return "unknown"
 
 
 def _device(module: nn.Module, wanted: torch.device | str | None) -> torch.device:

@@ -6,6 +6,7 @@ import inspect
 import itertools
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,15 @@ from tqdm import tqdm
 from hitl_fast._common.errors import InputError
 
 from .accumulator import LayerReport, PreIndexAccumulator
-from .batches import Inputs, Pair, expected_samples, joined, pairs, same, squared_changes, undecided
+from .batches import Inputs, Pair, Splitting, expected_samples, pairs, same
+from .changes import Changes
+from .checking import Checking, Passed
 from .embeddings import EmbeddingStore
-from .forward import SHORT, Watch, logits_of
+from .forward import SHORT, Role, Watch
+from .layer_inputs import InputStore, LayerInputs
+from .masks import Mask, named_mask, with_padding
 from .options import Options
+from .rows import Reading
 
 WAITING_BYTES = 16 * 2**20
 # On a CPU one batch of both is faster while its largest activation stays in a cache (measured: SmallResNet 1.13 times,
@@ -28,6 +34,16 @@ WAITING_BYTES = 16 * 2**20
 CACHE_BYTES = 8 * 2**20
 
 RowPair = tuple[str, Tensor, Tensor]
+Masks = tuple[Mask | None, Mask | None]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where things are in the model and in its batches: the arguments of ``hitl_fast.preindex`` of these names."""
+
+    embedding: str | None
+    output: str | int | Callable[[Any], Any] | None
+    splitting: Splitting
 
 
 class Pass:
@@ -36,43 +52,54 @@ class Pass:
     def __init__(
         self,
         module: nn.Module,
-        embedding: str | None,
-        output: str | int | Callable[[Any], Any] | None,
+        sources: Sources,
         options: Options,
         store: EmbeddingStore,
         place: torch.device,
+        effort_samples: int = 2048,
     ) -> None:
-        self.output, self.options, self.store, self.place = output, options, store, place
+        self.sources, self.options, self.store, self.place = sources, options, store, place
         self.accumulator = PreIndexAccumulator(options.bins, options.arithmetic)
-        self.watch = Watch(module, embedding, options.corrected, options.pooled, self._found)
+        self._inputs = InputStore(effort_samples)
+        reading = Reading(options.corrected, options.pooled)
+        self.watch = Watch(
+            module, sources.embedding, reading, sources.output, self._found, self._inputs.enter
+        )
+        self.checking = Checking(self.watch)
         self.seconds: dict[str, float] = {}
+        self.masks_used: dict[
+            str, None
+        ] = {}  # names of masks that left something out, in order of appearance
         # Whether clean and shifted samples go through the model as one batch; None: to be seen from the first.
         mixing = any(isinstance(m, _BatchNorm) and m.running_mean is None for m in module.modules())
         on_sight = options.corrected and options.pooled and place.type == "cpu"
         self._together = False if mixing or not options.corrected else None if on_sight else True
-        self._samples_first: bool | None = None  # in every input; None: no shape has left that open yet
         self._ways: dict[str, None] = {}  # how batches went through the model, in order of appearance
         self._staged: list[RowPair] = []  # short rows of this batch
         self._waiting: dict[str, list[RowPair]] = {}  # short rows of the batches before
-        self._labels, self._changes, self._finite = _Column(np.int64), _Column(np.float64), _Column(np.bool_)
+        self._labels, self._finite = _Column(np.int64), _Column(np.bool_)
+        self.changes = Changes()
         self._right = [torch.zeros((), dtype=torch.int64, device=place) for _ in range(2)]  # clean, shifted
         self._predicted = 0  # samples that _right counts the hits of
         self._logits = 0  # how many there are of each sample
         self._parameters = _parameters(module)
+        self._positional = _positional(module)
 
-    def over(
-        self, clean: Iterable[Any], shifted: Iterable[Any], labels: str | int | None, progress: bool
-    ) -> None:
+    def over(self, clean: Iterable[Any], shifted: Iterable[Any], progress: bool) -> None:
         """Read both loaders to their end."""
         start = time.perf_counter()
         total = expected_samples(clean)
         with self.watch, tqdm(total=total, unit=" samples", disable=None if progress else True) as bar:
-            for pair in pairs(clean, shifted, labels):
+            for pair in pairs(clean, shifted, self.sources.splitting):
                 self._see(pair)
                 bar.update(len(pair.labels))
             self._compare()
         passed = time.perf_counter() - start
-        self.seconds = {"forward": passed - self.watch.seconds, "statistics": self.watch.seconds}
+        self.seconds = {
+            "forward": passed - self.watch.seconds - self.checking.seconds,
+            "checking": self.checking.seconds,
+            "statistics": self.watch.seconds,
+        }
 
     def layers(self) -> tuple[dict[str, LayerReport], dict[str, str]]:
         """The layers that count, and why each of the others does not.
@@ -83,8 +110,9 @@ class Pass:
         why = dict(self.watch.skipped)
         for name in self.watch.never_ran():
             inside = name.endswith("out_proj")  # nn.MultiheadAttention
-            why[name] = (
-                "attention uses its weights without calling it" if inside else "never ran in a forward pass"
+            why.setdefault(
+                name,
+                "attention uses its weights without calling it" if inside else "never ran in a forward pass",
             )
         if self.options.corrected and self.watch.output_layer is not None:
             why[self.watch.output_layer] = "made the logits"
@@ -101,6 +129,20 @@ class Pass:
                 "no layer counts: " + "; ".join(f"{name}: {reason}" for name, reason in why.items())
             )
         return found, why
+
+    def layer_inputs(self) -> LayerInputs:
+        """What entered the layers that count and the one that made the logits, for the first samples."""
+        return self._inputs.result(set(self.watch.skipped))
+
+    def notes(self) -> list[str]:
+        """What the reader of the report has to know about how it was made."""
+        used = [f"padding left out by {name}" for name in self.masks_used]
+        if self.masks_used and not (self.options.corrected and self.options.pooled):
+            used = [
+                f"padding counted: {name} is not used under arithmetic='reference' or pooling='flatten'"
+                for name in self.masks_used
+            ]
+        return [*self.checking.notes, *used, *self.changes.notes]
 
     @property
     def classes(self) -> np.ndarray:
@@ -126,21 +168,21 @@ class Pass:
             for name, right in zip(("clean", "shifted"), self._right, strict=True)
         }
 
-    def input_rms(self) -> float | None:
-        """Root mean square change of the floating point inputs, over samples where it is finite."""
-        changes = self._changes.values
-        changes = changes[np.isfinite(changes)]
-        return float(np.sqrt(np.mean(changes))) if changes.size else None
-
     def _see(self, pair: Pair) -> None:
         """Send one batch of pairs through the model and keep what counts."""
         n = len(pair.labels)
         clean, shifted = (side.wanted(self._parameters).to(self.place) for side in (pair.clean, pair.shifted))
-        change = squared_changes(clean, shifted, n)
-        if change is not None:
-            self._changes.append(change)
-        outputs, embeddings = self._forward(clean, shifted, n)
-        self._keep_hits(outputs, pair.labels)
+        masks = self._mask(clean, pair.clean_mask, n), self._mask(shifted, pair.shifted_mask, n)
+        self.watch.inputs_wanted = self._inputs.open
+        logits, embeddings = self._through(clean, shifted, n, masks)
+        start = time.perf_counter()
+        masks = (self._used(masks[0]), self._used(masks[1]))
+        kept = [None if mask is None else mask.kept for mask in masks]
+        self.changes.add(clean, shifted, n, self.checking.axes(clean, n), (kept[0], kept[1]))
+        if logits is not None:
+            self._keep_hits(logits, pair.labels)
+        none = torch.zeros((n, 0))
+        self._inputs.end_batch(logits or (none, none), pair.labels)
         finite = torch.isfinite(embeddings[0]).all(1) & torch.isfinite(embeddings[1]).all(1)
         if self.place.type == "cuda" or not bool(finite.all()):
             embeddings = (embeddings[0][finite], embeddings[1][finite])
@@ -148,13 +190,34 @@ class Pass:
         for row_pair in self._staged:
             self._waiting.setdefault(row_pair[0], []).append(row_pair)
         self._staged.clear()
-        if (
-            sum(2 * ours.nbytes for row_pairs in self._waiting.values() for _, ours, _ in row_pairs)
-            > WAITING_BYTES
-        ):
+        self.watch.seconds += time.perf_counter() - start
+        held = sum(2 * ours.nbytes for row_pairs in self._waiting.values() for _, ours, _ in row_pairs)
+        if held > WAITING_BYTES:
             self._compare()
         self._labels.append(pair.labels)
         self.store.append(*embeddings)
+
+    def _mask(self, inputs: Inputs, given: Tensor | None, n: int) -> Mask | None:
+        """The mask of one side, where it leaves something out and the arithmetic can use it."""
+        mask = None if given is None else Mask("mask=", given)
+        if given is None and self.sources.splitting.mask is None:
+            mask = named_mask(inputs, self._positional, n)
+        elif given is not None and len(given) != n:
+            raise InputError(f"mask= gives {len(given)} rows for a batch of {n} samples")
+        kept = None if mask is None else with_padding(mask.kept)
+        if mask is None or kept is None:
+            return None
+        return Mask(mask.name, kept, mask.input)
+
+    def _used(self, mask: Mask | None) -> Mask | None:
+        """The mask, if it is one of padding: of samples, not shared by all of them; its name goes to the report."""
+        taking = self.checking.taking
+        if mask is None or (
+            mask.input is not None and taking is not None and taking.axes[mask.input] is None
+        ):
+            return None
+        self.masks_used[mask.name] = None
+        return mask
 
     def _compare(self) -> None:
         """Add up the row pairs that wait.
@@ -177,70 +240,70 @@ class Pass:
         else:
             self.accumulator.update(name, ours, theirs)
 
-    def _forward(
-        self, clean: Inputs, shifted: Inputs, n: int
-    ) -> tuple[tuple[Any, Any], tuple[Tensor, Tensor]]:
-        """Outputs and embeddings of both sides, by whatever way the batch may go."""
-        before = self.accumulator.snapshot()
-        found = self._through(clean, shifted, n)
-        if self.watch.unsure:
-            self._forget(before)
-            self.watch.learn_axes(clean, n, self._logits_in)
-            found = self._through(clean, shifted, n)
-        return found
-
     def _forget(self, before: dict[str, Any]) -> None:
         """Take back what this batch has added so far."""
         self.accumulator.restore(before)
         self._staged.clear()
+        self._inputs.forget()
 
     def _through(
-        self, clean: Inputs, shifted: Inputs, n: int
-    ) -> tuple[tuple[Any, Any], tuple[Tensor, Tensor]]:
+        self, clean: Inputs, shifted: Inputs, n: int, masks: Masks
+    ) -> tuple[tuple[Tensor, Tensor] | None, tuple[Tensor, Tensor]]:
+        """Logits (None: they are not of samples) and embeddings of both sides, in whatever way the batch may go."""
+        before = self.accumulator.snapshot()
+
+        def go(inputs: Inputs, role: Role) -> Passed:
+            return self.checking.run(inputs, role, lambda: self._forget(before))
+
+        usable = self.options.corrected and self.options.pooled
+
+        def role(name: str, mask: Mask | None) -> Role:
+            return Role(name, n, mask.kept, mask.input) if usable and mask is not None else Role(name, n)
+
         if same(clean, shifted):
             self._ways["equal batches once"] = None
-            output, rows = self._run(_copied(clean), n, "same")
-            return (output, output), (rows, rows)
-        both = joined(clean, shifted, n) if self._together and self._joinable(clean, n) else None
-        if both is not None:
-            before = self.accumulator.snapshot()
-            try:
-                output, rows = self._run(both, n, "both")
-            except (torch.OutOfMemoryError, RuntimeError) as problem:
-                if not _out_of_memory(problem):
-                    raise
-                self._forget(before)
-                self._together = False
-                del both
-                if self.place.type == "cuda":
-                    torch.cuda.empty_cache()
-            else:
+            made = go(clean, role("same", masks[0]))
+            return _both(made.logits, made.logits), (made.embeddings, made.embeddings)
+        if self._together and self.checking.taking is not None:
+            made_together = self._joined(clean, shifted, n, masks, go)
+            if made_together is not None:
                 self._ways["clean and shifted as one batch"] = None
-                return (output[:n], output[n:]), (rows[:n], rows[n:])
+                logits, rows = made_together.logits, made_together.embeddings
+                halves = None if logits is None else (logits[:n], logits[n:])
+                return halves, (rows[:n], rows[n:])
+            self._forget(before)
         self._ways["clean and shifted in turn"] = None
-        clean_output, clean_rows = self._run(_copied(clean), n, "clean")
-        shifted_output, shifted_rows = self._run(_copied(shifted), n, "shifted")
-        if self._together is None:
+        ours = go(clean, role("clean", masks[0]))
+        theirs = go(shifted, role("shifted", masks[1]))
+        if self.checking.sees_batch:
+            self._together = False
+        elif self._together is None:
             self._together = 2 * self.watch.largest_output <= CACHE_BYTES
-        return (clean_output, shifted_output), (clean_rows, shifted_rows)
+        return _both(ours.logits, theirs.logits), (ours.embeddings, theirs.embeddings)
 
-    def _joinable(self, inputs: Inputs, n: int) -> bool:
-        """No input could be one with as many time steps first: joined, the samples of both sides would mix."""
-        if not undecided(inputs, n):
-            return True
-        if self._samples_first is None:
-            self._samples_first = self.watch.samples_first(inputs, n, self._logits_in)
-        return self._samples_first
-
-    def _logits_in(self, output: Any) -> Tensor:
-        return logits_of(output, self.output)
-
-    def _run(self, inputs: Inputs, n: int, role: str) -> tuple[Tensor, Tensor]:
-        output, rows = self.watch.run(inputs, n, role)
-        logits = self._logits_in(output)
-        if self.watch.output_layer is None:
-            self.watch.find_output_layer(logits)
-        return logits, rows
+    def _joined(
+        self, clean: Inputs, shifted: Inputs, n: int, masks: Masks, go: Callable[[Inputs, Role], Passed]
+    ) -> Passed | None:
+        """One pass of both sides; None: it does not go, or its numbers are not those of each side alone."""
+        both = self.checking.join(clean, shifted)
+        usable = self.options.corrected and self.options.pooled
+        mask = _joined_mask(masks, n) if usable else None
+        if both is None or mask is NotImplemented:
+            return None
+        try:
+            made = go(both, Role("both", n, mask))
+        except (torch.OutOfMemoryError, RuntimeError) as problem:
+            if not _out_of_memory(problem):
+                raise
+            self._together = False
+            del both
+            if self.place.type == "cuda":
+                torch.cuda.empty_cache()
+            return None
+        if made.sees_batch:
+            self._together = False
+            return None
+        return made
 
     def _keep_hits(self, outputs: tuple[Tensor, Tensor], labels: np.ndarray) -> None:
         if all(logits.ndim == 2 and len(logits) == labels.size and logits.shape[1] > 1 for logits in outputs):
@@ -270,6 +333,22 @@ class _Column:
         return self._held[: self._size]
 
 
+def _both(clean: Tensor | None, shifted: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    return None if clean is None or shifted is None else (clean, shifted)
+
+
+def _joined_mask(masks: Masks, n: int) -> Any:
+    """The mask of both sides; NotImplemented where their widths differ."""
+    widths = {mask.kept.shape[1] for mask in masks if mask is not None}
+    if not widths:
+        return None
+    if len(widths) > 1:
+        return NotImplemented
+    width, device = widths.pop(), next(mask.kept.device for mask in masks if mask is not None)
+    every = torch.ones((n, width), dtype=torch.bool, device=device)
+    return torch.cat([every if mask is None else mask.kept for mask in masks])
+
+
 def _parameters(module: nn.Module) -> frozenset[str] | None:
     """What the model's forward can be called with by name; None: anything."""
     found = inspect.signature(module.forward).parameters
@@ -278,9 +357,10 @@ def _parameters(module: nn.Module) -> frozenset[str] | None:
     return frozenset(found)
 
 
-def _copied(inputs: Inputs) -> Inputs:
-    """Tensors of the model's own, since a module that works in place must not reach the caller's."""
-    return inputs.map(lambda v: v.clone() if isinstance(v, Tensor) else v)
+def _positional(module: nn.Module) -> tuple[str, ...]:
+    """The names of the arguments that the model's forward takes by position."""
+    found = inspect.signature(module.forward).parameters
+    return tuple(name for name, p in found.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
 
 
 def _out_of_memory(problem: BaseException) -> bool:

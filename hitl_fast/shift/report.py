@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hitl_fast._common.errors import InputError
@@ -15,6 +15,11 @@ from hitl_fast._common.notebook import html_table
 
 from .accumulator import Distances, LayerReport
 from .clusters import ClusterReport
+
+# Of the JSON. 1 had neither this number nor notes.
+SCHEMA = 2
+# Fields that came after version 1, and what a report has that was written before.
+ADDED: dict[str, Any] = {"notes": [], "schema": 1}
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,11 @@ class PreIndexReport:
         cka: linear CKA of clean and shifted embeddings, 1 for equal; None if one is constant.
         probe_error: leave-one-out error of a ridge classifier on the shifted embeddings.
         left_out: sample pairs whose embedding holds NaN or infinite values; not clustered.
-        seconds: "forward" (with loading), "statistics", "clustering".
+        seconds: "forward" (with loading), "checking" (samples that were run alone), "statistics", "clustering".
         mode: device, and how batches went through the model.
         versions: of what computed this.
+        notes: what to know about the numbers: which mask left padding out, what could not be computed and why.
+        schema: version of the JSON.
     """
 
     index: float
@@ -71,6 +78,8 @@ class PreIndexReport:
     seconds: dict[str, float]
     mode: str
     versions: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+    schema: int = SCHEMA
 
     @property
     def bins(self) -> tuple[int, ...]:
@@ -138,8 +147,10 @@ class PreIndexReport:
                 f"skipped       {len(self.skipped)}: {first} ({self.skipped[first]})"
                 + (", ..." if len(self.skipped) > 1 else "")
             )
+        lines += [f"note          {note}" for note in self.notes]
         lines.append(
-            f"seconds       {seconds['forward']:.2f} forward, {seconds['statistics']:.2f} statistics,"
+            f"seconds       {seconds['forward']:.2f} forward, {seconds.get('checking', 0):.2f} checking,"
+            f" {seconds['statistics']:.2f} statistics,"
             f" {seconds['clustering']:.2f} clustering; {self.mode}"
         )
         return "\n".join(lines)
@@ -169,9 +180,15 @@ class PreIndexReport:
                 held = json.load(file)
             except (ValueError, RecursionError) as problem:
                 raise InputError(f"{path} is not JSON: {problem}") from None
-        fields = [field.name for field in dataclasses.fields(cls)]
+        fields = [each.name for each in dataclasses.fields(cls)]
         if not isinstance(held, dict):
             raise InputError(f"{path} is not a PreIndex report: it holds a {type(held).__name__}")
+        schema = held.get("schema", 1)
+        if not isinstance(schema, int) or schema > SCHEMA:
+            raise InputError(
+                f"{path} was written by a newer hitl-fast: its schema is {schema!r}, this version reads up to {SCHEMA}"
+            )
+        held = ADDED | held
         missing, unknown = [n for n in fields if n not in held], [n for n in held if n not in fields]
         if missing or unknown:
             raise InputError(

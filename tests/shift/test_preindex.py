@@ -466,7 +466,9 @@ def test_embeddings_in_a_file_leave_no_file(tmp_path: Any, monkeypatch: pytest.M
     assert report.cka == in_memory.cka
 
 
-def broken_model(value: float, rows: int) -> nn.Module:
+def broken_model(value: float, above: float) -> nn.Module:
+    """Layer ``odd`` gives the value for samples whose first input is larger than a bound."""
+
     class Broken(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -474,9 +476,7 @@ def broken_model(value: float, rows: int) -> nn.Module:
             self.odd.register_forward_hook(self.spoil)
 
         def spoil(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
-            output = output.clone()
-            output[:rows, 0] = value
-            return output
+            return torch.where(args[0][:, :1] > above, value, output)
 
         def forward(self, x: Tensor) -> Tensor:
             self.odd(x)
@@ -488,8 +488,9 @@ def broken_model(value: float, rows: int) -> nn.Module:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_rows_that_are_not_finite_are_counted_and_named(value: float) -> None:
     clean = samples(6)
+    clean[[3, 8, 13, 18, 23, 28], 0] = 100
     with pytest.warns(UserWarning, match="left out 6 row pairs of layer odd$"):
-        report = hf.preindex(broken_model(value, 2), batches(clean), batches(shift(clean)))
+        report = hf.preindex(broken_model(value, 50), batches(clean), batches(shift(clean)))
     assert report.layers["odd"].left_out == 6
     assert report.layers["odd"].rows == N - 6
     assert report.layers["body"].left_out == 0
@@ -499,7 +500,7 @@ def test_rows_that_are_not_finite_are_counted_and_named(value: float) -> None:
 def test_a_layer_of_nothing_but_nan_is_an_error() -> None:
     clean = samples(6)
     with pytest.raises(ValueError, match="layer 'odd': all 30 row pairs hold NaN or infinite values"):
-        hf.preindex(broken_model(np.nan, 100), batches(clean), batches(shift(clean)))
+        hf.preindex(broken_model(np.nan, -1e9), batches(clean), batches(shift(clean)))
 
 
 def test_embeddings_that_are_not_finite_are_not_clustered() -> None:
@@ -672,6 +673,17 @@ def test_near_names_are_listed() -> None:
         hf.preindex(MODELS["encoder"][0](), GOOD, GOOD, embedding="encoder.layer.0.linear1")
 
 
+class Gated(nn.Module):
+    """No layer gives the logits: they are a product of two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(6, 2 * CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)[:, :CLASSES] * self.body(x)[:, CLASSES:]
+
+
 def test_refuses_models_without_layers() -> None:
     with pytest.raises(ValueError, match="Flatten has no layer with out_features or out_channels"):
         hf.preindex(nn.Flatten(), GOOD, GOOD)
@@ -679,10 +691,8 @@ def test_refuses_models_without_layers() -> None:
         hf.preindex(lambda x: x, GOOD, GOOD)
     with pytest.raises(ValueError, match="no layer counts: 0: made the logits"):
         hf.preindex(nn.Sequential(nn.Linear(6, 3)), GOOD, batches(X + 1))
-    with pytest.raises(
-        ValueError, match=r"no nn.Linear ran, so there is no default embedding: name .* by embedding="
-    ):
-        hf.preindex(nn.Sequential(nn.Conv1d(6, 3, 1)), batches(X[:, :, None]), batches(X[:, :, None]))
+    with pytest.raises(ValueError, match="no default embedding: name .* by embedding="):
+        hf.preindex(Gated(), GOOD, batches(X + 1))
 
 
 def test_index_follows_scale_and_offset() -> None:
@@ -1109,25 +1119,20 @@ def test_masks_of_as_many_steps_as_samples(time_first: bool, together: bool) -> 
         model = seeded(lambda: Steps(time_first))
         found.append(hf.preindex(model, *sides, pooling="flatten" if together else "mean"))
         assert "in turn" in found[-1].mode
+        assert not found[-1].notes  # the mask is causal, shared by all samples: not one of padding
     for name, layer in found[0].layers.items():
         assert layer.distances[32] == pytest.approx(found[1].layers[name].distances[32], rel=1e-3)
 
 
-def test_only_the_first_batch_that_leaves_the_axis_open_is_tried() -> None:
+def test_few_samples_go_alone_before_the_first_batch_of_each_kind() -> None:
     clean = samples(10, 6)
-    passes = []
-    for size in (15, 10):
-        model = seeded(lambda: Steps(False))
-        assert isinstance(model, Steps)
-        report = hf.preindex(
-            model, cut(clean, size, False), cut(shift(clean), size, False), pooling="flatten"
-        )
-        assert report.mode.endswith("clean and shifted as one batch")
-        passes.append(model.passes - N // size)
-    # Two and three samples, and as many with samples and time changing places: once to join, once for the layers, for
-    # which the first batch goes again.
-    assert passes[0] == 0
-    assert 0 < passes[1] <= 2 * 4 + 1
+    model = seeded(lambda: Steps(False))
+    assert isinstance(model, Steps)
+    report = hf.preindex(model, cut(clean, 10, False), cut(shift(clean), 10, False))
+    batches_run = 2 + 1 + 1  # the first in turn, two joined
+    finding_the_head = 1
+    assert model.passes == batches_run + finding_the_head + 3 * 2
+    assert report.seconds["checking"] > 0
 
 
 class Tagging(nn.Module):
@@ -1141,13 +1146,10 @@ class Tagging(nn.Module):
         return self.head(self.body(x).relu())
 
 
-def test_what_cannot_be_told_is_refused() -> None:
+def test_samples_and_steps_that_can_change_places_are_refused() -> None:
     clean = samples(10, 6)
     for time_first in (False, True):
-        with pytest.raises(
-            ValueError,
-            match=r"cannot tell which dimension of the output of 'body', of shape \((10|20), 10, 8\)",
-        ):
+        with pytest.raises(ValueError, match=r"cannot tell which dimension .* \(10, 10, 6\)"):
             hf.preindex(seeded(Tagging), cut(clean, 10, time_first), cut(shift(clean), 10, time_first))
     ours, theirs = (
         hf.preindex(seeded(Tagging), cut(clean, 5, time_first), cut(shift(clean), 5, time_first))
@@ -1170,4 +1172,4 @@ def test_a_layer_without_samples_is_skipped_however_many_there_are() -> None:
     for size in (10, 15):
         report = hf.preindex(seeded(Placed), batches(clean, size), batches(shift(clean), size))
         assert list(report.layers) == ["enter"]
-        assert "has no dimension of" in report.skipped["place"]
+        assert "does not grow with the number of samples" in report.skipped["place"]

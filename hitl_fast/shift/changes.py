@@ -1,0 +1,70 @@
+"""How much the shift changes the inputs: their root mean square change."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .batches import Inputs
+
+
+class Changes:
+    """The mean squared change of each sample's floating point inputs, over all batches or not at all."""
+
+    def __init__(self) -> None:
+        self._squares: list[np.ndarray] = []
+        self._missing = ""
+        self._none = True
+
+    def add(
+        self,
+        clean: Inputs,
+        shifted: Inputs,
+        n: int,
+        axes: tuple[int | None, ...],
+        masks: tuple[Tensor | None, Tensor | None],
+    ) -> None:
+        """Add a batch of pairs."""
+        total, size = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+        for a, b, axis in zip(clean.values(), shifted.values(), axes, strict=True):
+            if axis is None or not (
+                isinstance(a, Tensor) and isinstance(b, Tensor) and a.is_floating_point()
+            ):
+                continue
+            self._none = False
+            if a.shape == b.shape and masks == (None, None):
+                change = (b - a if a.element_size() > 2 else b.float() - a.float()).movedim(axis, 0)
+                change = change.reshape(n, -1)
+                total += change.square().sum(1, dtype=torch.float64).cpu()
+                size += change.shape[1]
+                continue
+            ours, theirs = _kept(a.movedim(axis, 0), masks[0]), _kept(b.movedim(axis, 0), masks[1])
+            if [x.shape for x in ours] != [x.shape for x in theirs]:
+                self._missing = f"clean inputs of shape {tuple(a.shape)} and shifted ones of {tuple(b.shape)}"
+                return
+            for i, (x, y) in enumerate(zip(ours, theirs, strict=True)):
+                change = (y - x if x.element_size() > 2 else y.float() - x.float()).square()
+                total[i] += change.sum(dtype=torch.float64).cpu()
+                size[i] += change.numel()
+        if not self._none and bool((size > 0).all()):
+            self._squares.append((total / size).numpy())
+
+    def rms(self) -> float | None:
+        """Over samples where it is finite; None without floating point inputs, or where some cannot be compared."""
+        if self._missing or not self._squares:
+            return None
+        values = np.concatenate(self._squares)
+        values = values[np.isfinite(values)]
+        return float(np.sqrt(np.mean(values))) if values.size else None
+
+    @property
+    def notes(self) -> list[str]:
+        return [f"no input_rms: {self._missing} cannot be compared"] if self._missing else []
+
+
+def _kept(values: Tensor, mask: Tensor | None) -> list[Tensor]:
+    """Each sample's values, without padding where its second dimension is that of the mask."""
+    if mask is None or values.ndim < 2 or values.shape[1] != mask.shape[1]:
+        return list(values)
+    return [row[keep] for row, keep in zip(values, mask, strict=True)]
