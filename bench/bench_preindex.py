@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import hitl_fast as hf
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "preindex")]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "shift")]
 from test_golden import golden  # noqa: E402
 
 Batches = list[tuple[Tensor, Tensor]]

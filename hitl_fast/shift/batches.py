@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,11 @@ def check_loaders(clean: object, shifted: object) -> None:
         if isinstance(loader, Dataset | Tensor | np.ndarray) or not isinstance(loader, Iterable):
             raise InputTypeError(
                 f"{name} must yield batches (a DataLoader, or a list of (inputs, labels)), not {type(loader).__name__}"
+            )
+        if isinstance(getattr(loader, "sampler", None), DistributedSampler):
+            warnings.warn(
+                f"{name} is read through a DistributedSampler: this report is of one rank's part of the data",
+                stacklevel=3,
             )
         sampler = _shuffling_sampler(loader)
         if sampler:
@@ -283,8 +289,14 @@ def _tensor(value: Any) -> Any:
 def _classes(labels: Any, name: str) -> np.ndarray:
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.dtype.kind not in "iub" or array.ndim != 1 or array.size == 0:
+        what = (
+            "floating point targets"
+            if array.dtype.kind == "f"
+            else "labels for every position or several classes"
+        )
         raise InputTypeError(
-            f"labels of {name} must be (n,) integer classes, n >= 1, not {array.dtype} of shape {array.shape}"
+            f"labels of {name} must be (n,) integer classes, n >= 1, not {array.dtype} of shape {array.shape}: PreIndex"
+            f" compares clusters with one class for each sample, and {what} have none"
         )
     return array.astype(np.int64)
 

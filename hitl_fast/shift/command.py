@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("how")
     how.add_argument(
-        "--embedding", metavar="LAYER", help="layer to cluster (default: input of the last nn.Linear)"
+        "--embedding", metavar="LAYER", help="layer to cluster (default: input of what made the logits)"
     )
     how.add_argument(
         "--arithmetic", choices=("corrected", "reference"), default="corrected", help="(default: corrected)"
@@ -81,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--output", metavar="KEY", help="where the logits are in what the model returns")
     how.add_argument("--batch-size", type=int, default=64, metavar="N", help="(default: 64)")
     how.add_argument(
-        "--device", metavar="DEVICE", help="such as cuda or cpu (default: a GPU if there is one)"
+        "--device", metavar="DEVICE", help="for example cuda or cpu (default: a GPU if there is one)"
     )
     how.add_argument("--quiet", action="store_true", help="no progress bar")
     give = parser.add_argument_group("where to")

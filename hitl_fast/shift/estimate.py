@@ -64,8 +64,8 @@ def preindex(
     ``offset`` here, 0 unless you give them. The report also has what else one pass tells (accuracy drop, probe error,
     linear CKA, ...): compare before you trust one number.
 
-    The defaults of arithmetic, pooling, measure and bins are those of the paper's text, mended. A grid of 324 real
-    retrainings (three architectures, twelve shifts) gave no reason for others: within a model the index ranked the
+    The defaults of arithmetic, pooling, measure and bins are those of the paper's text, corrected. A grid of 324 real
+    retrainings (three architectures, twelve shifts) found no better defaults: within a model the index ranked the
     steps to recover with Spearman 0.74 [0.59, 0.86], the best of 60 choices (Wasserstein of heights) with 0.01 [-0.01,
     0.03] more. It ranked them no better than the accuracy drop (0.74 [0.53, 0.89]) and worse than the probe error
     (0.88 [0.76, 0.93]), because inverse ARI carries it: p alone ranks with 0.46 [0.24, 0.69], and p of different
@@ -77,7 +77,8 @@ def preindex(
             ``model(**rest)``, where what is no tensor and no argument of the model (paths, ids) is left out. Labels
             are (n,) integer classes. A DataLoader that does not shuffle, or any iterable of batches.
         shifted: the same samples after the shift, in the same order, with the same labels and batch sizes.
-        embedding: name of the module whose output is clustered; default: the input of the last nn.Linear to run.
+        embedding: name of the module whose output is clustered; default: the input of what made the logits, found by
+            equality; where that ran on every token, at the position whose output the logits are.
         bins: numbers of histogram bins, each >= 2, rising.
         arithmetic: "reference" is the published code's: a layer counts if its rows are longer than there are classes,
             token outputs are flattened, embeddings are not pooled, one k-means++ start. "corrected" leaves out the
@@ -93,10 +94,21 @@ def preindex(
             tensor itself, its ``logits``, or the first of a tuple.
         labels: where the labels are in a batch: a key or a position. Default: the last of a tuple; "labels", "label",
             "targets", "target" or "y" of a mapping.
+        inputs: what the model is called with: a key, a position, several of them, or a function of the batch that gives
+            one value, a tuple, or a mapping. Default: all but the labels.
+        mask: what is not padding: a key, a position or a function of the batch that gives (n, positions), True or 1
+            for what counts. Default: ``attention_mask``, ``mask``, ``src_key_padding_mask`` or ``lengths``, where the
+            model takes one by that name. Padding is left out of means over positions, of the embedding and of
+            ``input_rms`` (under arithmetic="corrected" and pooling="mean"); the report names the mask.
+        effort_samples: pairs whose layer inputs are kept for the effort score.
         device: where to run; default: where the model is. The model is moved back.
         max_memory: bytes of embeddings to hold; beyond, they go to a temporary file without a name (in the folder
             that TMPDIR names). Default: a quarter of the free memory of host or GPU.
         progress: a progress bar on a terminal.
+
+    Which rows belong to which sample is not guessed from shapes: a few samples also go through the model alone, before
+    the first batch of each shape, and a layer counts where its values are equal to those in the batch. What cannot be
+    proved so is in ``skipped`` with its reason; a model whose arithmetic sees the batch is named in ``notes``.
 
     Returns:
         PreIndexReport. Distances do not depend on the batch size beyond what the model's own arithmetic does. Under
@@ -107,7 +119,8 @@ def preindex(
         ValueError: loaders of different length, differing labels (the position is named), a loader that shuffles, the
             same iterator twice, no batch, an unknown embedding (near names are listed), no layer to look at, all
             rows of a layer not finite, as many samples in a batch as time steps where nothing tells one from the
-            other, bad options.
+            other, inputs of which no sample can be run alone, no layer that made the logits, lazy modules without
+            weights, bad options.
         TypeError: batches without labels, labels that are not classes, no logits where ``output`` says.
 
     Warns:
@@ -202,17 +215,21 @@ def _device(module: nn.Module, wanted: torch.device | str | None) -> torch.devic
     try:
         place = torch.device(wanted)
     except RuntimeError as problem:
-        raise InputError(f"device must be such as 'cpu' or 'cuda:0', not {wanted!r}: {problem}") from None
+        raise InputError(
+            f"device must be, for example, 'cpu' or 'cuda:0', not {wanted!r}: {problem}"
+        ) from None
     if place.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {wanted!r} is not there: hitl-fast doctor says why")
+        raise InputError(f"device {wanted!r}: CUDA is unavailable; run `hitl-fast doctor`")
     return place
 
 
 def _warn(layers: Mapping[str, LayerReport], left_out: int, samples: int) -> None:
-    told = [f"{layer.left_out} row pairs of layer {name}" for name, layer in layers.items() if layer.left_out]
+    messages = [
+        f"{layer.left_out} row pairs of layer {name}" for name, layer in layers.items() if layer.left_out
+    ]
     if left_out == samples:
         raise InputError(f"the embeddings of all {samples} sample pairs hold NaN or infinite values")
     if left_out:
-        told.append(f"{left_out} sample pairs from the clusters")
-    if told:
-        warnings.warn(f"NaN or infinite values: left out {', '.join(told)}", stacklevel=4)
+        messages.append(f"{left_out} sample pairs from the clusters")
+    if messages:
+        warnings.warn(f"NaN or infinite values: left out {', '.join(messages)}", stacklevel=4)

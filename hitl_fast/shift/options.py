@@ -1,4 +1,4 @@
-"""How distances become an index: what the caller may choose, checked at the door."""
+"""How distances become an index: the options of ``preindex``, validated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Options:
     """The arguments of ``hitl_fast.preindex`` of the same names.
 
     Raises:
-        ValueError: one is none of what it may be.
+        ValueError: one has a value that is not allowed.
     """
 
     bins: tuple[int, ...]

@@ -24,7 +24,7 @@ ADDED: dict[str, Any] = {"notes": [], "schema": 1}
 
 @dataclass(frozen=True)
 class PreIndexReport:
-    """The index, what it is made of, and what else the same pass told. Plain fields; see ``hitl_fast.preindex``.
+    """The index, what it is made of, and the other scores of the same pass. Plain fields; see ``hitl_fast.preindex``.
 
     Attributes:
         index: (p + inverse_ari) / (1 + (p + inverse_ari) * scale) - offset; higher: more to retrain.
@@ -33,7 +33,8 @@ class PreIndexReport:
         u: p + inverse_ari; at any fixed scale and offset the index ranks as u does.
         samples: pairs seen.
         classes: distinct labels.
-        distances: ``distances[bins][measure]``, mean over layers and samples.
+        distances: ``distances[bins][measure]``, mean over layers and samples. "bhattacharyya" is 1 - BC (the
+            Bhattacharyya coefficient), that is the squared Hellinger distance.
         layers: by name, the layers that count.
         skipped: by name, why a layer does not count.
         clusters: "clean", "shifted", "shifted_from_clean", "clean_kmeans++", "shifted_kmeans++".
@@ -86,6 +87,11 @@ class PreIndexReport:
         return tuple(self.distances)
 
     @property
+    def hellinger_squared(self) -> float:
+        """The squared Hellinger distance at ``measure_bins``: another name of the measure "bhattacharyya"."""
+        return self.distances[self.measure_bins]["bhattacharyya"]
+
+    @property
     def accuracy_drop(self) -> float | None:
         """Accuracy lost to the shift, in [-1, 1]; None without logits."""
         return None if self.accuracy is None else self.accuracy["clean"] - self.accuracy["shifted"]
@@ -124,10 +130,10 @@ class PreIndexReport:
         lines.append(
             f"probe error   {self.probe_error:.4f} (of a new linear layer on the shifted embeddings)"
         )
-        rivals = {"input RMS": self.input_rms, "RESQUE angle": self.resque_angle, "linear CKA": self.cka}
-        told = [f"{name} {value:.4f}" for name, value in rivals.items() if value is not None]
-        if told:
-            lines.append(f"beside it     {', '.join(told)}")
+        others = {"input RMS": self.input_rms, "RESQUE angle": self.resque_angle, "linear CKA": self.cka}
+        rows = [f"{name} {value:.4f}" for name, value in others.items() if value is not None]
+        if rows:
+            lines.append(f"also          {', '.join(rows)}")
         agreement = ", ".join(f"{name} {c.ari:.3f}" for name, c in self.clusters.items())
         lines.append(f"cluster ARI   {agreement}")
         worst = sorted(self.layers, key=self._layer_distance, reverse=True)

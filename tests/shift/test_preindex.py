@@ -906,7 +906,7 @@ def test_equal_halves_of_a_joined_batch_are_at_no_distance() -> None:
 def test_refuses_models_without_values_or_python() -> None:
     with pytest.raises(ValueError, match="the model is on the meta device"):
         hf.preindex(mlp().to("meta"), GOOD, GOOD)
-    with pytest.raises(ValueError, match="device must be such as 'cpu' or 'cuda:0', not 'gpu7'"):
+    with pytest.raises(ValueError, match="device must be, .* not 'gpu7'"):
         hf.preindex(mlp(), GOOD, GOOD, device="gpu7")
 
 

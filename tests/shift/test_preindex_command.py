@@ -126,7 +126,7 @@ class Harmful:
         (("--batch-size", "0"), {}, "--batch-size must be at least 1"),
         (("--json", "none/report.json"), {}, "no such folder"),
         (("--plot", "report.bmp"), {}, "--plot must end in .png, .svg, .pdf, not 'report.bmp'"),
-        (("--device", "nonsense"), {}, "device must be such as 'cpu'"),
+        (("--device", "nonsense"), {}, "device must be, for example, 'cpu'"),
         (
             (),
             {"clean": "wide.npz", "shifted": "wide.npz"},
