@@ -31,10 +31,10 @@ class Priorities:
         score: (n,) float64, on the raters' scale.
         variance: (n,) float64, of the score, as if raters erred independently of each other given the item. Where
             they share a wrong belief it is too small: with two of three raters misled alike on a fifth of the
-            items, intervals that claim 95 % held the truth of 0.8 of the items, and of almost none of those on
-            which they were misled (tests/ratings/test_intervals.py). Raters alone cannot show this. Ground truth
-            can: with ten items of it or more, variances are multiplied by how much scores miss it
-            (``overdispersion``).
+            items, intervals that claim 95 % held the truth of 76 % of the items (95 % without that), and of
+            none of those on which the raters were far off (tests/ratings/test_questions.py). Ratings alone
+            cannot show this. Ground truth can: with ten items of it or more, variances are multiplied by how
+            much scores miss it (``overdispersion``).
         count: (n,) ratings of the item.
         scale: lowest and highest possible score.
         method: how the scores were made.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hitl_fast import cli
 from hitl_fast.ratings import Ratings
+from hitl_fast.ratings.formats import table as tables
 
 ITEMS, RATERS = 6, 3
 EXTRA: dict[str, Any] = {
@@ -279,3 +280,36 @@ def test_records_with_a_map_say_what_its_keys_are(tmp_path: Path) -> None:
     path.write_text(json.dumps({"id": 7, "scores": {"clarity": 3, "use": 4}}))
     with pytest.raises(ValueError, match=r"'clarity', 'use'.*raters=.*question=\['clarity', 'use'\]"):
         Ratings.read(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "item,rater,score\n1,a,3\n2,b,4\n",
+        "\n\nitem;rater;score\r\n1;a;3,5\r\n\r\n2;b;1,25",
+        "item\trater\tscore\n\n007\tÄ\t 3 \n\n\n,b\tb\t\n",
+        "item|rater|score\n1|a|\n|b|NA\n",
+        '"item","rater","score"\n"1","a, b","3"\n"","","NA"\n\n2,"c",4',
+    ],
+)
+@pytest.mark.parametrize("header", [True, False])
+def test_both_readers_of_csv_give_the_same(text: str, header: bool) -> None:
+    first = text.lstrip("\r\n").split("\n", 1)[0]
+    delimiter = max(",;\t|", key=first.count)
+    fast = tables._by_arrow(text, "t.csv", delimiter, header)
+    slow = tables._row_by_row(text, "t.csv", delimiter, header)
+    assert fast is not None
+    assert list(fast.lines) == list(slow.lines)
+    assert {n: c.cells() for n, c in fast.columns.items()} == {n: c.cells() for n, c in slow.columns.items()}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'item,rater,score\n1,"a",3"\n', 'item,rater,score\n1,"a""b",3\n', 'item,rater,score\n1,"a\nb",3\n',
+        'item,rater\n1,"a\nb, c"\n', 'item,rater,score\n1,"a,",3\n', "item,rater,score\n1,a\n", "item\n1\n",
+        "a,b\r1,2\r",
+    ],
+)  # fmt: skip
+def test_what_the_fast_reader_leaves_to_the_other(text: str) -> None:
+    assert tables._by_arrow(text, "t.csv", ",", True) is None

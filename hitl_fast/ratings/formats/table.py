@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +21,7 @@ from .column import Column
 from .text import Record
 from .vocabulary import INNER, OWN, is_called, is_index, plain
 
+BLOCK = 1 << 24  # bytes that pyarrow reads at a time
 ROWS = 4096  # of a CSV file that are kept as rows
 MAY_BE_LEFT_OUT = (
     "Approve",
@@ -65,11 +67,69 @@ def from_csv(text: str, name: str, header: bool = True) -> Table:
     """
     first = text.lstrip("\r\n").split("\n", 1)[0]
     delimiter = max(",;\t|", key=first.count)
+    found = _by_arrow(text, name, delimiter, header) or _row_by_row(text, name, delimiter, header)
+    if delimiter == ";":
+        found.columns = {column: cells.map(decimal_comma) for column, cells in found.columns.items()}
+    return found
+
+
+def _by_arrow(text: str, name: str, delimiter: str, header: bool) -> Table | None:
+    """A table by pyarrow: a million rows in a fifth of the time that `csv` takes.
+
+    None where quotes are not one at either end of a cell, where rows differ in length or lines (the other reader
+    names the line), and without pyarrow.
+    """
+    plain_text = text.replace("\r\n", "\n").lstrip("\n")
+    skipped = text.count("\n") - plain_text.count("\n")
+    if "\r" in plain_text or "\0" in plain_text or delimiter not in plain_text:
+        return None
+    if not _quotes_whole_cells(plain_text, delimiter):
+        return None
+    try:
+        import pyarrow
+        from pyarrow import csv as arrow_csv
+    except ImportError:
+        return None
+    names = [c.strip() for c in next(csv.reader([plain_text.split("\n", 1)[0]], delimiter=delimiter))]
+    if not header:
+        names = [str(i) for i in range(len(names))]
+    check_names(names, name)
+    keys = [f"c{i}" for i in range(len(names))]
+    try:
+        table = arrow_csv.read_csv(
+            pyarrow.BufferReader(plain_text.encode()),
+            arrow_csv.ReadOptions(column_names=keys, skip_rows=int(header), block_size=BLOCK),
+            arrow_csv.ParseOptions(delimiter=delimiter),
+            arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(keys, pyarrow.string()), strings_can_be_null=False
+            ),
+        )
+    except pyarrow.ArrowException:
+        return None
+    lines: np.ndarray | range = range(skipped + 1 + header, skipped + 1 + header + table.num_rows)
+    if "\n\n" in plain_text or table.num_rows + header != plain_text.rstrip("\n").count("\n") + 1:
+        full = [i for i, line in enumerate(plain_text.split("\n"), start=skipped + 1) if line]
+        lines = np.array(full[int(header) :], np.int64)
+    if len(lines) != table.num_rows:  # a cell with a line break
+        return None
+    columns = {column: _arrow_column(table.column(key)) for column, key in zip(names, keys, strict=True)}
+    return Table(name, columns, lines)
+
+
+def _quotes_whole_cells(text: str, delimiter: str) -> bool:
+    """Whether every quote begins or ends a cell, as far as counting tells."""
+    quotes = text.count('"')
+    opening = text.count(f'{delimiter}"') + text.count('\n"') + text.startswith('"')
+    closing = text.count(f'"{delimiter}') + text.count('"\n') + text.endswith('"')
+    return 2 * opening == 2 * closing == quotes
+
+
+def _row_by_row(text: str, name: str, delimiter: str, header: bool) -> Table:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     names: list[str] = []
-    lines: list[int] = []
+    lines = array("q")
     known: list[dict[str, int]] = []
-    codes: list[list[int]] = []
+    codes: list[array[int]] = []
     before = 0
     try:
         for block in _blocks(reader):
@@ -78,7 +138,7 @@ def from_csv(text: str, name: str, header: bool = True) -> Table:
                 before = line
                 if not names:
                     names = [cell.strip() for cell in row] if header else [str(i) for i in range(len(row))]
-                    known, codes = [{} for _ in names], [[] for _ in names]
+                    known, codes = [{} for _ in names], [array("q") for _ in names]
                     if header:
                         continue
                 if len(row) != len(names):
@@ -94,8 +154,6 @@ def from_csv(text: str, name: str, header: bool = True) -> Table:
         column: Column(np.array(code, np.int64), list(seen))
         for column, code, seen in zip(names, codes, known, strict=True)
     }
-    if delimiter == ";":
-        columns = {column: cells.map(decimal_comma) for column, cells in columns.items()}
     return Table(name, columns, np.array(lines, np.int64))
 
 
