@@ -44,12 +44,10 @@ class Inputs:
         return [leaf for v in (*self.args, *self.kwargs.values()) for leaf in _leaves(v)]
 
     def wanted(self, names: frozenset[str] | None) -> Inputs:
-        """Without what a batch carries beside its tensors (paths, ids) and the model does not ask for by name."""
+        """Without what a batch carries beside the inputs (paths, indices) and the model does not ask for by name."""
         if names is None:
             return self
-        return Inputs(
-            self.args, {k: v for k, v in self.kwargs.items() if k in names or isinstance(v, Tensor)}
-        )
+        return Inputs(self.args, {k: v for k, v in self.kwargs.items() if k in names})
 
     def to(self, device: torch.device) -> Inputs:
         return self.map(lambda v: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v)

@@ -220,7 +220,9 @@ def load_model(place: str, weights: Path | None) -> nn.Module:
     """The module that MODULE:NAME is or makes, with its weights."""
     from torch import nn
 
-    home, _, name = place.partition(":")
+    home, _, name = place.rpartition(":")
+    if home.endswith(".py"):
+        home = home.removesuffix(".py").replace(os.sep, ".")
     if not home or not name:
         raise InputError(f"--model must be MODULE:NAME, such as networks:SmallCNN, not {place!r}")
     if os.getcwd() not in sys.path:
@@ -242,10 +244,25 @@ def load_model(place: str, weights: Path | None) -> nn.Module:
         raise InputTypeError(f"{place} gives a {type(made).__name__}, not a torch.nn.Module")
     if weights is not None:
         try:
-            made.load_state_dict(read_weights(weights))
+            made.load_state_dict(plain_weights(read_weights(weights), weights))
         except RuntimeError as problem:
             raise InputError(f"{weights} does not fit {place}: {' '.join(str(problem).split())}") from None
     return made
+
+
+def plain_weights(held: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """The state dict in a checkpoint, without the prefix that data-parallel wrappers add."""
+    from torch import Tensor
+
+    nested = [key for key in ("state_dict", "model_state_dict", "model") if isinstance(held.get(key), dict)]
+    if nested and not any(isinstance(value, Tensor) for value in held.values()):
+        held = held[nested[0]]
+    if any(isinstance(value, dict) for value in held.values()):
+        keys = [str(key) for key, value in held.items() if isinstance(value, dict)]
+        raise InputError(f"{path} is not a state dict: it holds dictionaries at {', '.join(keys)}")
+    if held and all(str(key).startswith("module.") for key in held):
+        held = {key.removeprefix("module."): value for key, value in held.items()}
+    return held
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -74,7 +74,7 @@ def preindex(
     Args:
         model: any module. It is evaluated (eval mode, no gradient) under the ambient autocast, and left as it was.
         clean: batches ``(inputs, ..., labels)``, called as ``model(inputs, ...)``, or mappings with labels, called as
-            ``model(**rest)``, where what is no tensor and no argument of the model (paths, ids) is left out. Labels
+            ``model(**rest)``, where what is no argument of the model (paths, indices) is left out. Labels
             are (n,) integer classes. A DataLoader that does not shuffle, or any iterable of batches.
         shifted: the same samples after the shift, in the same order, with the same labels and batch sizes.
         embedding: name of the module whose output is clustered; default: the input of what made the logits, found by

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
-from hitl_fast._common.errors import InputError
+from hitl_fast._common.errors import InputError, InputTypeError
 
 from .accumulator import LayerReport, PreIndexAccumulator
 from .batches import Inputs, Pair, Splitting, expected_samples, pairs, same
@@ -83,7 +83,7 @@ class Pass:
         self._predicted = 0  # samples that _right counts the hits of
         self._logits = 0  # how many there are of each sample
         self._parameters = _parameters(module)
-        self._positional = _positional(module)
+        self._positional, self._any_position = _positional(module)
 
     def over(self, clean: Iterable[Any], shifted: Iterable[Any], progress: bool) -> None:
         """Read both loaders to their end."""
@@ -171,12 +171,15 @@ class Pass:
     def _see(self, pair: Pair) -> None:
         """Send one batch of pairs through the model and keep what counts."""
         n = len(pair.labels)
+        for side in (pair.clean, pair.shifted):
+            self._refuse_unknown(side)
         clean, shifted = (side.wanted(self._parameters).to(self.place) for side in (pair.clean, pair.shifted))
         masks = self._mask(clean, pair.clean_mask, n), self._mask(shifted, pair.shifted_mask, n)
         self.watch.inputs_wanted = self._inputs.open
         logits, embeddings = self._through(clean, shifted, n, masks)
         start = time.perf_counter()
-        masks = (self._used(masks[0]), self._used(masks[1]))
+        masks = (self._of_padding(masks[0]), self._of_padding(masks[1]))
+        self.masks_used.update({mask.name: None for mask in masks if mask is not None})
         kept = [None if mask is None else mask.kept for mask in masks]
         self.changes.add(clean, shifted, n, self.checking.axes(clean, n), (kept[0], kept[1]))
         if logits is not None:
@@ -197,6 +200,22 @@ class Pass:
         self._labels.append(pair.labels)
         self.store.append(*embeddings)
 
+    def _refuse_unknown(self, inputs: Inputs) -> None:
+        """Refuse inputs with which the model cannot be called, and say how to choose others."""
+        names = self._parameters
+        if names is None:
+            return
+        if inputs.kwargs and not inputs.args and names.isdisjoint(inputs.kwargs):
+            raise InputTypeError(
+                f"a batch has the inputs {sorted(inputs.kwargs)}, but the model takes {sorted(names)}: choose what it"
+                f" is called with by inputs={next(iter(inputs.kwargs))!r}"
+            )
+        if len(inputs.args) > len(self._positional) and not self._any_position:
+            raise InputTypeError(
+                f"a batch has {len(inputs.args)} inputs beside the labels, but the model takes"
+                f" {len(self._positional)}: choose them by inputs=, for example inputs=0, and the labels by labels="
+            )
+
     def _mask(self, inputs: Inputs, given: Tensor | None, n: int) -> Mask | None:
         """The mask of one side, where it leaves something out and the arithmetic can use it."""
         mask = None if given is None else Mask("mask=", given)
@@ -209,15 +228,12 @@ class Pass:
             return None
         return Mask(mask.name, kept, mask.input)
 
-    def _used(self, mask: Mask | None) -> Mask | None:
-        """The mask, if it is one of padding: of samples, not shared by all of them; its name goes to the report."""
+    def _of_padding(self, mask: Mask | None) -> Mask | None:
+        """The mask, unless all samples share it (a causal one), as far as is known."""
         taking = self.checking.taking
-        if mask is None or (
-            mask.input is not None and taking is not None and taking.axes[mask.input] is None
-        ):
-            return None
-        self.masks_used[mask.name] = None
-        return mask
+        if mask is None or mask.input is None or taking is None:
+            return mask
+        return None if taking.axes[mask.input] is None else mask
 
     def _compare(self) -> None:
         """Add up the row pairs that wait.
@@ -258,7 +274,8 @@ class Pass:
         usable = self.options.corrected and self.options.pooled
 
         def role(name: str, mask: Mask | None) -> Role:
-            return Role(name, n, mask.kept, mask.input) if usable and mask is not None else Role(name, n)
+            mask = self._of_padding(mask) if usable else None
+            return Role(name, n) if mask is None else Role(name, n, mask.kept, mask.input)
 
         if same(clean, shifted):
             self._ways["equal batches once"] = None
@@ -287,7 +304,8 @@ class Pass:
         """One pass of both sides; None: it does not go, or its numbers are not those of each side alone."""
         both = self.checking.join(clean, shifted)
         usable = self.options.corrected and self.options.pooled
-        mask = _joined_mask(masks, n) if usable else None
+        padding = (self._of_padding(masks[0]), self._of_padding(masks[1]))
+        mask = _joined_mask(padding, n) if usable else None
         if both is None or mask is NotImplemented:
             return None
         try:
@@ -357,10 +375,12 @@ def _parameters(module: nn.Module) -> frozenset[str] | None:
     return frozenset(found)
 
 
-def _positional(module: nn.Module) -> tuple[str, ...]:
-    """The names of the arguments that the model's forward takes by position."""
+def _positional(module: nn.Module) -> tuple[tuple[str, ...], bool]:
+    """The names of the arguments that the model's forward takes by position, and whether it takes any number."""
     found = inspect.signature(module.forward).parameters
-    return tuple(name for name, p in found.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = tuple(name for name, p in found.items() if p.kind in kinds)
+    return names, any(p.kind is p.VAR_POSITIONAL for p in found.values())
 
 
 def _out_of_memory(problem: BaseException) -> bool:

@@ -272,3 +272,45 @@ def test_every_arrangement_is_found_and_undone(
     assert wanted in arrangements(tuple(batch.shape), n, tuple(alone.shape), 1)
     expected = samples[:, 0] if each == 1 else samples
     assert torch.equal(wanted.apply(batch, n), expected)
+
+
+@pytest.mark.parametrize(
+    ("batch", "options"),
+    [
+        (lambda x, y: {"image": x, "label": y}, {"inputs": "image"}),
+        (lambda x, y: {"x": x, "idx": torch.arange(len(x)), "label": y}, {}),
+        (lambda x, y: (x, y, torch.arange(len(x))), {"inputs": 0, "labels": 1}),
+        (lambda x, y: (x, y, torch.arange(len(x))), {"inputs": lambda batch: batch[0], "labels": 1}),
+        (lambda x, y: [{"x": a, "label": int(b)} for a, b in zip(x, y, strict=True)], {}),
+        (lambda x, y: (x.numpy(), y.numpy()), {}),
+    ],
+)
+def test_batches_of_many_forms(batch: Any, options: dict[str, Any]) -> None:
+    clean = normal(N, 6)
+    shifted = clean + normal(N, 6, seed=1)
+    expected = hf.preindex(seeded(Grouped), cut(clean, 4), cut(shifted, 4))
+    sides = [[batch(x, y) for x, y in cut(side, 4)] for side in (clean, shifted)]
+    report = hf.preindex(seeded(Grouped), *sides, **options)
+    assert report.distances == expected.distances
+    assert report.accuracy == expected.accuracy
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        lambda x, y: {"image": x, "label": y},
+        lambda x, y: (x, y, torch.arange(len(x))),
+    ],
+)
+def test_batches_that_do_not_fit_the_model_say_how_to_choose(batch: Any) -> None:
+    sides = [[batch(x, y) for x, y in cut(normal(N, 6, seed=seed), 4)] for seed in (0, 1)]
+    with pytest.raises(TypeError, match="by inputs="):
+        hf.preindex(seeded(Grouped), *sides)
+
+
+@pytest.mark.parametrize(
+    "targets", [torch.rand(N), torch.eye(N, CLASSES), torch.zeros(N, 5, dtype=torch.long)]
+)
+def test_targets_that_are_not_one_class_are_refused(targets: Tensor) -> None:
+    with pytest.raises(TypeError, match="one class for each sample"):
+        hf.preindex(seeded(Grouped), [(normal(N, 6), targets)], [(normal(N, 6), targets)])
