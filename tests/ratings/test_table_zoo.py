@@ -275,6 +275,27 @@ def test_reading_takes_each_feature_once(tmp_path: Path, monkeypatch: pytest.Mon
         assert sum(looked) == 2 * n
 
 
+def test_free_text_is_no_score(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"{i},{r},answer {i} of {r} in some words of their own" for i in range(3) for r in "ab"]
+    path.write_text("item,rater,response\n" + "\n".join(rows))
+    with pytest.raises(ValueError, match="no column is left for the score.*--score"):
+        Ratings.read(path)
+    levels = ("not at all useful for what I wanted to do", "very useful for everything I wanted to do")
+    path.write_text(
+        "item,rater,response\n" + "\n".join(f"{i},{r},{levels[i % 2]}" for i in range(3) for r in "ab")
+    )
+    assert Ratings.read(path).categories == levels
+
+
+@pytest.mark.parametrize("form", ["mturk", "appen", "toloka", "pairwise", "respondents", "wide", "long"])
+def test_a_table_said_to_be_another_is_refused_by_column(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("thing,who,age\n1,a,30\n2,b,40\n")
+    with pytest.raises(ValueError, match=r"t\.csv.*'thing'"):
+        Ratings.read(path, form)
+
+
 def test_records_with_a_map_say_what_its_keys_are(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text(json.dumps({"id": 7, "scores": {"clarity": 3, "use": 4}}))

@@ -87,6 +87,8 @@ def _toloka(table: Table, given: dict[str, str | None], questions: list[str] | N
 
 def _appen(table: Table, given: dict[str, str | None], questions: list[str] | None) -> Answers:
     columns = {"item": "_unit_id", "rater": "_worker_id"}
+    roles = _roles(table, columns, given)
+    units = table.columns[roles.columns["item"]]
     gold = {n.removesuffix("_gold"): n for n in table.columns if n.endswith("_gold") and n != "_gold"}
     own = [
         n
@@ -98,7 +100,7 @@ def _appen(table: Table, given: dict[str, str | None], questions: list[str] | No
     if questions is None:
         questions = [n for n in own if n in gold] or (own if len(own) == 1 else [])
     if not questions:
-        varies = [n for n in own if _varies_within(table.columns[n], table.columns["_unit_id"])]
+        varies = [n for n in own if _varies_within(table.columns[n], units)]
         raise InputError(
             f"{table.name}: which columns are answers and which are the units' data? "
             f"{', '.join(map(repr, own)) or 'none'} could be"
@@ -108,7 +110,6 @@ def _appen(table: Table, given: dict[str, str | None], questions: list[str] | No
     missing = [q for q in questions if q not in table.columns]
     if missing:
         raise InputError(f"{table.name}: no column {missing[0]!r}; there are {table.listed()}")
-    roles = _roles(table, columns, given)
     names = {q: q for q in questions} if asked or len(questions) > 1 else {questions[0]: ""}
     found = {q: gold[q] for q in questions if q in gold}
     return read_long(_without_tainted(table), roles, names, form="Appen report", gold_of=found)

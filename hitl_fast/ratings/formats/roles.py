@@ -108,7 +108,11 @@ class Roles:
                 f"{self.table.name}: {', '.join(map(repr, labels))} may each be the score: say which with "
                 f"{call(self.table.name, columns={**self._told(), 'score': labels[0]})}"
             )
-        chosen = labels[0] if labels else found[0] if len(found) == 1 else None
+        chosen = labels[0] if labels else None
+        if not labels and len(found) == 1:  # one column of long texts: levels of a scale, or free text
+            column = self.table.columns[found[0]]
+            free = plain(found[0]) in WEAK_SCORES and len(column.values) > len(column) / 2
+            chosen = None if free else found[0]
         self.unused |= {n: "text" for n in found if n != chosen}
         return chosen
 

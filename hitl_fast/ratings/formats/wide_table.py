@@ -90,7 +90,8 @@ def raters_of(table: Table, roles: Roles) -> list[str]:
         n for n in filled if describes(n) or is_called(n, "score") or _is_of_another_scale(table, n, filled)
     ]
     if doubtful and not (is_index(doubtful[0]) and len(filled) == 1):
-        sure = [n for n in filled if n not in doubtful] or filled
+        named = [n for n in filled if not describes(n) and not is_called(n, "score")]
+        sure = [n for n in filled if n not in doubtful] or named or filled
         raise InputError(
             f"{table.name}, line 1: {', '.join(map(repr, doubtful))} may be no rater: name the raters with "
             f"{call(table.name, raters=sure)}"
