@@ -10,7 +10,7 @@ READY   := $(VENV)/.ready
 PYTEST   := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q
 PARALLEL := -n $(WORKERS) --dist loadfile
 
-.PHONY: setup demo test check bench microbench clean
+.PHONY: setup demo test check bench microbench docs clean
 
 setup: $(READY)
 
@@ -48,6 +48,10 @@ bench: $(READY)
 # `ARGS=--benchmark-compare` compares with it.
 microbench: $(READY)
 	$(BIN)/python -m pytest bench/microbench -q --timeout=0 --benchmark-group-by=group --benchmark-sort=name $(ARGS)
+
+# Warnings are errors. Open docs/_build/html/index.html.
+docs: $(READY)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,124 +1,163 @@
-"""The README's table of numbers, made from the newest rows in bench/results/.
+"""The tables of numbers in README.md (a selection) and docs/benchmarks.md (all), made from the newest rows.
 
-``python bench/table.py`` prints it, ``--write`` puts it into the README, ``--check`` fails where they differ.
+``python bench/table.py`` prints them, ``--write`` puts them into the files, ``--check`` fails where they differ.
 """
 
 import argparse
 import csv
 import re
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
 
-# file | provider | metric | what the shape has (a regular expression) | words | aim
+# file | provider | metric | regular expression that the shape contains | description | target
+# A leading + also shows the row in the README.
 ROWS = [
     tuple(cell.strip() for cell in line.split("|"))
     for line in r"""
-shift_distances | reference / hitl | ratio | | `shift_distances` against its NumPy definition | >= 500x
-preindex | preindex / bare forward | ratio | ResNet-18 | `preindex` against bare ResNet-18 | <= 1.05x
-preindex | preindex / bare forward | ratio | SmallResNet | the same, SmallResNet, 8x8 images | <= 1.5x
++ shift_distances | reference / hitl | ratio | | `shift_distances` against its NumPy definition | >= 500x
++ preindex | preindex / bare forward | ratio | ResNet-18 | `preindex` against bare ResNet-18 | <= 1.05x
+preindex | preindex / bare forward | ratio | SmallResNet | `preindex` against bare SmallResNet, 8x8 images | <= 1.5x
 preindex | peak over bare, N=10000 | memory | | peak memory over the bare model, 10,000 samples |
-preindex | peak over bare, N=100000 | memory | | the same, 100,000 samples | +- 10 %
-lloyd | sklearn / hitl | ratio | D=512 K=100 noise | `lloyd` an iteration, N=50,000 D=512 K=100 | >= 1.3x
-lloyd | sklearn / hitl | ratio | D=64 K=10 noise | the same, N=300,000 D=64 K=10 | >= 1.3x
-lloyd | sklearn / hitl | ratio | D=8192 K=100 noise | the same, N=5,000 D=8,192 K=100 |
-rand_index | sklearn / hitl | ratio | classes=10\b | `rand_index`, N=1,000,000, 10 classes | >= 30x
-rand_index | sklearn / hitl | ratio | 100 hashes | the same, 100 classes named by hashes |
-sampling_epoch | WeightedRandomSampler / PrioritySampler | ratio | N=10000000 | `PrioritySampler` against WeightedRandomSampler, an epoch of 10^7 | >= 4x
-sampling_epoch_batches | WeightedRandomSampler / PriorityBatchSampler | ratio | N=10000000 | the same as index tensors, `PriorityBatchSampler` | >= 15x
+preindex | peak over bare, N=100000 | memory | | peak memory over the bare model, 100,000 samples | +- 10 %
++ lloyd | sklearn / hitl | ratio | D=512 K=100 noise | `lloyd` an iteration, N=50,000 D=512 K=100 | >= 1.3x
+lloyd | sklearn / hitl | ratio | D=64 K=10 noise | `lloyd` an iteration, N=300,000 D=64 K=10 | >= 1.3x
+lloyd | sklearn / hitl | ratio | D=8192 K=100 noise | `lloyd` an iteration, N=5,000 D=8,192 K=100 |
++ rand_index | sklearn / hitl | ratio | classes=10\b | `rand_index`, N=1,000,000, 10 classes | >= 30x
+rand_index | sklearn / hitl | ratio | 100 hashes | `rand_index`, N=1,000,000, 100 classes named by hashes |
++ sampling_epoch | WeightedRandomSampler / PrioritySampler | ratio | N=10000000 | `PrioritySampler` against WeightedRandomSampler, an epoch of 10^7 | >= 4x
+sampling_epoch_batches | WeightedRandomSampler / PriorityBatchSampler | ratio | N=10000000 | `PriorityBatchSampler` against WeightedRandomSampler, an epoch of 10^7 | >= 15x
 alias_table | numpy choice / hitl | ratio | N=1000000 | alias table, 10^6 built and drawn, against NumPy | >= 15x
-alias_table | scipy DiscreteAliasUrn / hitl | ratio | N=1000000 | the same against SciPy's | >= 1.5x
+alias_table | scipy DiscreteAliasUrn / hitl | ratio | N=1000000 | alias table, 10^6 built and drawn, against SciPy | >= 1.5x
 priority_tree_update | PriorityTree | time | N=1000000\b | `PriorityTree`, 256 updates of 10^6 | <= 15 us
-priority_tree_update | cpprb / PriorityTree | ratio | N=1000000\b | the same against cpprb | > 1x
++ priority_tree_update | cpprb / PriorityTree | ratio | N=1000000\b | `PriorityTree`, 256 updates of 10^6, against cpprb | > 1x
 priority_tree_draw | PriorityTree | time | N=1000000\b | `PriorityTree`, 256 draws of 10^6 | <= 30 us
-priority_tree_draw | cpprb / PriorityTree | ratio | | the same against cpprb | > 1x
-exponential_keys | torch multinomial / hitl | ratio | N=1000000 | without replacement against torch | >= 15x
+priority_tree_draw | cpprb / PriorityTree | ratio | | `PriorityTree`, 256 draws of 10^6, against cpprb | > 1x
++ exponential_keys | torch multinomial / hitl | ratio | N=1000000 | without replacement against torch | >= 15x
 ratings_read | hitl csv | time | | `Ratings.read`, 10^6 rows of CSV |
-rater_model | hitl to 1e-6 | time | | `rater_model`, 10^6 ratings | <= 5 s
++ rater_model | hitl to 1e-6 | time | | `rater_model`, 10^6 ratings | <= 5 s
 rater_model | calibrated / mean | worst | | calibrated error over the mean's, worst of 20 seeds | < 1x
-weighted_cross_entropy | torch eager / hitl_fast | ratio | C=10$ | `weighted_cross_entropy` against eager, C=10 | >= 5x
-weighted_cross_entropy | torch eager / hitl_fast | ratio | C=1000$ | the same, C=1,000 | >= 4x
-weighted_cross_entropy | torch eager / hitl_fast | ratio | C=50257$ | the same, C=50,257 | >= 2x
+weighted_cross_entropy | torch eager / hitl_fast | ratio | C=10$ | `weighted_cross_entropy` against eager PyTorch, C=10 | >= 5x
++ weighted_cross_entropy | torch eager / hitl_fast | ratio | C=1000$ | `weighted_cross_entropy` against eager PyTorch, C=1,000 | >= 4x
+weighted_cross_entropy | torch eager / hitl_fast | ratio | C=50257$ | `weighted_cross_entropy` against eager PyTorch, C=50,257 | >= 2x
 weighted_linear_cross_entropy | hitl_fast | extra peak memory | | last layer and loss, extra peak memory |
-weighted_linear_cross_entropy | torch eager | extra peak memory | | the same, eager |
-weighted_linear_cross_entropy | torch eager / hitl_fast | ratio | | the same, time of eager over ours | >= 0.91x
+weighted_linear_cross_entropy | torch eager | extra peak memory | | last layer and eager loss, extra peak memory |
+weighted_linear_cross_entropy | torch eager / hitl_fast | ratio | | last layer and loss against eager PyTorch | >= 0.91x
 weighted_cross_entropy | hitl_fast | extra peak memory | | `weighted_cross_entropy`, extra peak memory | <= 1 logits
-feature_importance | plain | accuracy without shortcut | | digits with a planted shortcut: plain training |
-feature_importance | penalty | accuracy without shortcut | | the same, `feature_importance_penalty` | >= 10 points more
+feature_importance | plain | accuracy without shortcut | | digits with a synthetic shortcut: accuracy of plain training |
+feature_importance | penalty | accuracy without shortcut | | digits with a synthetic shortcut: `feature_importance_penalty` | >= 10 points more
 energy | hitl_fast | opening edge | | `EnergyMeter`, opening a window | <= 10 us
-energy | hitl_fast | closing edge | | the same, closing it | <= 10 us
-energy | zeus | closing edge | | the same, Zeus |
-energy | hitl_fast sampler | CPU of one core | \b10 Hz | its sampler at 10 Hz, of one core | <= 0.15 %
-energy | a thread that only sleeps | CPU of one core | \b10 Hz | the same, a thread that only sleeps |
-energy | hitl_fast sampler | CPU of one core | \b100 Hz | its sampler at 100 Hz, of one core | <= 0.6 %
-energy | a thread that only sleeps | CPU of one core | \b100 Hz | the same, a thread that only sleeps |
++ energy | hitl_fast | closing edge | | `EnergyMeter`, closing a window | <= 10 us
+energy | zeus | closing edge | | Zeus, closing a window |
+energy | hitl_fast sampler | CPU of one core | \b10 Hz | sampler of `EnergyMeter` at 10 Hz, of one core | <= 0.15 %
+energy | a thread that only sleeps | CPU of one core | \b10 Hz | a thread that only sleeps, at 10 Hz |
+energy | hitl_fast sampler | CPU of one core | \b100 Hz | sampler of `EnergyMeter` at 100 Hz, of one core | <= 0.6 %
+energy | a thread that only sleeps | CPU of one core | \b100 Hz | a thread that only sleeps, at 100 Hz |
 energy | hitl_fast | import | | `import hitl_fast.energy` | <= 60 ms
-energy | hitl_fast | first start | | its first start | <= 20 ms
-import | hitl_fast | time | | `import hitl_fast` | <= 50 ms
+energy | hitl_fast | first start | | first start of an `EnergyMeter` | <= 20 ms
++ import | hitl_fast | time | | `import hitl_fast` | <= 50 ms
 """.strip().splitlines()  # noqa: E501
 ]
 
 
-def table() -> str:
-    """Markdown, a line a number; a number that was never measured is said to be."""
-    lines = ["| | aim | median | 20 % to 80 % | measured on |", "|---|---|---|---|---|"]
-    for name, provider, metric, shape, words, aim in ROWS:
-        row = newest(name, provider, metric, shape)
-        if row is None:
-            lines.append(f"| {words} | {aim} | not measured | | |")
+class Row(NamedTuple):
+    """A line of the tables: where its number comes from, how it reads, and whether the README has it too."""
+
+    file: str
+    provider: str
+    metric: str
+    shape: str
+    text: str
+    target: str
+    in_readme: bool
+
+
+def rows() -> list[Row]:
+    found = []
+    for cells in ROWS:
+        shown = cells[0].startswith("+ ")
+        found.append(Row(cells[0].removeprefix("+ "), *cells[1:], shown))
+    return found
+
+
+def table(selection: Sequence[Row]) -> str:
+    """Markdown, one line per number. The machine of most numbers is named once, others in their line."""
+    measured = [(row, newest(row)) for row in selection]
+    usual = Counter(_where(found) for _, found in measured if found).most_common(1)[0][0]
+    lines = ["| | target | median | 20 % to 80 % |", "|---|---|---|---|"]
+    for row, found in measured:
+        if found is None:
+            lines.append(f"| {row.text} | {row.target} | not measured | |")
             continue
-        unit = row["unit"] if row["unit"] == "x" else f" {row['unit']}"
-        hardware = row["device"].partition(", load")[0]
-        found = f"{row['p50']}{unit} | {row['p20']} to {row['p80']}"
-        lines.append(f"| {words} | {aim} | {found} | {hardware}, {row['date']} |")
-    return "\n".join(lines)
+        unit = found["unit"] if found["unit"] == "x" else f" {found['unit']}"
+        other = "" if _where(found) == usual else f" ({_where(found)})"
+        lines.append(
+            f"| {row.text}{other} | {row.target} | {found['p50']}{unit} | {found['p20']} to {found['p80']} |"
+        )
+    return "\n".join([f"Measured on {usual}.", "", *lines])
 
 
-def newest(name: str, provider: str, metric: str, shape: str) -> dict[str, str] | None:
-    """The last row appended for these."""
-    path = RESULTS / f"{name}.csv"
+def _where(found: dict[str, str]) -> str:
+    return f"{found['device'].partition(', load')[0]}, {found['date']}"
+
+
+def newest(row: Row) -> dict[str, str] | None:
+    """The last measurement appended for this row."""
+    path = RESULTS / f"{row.file}.csv"
     if not path.exists():
         return None
     with path.open(newline="") as file:
-        rows = [
-            row
-            for row in csv.DictReader(file)
-            if (row["provider"], row["metric"]) == (provider, metric) and re.search(shape, row["shape"])
+        found = [
+            line
+            for line in csv.DictReader(file)
+            if (line["provider"], line["metric"]) == (row.provider, row.metric)
+            and re.search(row.shape, line["shape"])
         ]
-    return rows[-1] if rows else None
+    return found[-1] if found else None
 
 
-def quote(mark: str, made: str, told: str) -> int:
-    """Print what was made, write it between its marks in the README, or check that it is there: as the caller asks.
+def quote(description: str, *parts: tuple[str, str, str]) -> int:
+    """Print generated sections, write them between their marks, or check that they are there: as the caller asks.
 
     Args:
-        mark: what follows ``<!--`` before the place; ``<!-- end of ...`` follows it.
-        made: markdown.
-        told: for --help.
+        description: for --help.
+        parts: (file below the root, mark, markdown); ``<!-- MARK: made by SCRIPT -->`` precedes the place in the file
+            and ``<!-- end of MARK -->`` follows it.
     """
-    parser = argparse.ArgumentParser(description=told)
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    readme = ROOT / "README.md"
-    begin, end = f"<!-- {mark}: made by {Path(sys.argv[0]).name} -->", f"<!-- end of {mark} -->"
-    text = readme.read_text()
-    before, found, rest = text.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
-        raise ValueError(f"README.md lacks {begin} or {end}")
-    whole = f"{before}{begin}\n{made}\n{end}{after}"
-    if arguments.write:
-        readme.write_text(whole)
-    elif arguments.check and whole != text:
-        print(f"README.md differs from what it quotes: run python {sys.argv[0]} --write")
-        return 1
-    elif not arguments.check:
-        print(made)
-    return 0
+    status = 0
+    for name, mark, made in parts:
+        path = ROOT / name
+        begin, end = f"<!-- {mark}: made by {Path(sys.argv[0]).name} -->", f"<!-- end of {mark} -->"
+        text = path.read_text()
+        before, found, rest = text.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not (found and ended):
+            raise ValueError(f"{name} lacks {begin} or {end}")
+        whole = f"{before}{begin}\n{made}\n{end}{after}"
+        if arguments.write:
+            path.write_text(whole)
+        elif arguments.check and whole != text:
+            print(f"{name} is out of date: run python {sys.argv[0]} --write")
+            status = 1
+        elif not arguments.check:
+            print(made)
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(quote("numbers", table(), __doc__ or ""))
+    sys.exit(
+        quote(
+            __doc__ or "",
+            ("README.md", "numbers", table([row for row in rows() if row.in_readme])),
+            ("docs/benchmarks.md", "all numbers", table(rows())),
+        )
+    )

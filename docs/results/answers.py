@@ -1,8 +1,10 @@
-"""The README's "Does it work?" section, made from the results beside this file.
+"""The README's "Does it work?" section and its picture, made from the results beside this file.
 
-``python docs/results/answers.py`` prints it, ``--write`` puts it into the README, ``--check`` fails where they differ.
+``python docs/results/answers.py`` prints the section, ``--write`` puts it into the README and draws ``scores.svg``,
+``--check`` fails where either differs from the results.
 """
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,12 +14,13 @@ from hitl_fast.experiments.calibration.analysis import SCORES, Findings, analyse
 from hitl_fast.experiments.calibration.report import answer, unseen
 from hitl_fast.experiments.common.journal import read
 from hitl_fast.experiments.guidance.breakeven import Prices
-from hitl_fast.experiments.guidance.conditions import ARMS
 from hitl_fast.experiments.guidance.plan import MAIN
 from hitl_fast.experiments.guidance.report import Story, percent, points
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "bench"))
+PICTURE = HERE / "scores.svg"
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "bench")]
+import picture  # noqa: E402
 from table import quote  # noqa: E402
 
 # (set that effort is predicted from, the score that ranks it)
@@ -29,57 +32,63 @@ RIVALS = (
     ("index", "index"),
     ("p", "distance"),
 )
+CONDITIONS = {
+    "random_priority": "weights of random samples (control)",
+    "sampler": "samples drawn by rating",
+    "loss": "loss weighted by rating",
+    "sampler+loss": "both",
+    "features": "penalty on features rated unimportant",
+    "automatic": "high-loss samples first, without people",
+}
 
 
-def section() -> str:
-    """Markdown: each question, its answer in words, and the table that it rests on."""
+def sections() -> tuple[str, dict[str, Interval]]:
+    """Markdown with each question, its answer and its table; and the numbers of the picture."""
     story = Story(*read(HERE / "guidance" / "results.jsonl"), Prices())
     header, records = read(HERE / "calibration" / "results.jsonl")
     findings = analyse(records)
-    return "\n\n".join(
+    text = "\n\n".join(
         [
             f"**Does human guidance save energy?** {story.answer()}",
-            *_guidance(story),
+            _guidance(story),
             f"**Does PreIndex predict retraining cost?** {answer(findings)} {unseen(findings)}",
             _calibration(findings),
-            f"{len(story.records):,} trainings and {len(findings.rows):,} retrainings ({findings.censored} of these "
-            f"were given up at {header['settings']['cap']:,} steps and count as more than that) on "
-            f"{header['machine']}, {header['date']}; intervals are of 95 %. Full tables, plots, seeds and versions: "
-            "[docs/results/guidance](docs/results/guidance/results.html), "
-            "[docs/results/calibration](docs/results/calibration/results.html).",
+            f"{len(story.records):,} trainings and {len(findings.rows):,} retrainings ({findings.censored} of them "
+            f"stopped at {header['settings']['cap']:,} steps and count as more than that) on "
+            f"{header['machine']}, {header['date']}. Brackets are 95 % intervals.",
         ]
     )
+    numbers = {SCORES[score]: findings.ranks[score]["within a model"]["spearman"] for _, score in RIVALS}
+    return text, numbers
 
 
-def _guidance(story: Story) -> Iterable[str]:
-    for task in story.tasks:
-        rows = [
+def _guidance(story: Story) -> str:
+    """One line per condition, the tasks side by side."""
+    found = {(c.task, c.arm): c for c in story.found if c.setting == MAIN}
+    rows = []
+    for name, text in CONDITIONS.items():
+        of_tasks = [found[task, name] for task in story.tasks if (task, name) in found]
+        rows.append(
             [
-                c.arm,
-                ARMS[c.arm].says,
-                f"{c.bound} {percent(c.flops)}".strip(),
-                points(c.accuracy),
-                f"{c.minutes:,.0f}",
+                text,
+                *(f"{c.bound} {percent(c.flops)}".strip() for c in of_tasks),
+                *(points(c.accuracy) for c in of_tasks),
             ]
-            for c in story.found
-            if (c.task, c.setting) == (task, MAIN)
-        ]
-        columns = [
-            f"{task}: arm",
-            "",
-            "operations saved to the target",
-            "accuracy, equal steps (points)",
-            "people's minutes",
-        ]
-        yield _table(columns, rows)
+        )
+    columns = [
+        "condition",
+        *(f"{task}: operations saved" for task in story.tasks),
+        *(f"{task}: accuracy at equal steps (points)" for task in story.tasks),
+    ]
+    return _table(columns, rows)
 
 
 def _calibration(findings: Findings) -> str:
     rows = [
         [
             SCORES[score],
-            _said(findings.ranks[score]["within a model"]["spearman"]),
-            *(_said(by_set[name].spearman) for by_set in findings.predictions.values()),
+            _text(findings.ranks[score]["within a model"]["spearman"]),
+            *(_text(by_set[name].spearman) for by_set in findings.predictions.values()),
         ]
         for name, score in RIVALS
     ]
@@ -95,9 +104,21 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
 
 
-def _said(interval: Interval) -> str:
+def _text(interval: Interval) -> str:
     return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
+def main() -> int:
+    text, numbers = sections()
+    status = quote(__doc__ or "", ("README.md", "answers", text))
+    made = json.dumps({name: _text(value) for name, value in numbers.items()})
+    if "--write" in sys.argv:
+        picture.draw(numbers, made, PICTURE)
+    elif "--check" in sys.argv and picture.data_of(PICTURE) != made:
+        print(f"{PICTURE.name} is out of date: run python {sys.argv[0]} --write")
+        status = 1
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(quote("answers", section(), __doc__ or ""))
+    sys.exit(main())
