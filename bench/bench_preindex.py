@@ -85,6 +85,18 @@ def test_resnet18() -> None:
     overhead("ResNet-18 32x32", model, *paired(256, (3, 32, 32), 64), rounds=10)
 
 
+def test_checking() -> None:
+    """What the check of arrangements costs: a few samples that go alone, of a run of 1,000 pairs."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = resnet18()
+    report = hf.preindex(model, *paired(1000, (3, 32, 32), 64), progress=False)
+    assert report.samples == 1000
+    assert not report.notes
+    share = report.seconds["checking"] / sum(report.seconds.values())
+    record("preindex", "checking", "share", 100 * share, unit="%", shape="ResNet-18 32x32 N=1000 batch=64")
+
+
 def test_small_resnet() -> None:
     """The trained model and the real digits of the golden values: a model so small that statistics show."""
     model, clean, shifted, _ = golden("digits_resnet_gauss", batch_size=64)
