@@ -25,10 +25,12 @@ def test_shifts(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     table = [line for line in lines if line.startswith(tuple(digits.SHIFTS))]
     assert len(table) == 10
-    indices = [float(line[16:24]) for line in table]
-    assert indices == sorted(indices, reverse=True)
     held = json.loads((context.folder / "shifts.json").read_text())
-    assert [f"{report['index']:.3f}" for report in held.values()] == [line[16:24].strip() for line in table]
+    for column, name in ((slice(16, 29), "effort_score"), (slice(29, 37), "index")):
+        assert [f"{report[name]:.3f}" for report in held.values()] == [line[column].strip() for line in table]
+    scores = [report["effort_score"] for report in held.values()]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > 0
     assert (context.folder / "shifts.png").read_bytes()[:4] == b"\x89PNG"
 
 

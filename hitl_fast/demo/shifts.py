@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -38,23 +39,24 @@ def run(context: Context) -> None:
     start = time.perf_counter()
     reports = ranked(context)
     seconds = time.perf_counter() - start
-    print(f"{'shift':<16}{'index':>8}{'p':>8}{'inverse ARI':>13}{'accuracy drop':>15}{'probe error':>13}")
+    print(f"{'shift':<16}{'effort score':>13}{'index':>8}{'accuracy drop':>15}{'probe error':>13}")
     for name, report in reports.items():
-        drop = report.accuracy_drop or 0.0
-        print(f"{name:<16}{report.index:8.3f}{report.distance:8.3f}{report.inverse_ari:13.3f}", end="")
-        print(f"{drop:15.3f}{report.probe_error:13.3f}")
+        print(f"{name:<16}{_score(report):13.3f}{report.index:8.3f}", end="")
+        print(f"{report.accuracy_drop or 0.0:15.3f}{report.probe_error:13.3f}")
     print(f"\nHighest predicted effort first; {len(reports)} estimates took {seconds:.1f} s.")
     print(
-        "p: how far activations moved. Inverse ARI: how badly shifted embeddings cluster by class. Accuracy drop and"
+        "Effort score: what corrections of the present output leave wrong, and class information that no layer shows"
     )
-    print("probe error (of a new last layer) come from the same pass.")
+    print(
+        "any more. Index: the published PreIndex. Both, accuracy drop and probe error come from the same pass."
+    )
     content = {name: dataclasses.asdict(report) for name, report in reports.items()}
     write_bytes(context.output("shifts.json"), json.dumps(content, indent=1).encode())
     write_bytes(context.output("shifts.png"), picture(reports))
 
 
 def ranked(context: Context) -> dict[str, PreIndexReport]:
-    """A report for each shift and strength, highest index first."""
+    """A report for each shift and strength, highest effort score first."""
     clean = context.test
     reports = {}
     for name, (shift, strengths) in digits.SHIFTS.items():
@@ -63,27 +65,33 @@ def ranked(context: Context) -> dict[str, PreIndexReport]:
             reports[f"{name} {strength:g}"] = preindex(
                 context.model, clean.batches(), shifted.batches(), progress=False
             )
-    return dict(sorted(reports.items(), key=lambda entry: entry[1].index, reverse=True))
+    return dict(sorted(reports.items(), key=lambda entry: _score(entry[1]), reverse=True))
 
 
 def picture(reports: dict[str, PreIndexReport]) -> bytes:
-    """The index of each shift as a PNG bar plot, split into its two parts."""
+    """Effort score, split into its two parts, and published index of each shift: two bar plots as a PNG."""
     from matplotlib.figure import Figure
 
     names = list(reports)
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    distances = [reports[name].distance for name in names]
-    inverse = [reports[name].inverse_ari for name in names]
-    axes.barh(names, distances, color="#4c72b0", label="p: change of activations")
-    axes.barh(names, inverse, left=distances, color="#dd8452", label="inverse ARI: loss of class clusters")
-    axes.invert_yaxis()
-    axes.set_xlabel("PreIndex")
-    axes.set_title("Predicted effort of retraining a small CNN to shifted MNIST digits")
-    axes.legend()
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    score, index = figure.subplots(1, 2, sharey=True)
+    parts = [(math.sqrt(r.path_excess or 0.0), 4 * (r.probe_increase or 0.0)) for r in reports.values()]
+    path, probe = (list(values) for values in zip(*parts, strict=True))
+    score.barh(names, path, color="#4c72b0", label="output stays wrong")
+    score.barh(names, probe, left=path, color="#dd8452", label="class information lost")
+    score.invert_yaxis()
+    score.set_xlabel("effort score")
+    score.legend()
+    index.barh(names, [report.index for report in reports.values()], color="#8c8c8c")
+    index.set_xlabel("published index")
+    figure.suptitle("Predicted effort of retraining a small CNN to shifted MNIST digits")
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=120)
     return file.getvalue()
+
+
+def _score(report: PreIndexReport) -> float:
+    return report.effort_score or 0.0
 
 
 def _accuracy(model: nn.Module, context: Context) -> float:

@@ -78,6 +78,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--scale", type=float, default=0.0, metavar="S", help="the paper's s (default: 0)")
     how.add_argument("--offset", type=float, default=0.0, metavar="S", help="the paper's s_bar (default: 0)")
+    how.add_argument(
+        "--clean-accuracy",
+        type=float,
+        metavar="A",
+        help="on samples not trained on: target of the effort score",
+    )
     how.add_argument("--output", metavar="KEY", help="where the logits are in what the model returns")
     how.add_argument("--batch-size", type=int, default=64, metavar="N", help="(default: 64)")
     how.add_argument(
@@ -131,6 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
             measure_bins=arguments.measure_bins,
             scale=arguments.scale,
             offset=arguments.offset,
+            clean_accuracy=arguments.clean_accuracy,
             output=int(output) if output is not None and output.lstrip("-").isdigit() else output,
             device=device,
             progress=not arguments.quiet,

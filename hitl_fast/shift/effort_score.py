@@ -126,7 +126,7 @@ def effort_score(
         raise InputError(f"clean_logits are of {target.shape[1]} classes, shifted_logits of {base.shape[1]}")
     wanted, target = wanted.to(base.device), target.to(base.device)
     clean_error, shifted_error = _wrong_share(target, wanted), _wrong_share(base, wanted)
-    tau = _target_error(clean_error, clean_accuracy)
+    tau = target_error(clean_error, clean_accuracy)
     clean_layers, shifted_layers = _checked_layers(clean_inputs, shifted_inputs, n)
     excess, shifted_probe, copies = _shifted_side(shifted_layers, base, target, wanted, tau)
     clean_probe, clean_copies = _clean_side(clean_layers, wanted)
@@ -187,7 +187,12 @@ def _wrong_share(logits: Tensor, labels: Tensor) -> float:
     return int((logits.argmax(1) != labels).sum()) / len(labels)
 
 
-def _target_error(clean_error: float, clean_accuracy: float | None) -> float:
+def target_error(clean_error: float, clean_accuracy: float | None) -> float:
+    """tau, by the clean accuracy that was given or the clean error that was found.
+
+    Raises:
+        ValueError: clean_accuracy is not a share within 0 and 1.
+    """
     if clean_accuracy is None:
         return clean_error + MARGIN
     if (

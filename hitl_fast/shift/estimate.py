@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import operator
 import platform
 import time
 import warnings
@@ -18,9 +19,9 @@ from torch import nn
 from hitl_fast._common.errors import InputError, InputTypeError, input_errors
 
 from .accumulator import LayerReport, mean_over_layers
+from .after_pass import effort_of, scores_of_embeddings
 from .batches import Splitting, check_loaders
-from .clusters import clusterings
-from .embedding_scores import Embedding, class_sums, linear_cka, probe_error, resque_angle
+from .effort_score import target_error
 from .embeddings import EmbeddingStore, default_budget
 from .evaluation import undisturbed, unwrapped
 from .one_pass import Pass, Sources
@@ -45,7 +46,11 @@ def preindex(
     labels: str | int | None = None,
     inputs: str | int | Sequence[str | int] | Callable[[Any], Any] | None = None,
     mask: str | int | Callable[[Any], Any] | None = None,
+    clean_accuracy: float | None = None,
     effort_samples: int = 2048,
+    kmeans: bool | None = None,
+    embedding_samples: int | None = None,
+    embedding_dtype: str = "float32",
     device: torch.device | str | None = None,
     max_memory: int | None = None,
     progress: bool = True,
@@ -58,6 +63,9 @@ def preindex(
 
         u = p + (1 - ARI)
         index = u / (1 + u * scale) - offset
+
+    Beside the published index the report has the effort score, which predicted retraining better wherever the two were
+    compared: ``hitl_fast.shift.effort_score.effort_score``, from the inputs of every layer.
 
     A higher index means more to relearn. At fixed scale and offset the index ranks as u does. The paper's s and s_bar,
     which scale and shift it for the variance of the noise, have no public definition: they are ``scale`` and
@@ -100,7 +108,15 @@ def preindex(
             for what counts. Default: ``attention_mask``, ``mask``, ``src_key_padding_mask`` or ``lengths``, where the
             model takes one by that name. Padding is left out of means over positions, of the embedding and of
             ``input_rms`` (under arithmetic="corrected" and pooling="mean"); the report names the mask.
-        effort_samples: pairs whose layer inputs are kept for the effort score.
+        clean_accuracy: of the model on samples that it was not trained on, within 0 and 1: the effort score's target.
+            Default: that of these clean samples.
+        effort_samples: the effort score is of so many samples at most; memory n^2, time n^3. 0: no effort score.
+        kmeans: whether clusters are also made from k-means++ starts, which the index does not use and which take most
+            of the time beside the forward pass. Default: only under "reference", where they belong to the published
+            output. Left out, "clean_kmeans++" and "shifted_kmeans++" are None.
+        embedding_samples: cluster a random sample of so many embeddings; each cluster report then has the standard
+            error of its ARI. Default: all.
+        embedding_dtype: "float32", or "float16" for half the memory of the embeddings.
         device: where to run; default: where the model is. The model is moved back.
         max_memory: bytes of embeddings to hold; beyond, they go to a temporary file without a name (in the folder
             that TMPDIR names). Default: a quarter of the free memory of host or GPU.
@@ -138,6 +154,7 @@ def preindex(
     with input_errors():
         bins = checked_bins(bins)
     options = Options(bins, arithmetic, pooling, measure, measure_bins, scale, offset)
+    _check_effort(effort_samples, embedding_samples, clean_accuracy)
     if max_memory is not None and max_memory < 0:
         raise InputError(f"max_memory must be a number of bytes >= 0, not {max_memory!r}")
     if not isinstance(model, nn.Module):
@@ -146,7 +163,7 @@ def preindex(
     module = unwrapped(model)
     place = _device(module, device)
     budget = default_budget(place) if max_memory is None else max_memory
-    with EmbeddingStore(budget) as store, undisturbed(module, place, (clean, shifted)):
+    with EmbeddingStore(budget, embedding_dtype) as store, undisturbed(module, place, (clean, shifted)):
         sources = Sources(embedding, output, Splitting(labels, inputs, mask))
         run = Pass(module, sources, options, store, place, effort_samples)
         run.over(clean, shifted, progress)
@@ -154,14 +171,24 @@ def preindex(
         finite = run.finite
         _warn(layers, int((~finite).sum()), finite.size)
         start = time.perf_counter()
-        kinds, classes = np.unique(run.classes[finite], return_inverse=True)
-        ours, theirs = (Embedding(rows, classes, len(kinds)) for rows in store.arrays())
-        sums = class_sums(ours), class_sums(theirs)
-        clusters = clusterings(ours, theirs, *sums, restarts=10 if options.corrected else 1)
-        angle, cka, probe = resque_angle(*sums), linear_cka(ours, theirs), probe_error(theirs)
+        restarts = 10 if options.corrected else 1
+        scores = scores_of_embeddings(
+            *store.arrays(),
+            run.classes[finite],
+            restarts=restarts if (not options.corrected if kmeans is None else kmeans) else 0,
+            samples=embedding_samples,
+            progress=progress,
+        )
         clustering = time.perf_counter() - start
+    start = time.perf_counter()
+    effort, effort_notes = (
+        effort_of(run.layer_inputs(), run.classes, clean_accuracy) if effort_samples else (None, [])
+    )
+    run.seconds["statistics"] += time.perf_counter() - start
     distances = mean_over_layers(options.bins, layers)
-    p, inverse_ari = distances[measure_bins][measure], clusters["shifted_from_clean"].inverse_ari
+    across = scores.clusters["shifted_from_clean"]
+    assert across is not None
+    p, inverse_ari = distances[measure_bins][measure], across.inverse_ari
     return PreIndexReport(
         index=(p + inverse_ari) / (1 + (p + inverse_ari) * scale) - offset,
         distance=p,
@@ -178,19 +205,31 @@ def preindex(
         embedding=run.watch.embedding_name,
         accuracy=run.accuracy(),
         input_rms=run.changes.rms(),
-        resque_angle=angle,
-        cka=cka,
-        probe_error=probe,
+        resque_angle=scores.resque_angle,
+        cka=scores.cka,
+        probe_error=scores.probe_error,
         left_out=int((~finite).sum()),
         distances=distances,
-        clusters=clusters,
+        clusters=scores.clusters,
         layers=layers,
         skipped=skipped,
         seconds=run.seconds | {"clustering": clustering},
         mode=f"{place}, {run.mode}" + (", embeddings in a file" if store.in_file else ""),
         versions=dict(_versions()),
-        notes=run.notes(),
+        notes=run.notes() + effort_notes,
+        effort_score=None if effort is None else effort.effort_score,
+        path_excess=None if effort is None else effort.path_excess,
+        probe_increase=None if effort is None else effort.probe_increase,
+        effort_samples=None if effort is None else effort.samples,
     )
+
+
+def _check_effort(effort_samples: int, embedding_samples: int | None, clean_accuracy: float | None) -> None:
+    target_error(0.0, clean_accuracy)
+    if operator.index(effort_samples) < 0:
+        raise InputError(f"effort_samples must be a number of samples >= 0, not {effort_samples}")
+    if embedding_samples is not None and operator.index(embedding_samples) < 1:
+        raise InputError(f"embedding_samples must be a number of samples >= 1, not {embedding_samples}")
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,12 @@ from hitl_fast._common.notebook import html_table
 from .accumulator import Distances, LayerReport
 from .clusters import ClusterReport
 
-# Of the JSON. 1 had neither this number nor notes.
+# Of the JSON. 1 had neither this number nor notes nor the effort score.
 SCHEMA = 2
 # Fields that came after version 1, and what a report has that was written before.
-ADDED: dict[str, Any] = {"notes": [], "schema": 1}
+ADDED: dict[str, Any] = {
+    "notes": [], "schema": 1, "effort_score": None, "path_excess": None, "probe_increase": None, "effort_samples": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class PreIndexReport:
             Bhattacharyya coefficient), that is the squared Hellinger distance.
         layers: by name, the layers that count.
         skipped: by name, why a layer does not count.
-        clusters: "clean", "shifted", "shifted_from_clean", "clean_kmeans++", "shifted_kmeans++".
+        clusters: "clean", "shifted", "shifted_from_clean", "clean_kmeans++", "shifted_kmeans++"; the last two None
+            without k-means++ runs.
         embedding: where the embeddings were taken.
         accuracy: share of samples whose largest logit is their label, "clean" and "shifted"; None unless the
             labels number the logits.
@@ -51,6 +55,11 @@ class PreIndexReport:
         versions: of what computed this.
         notes: what to know about the numbers: which mask left padding out, what could not be computed and why.
         schema: version of the JSON.
+        effort_score: predicted retraining effort, sqrt(path_excess) + 4 * probe_increase, as
+            ``hitl_fast.shift.effort_score.effort_score`` has it; where it is None, a note has the reason.
+        path_excess: its part A, what closed-form corrections of the present output leave wrong.
+        probe_increase: its part B, class information that no layer shows any more.
+        effort_samples: samples that it was computed from.
     """
 
     index: float
@@ -73,7 +82,7 @@ class PreIndexReport:
     probe_error: float
     left_out: int
     distances: Distances
-    clusters: dict[str, ClusterReport]
+    clusters: dict[str, ClusterReport | None]
     layers: dict[str, LayerReport]
     skipped: dict[str, str]
     seconds: dict[str, float]
@@ -81,6 +90,10 @@ class PreIndexReport:
     versions: dict[str, str]
     notes: list[str] = field(default_factory=list)
     schema: int = SCHEMA
+    effort_score: float | None = None
+    path_excess: float | None = None
+    probe_increase: float | None = None
+    effort_samples: int | None = None
 
     @property
     def bins(self) -> tuple[int, ...]:
@@ -120,6 +133,7 @@ class PreIndexReport:
             f" + inverse ARI {self.inverse_ari:.4f}",
             f"{self.samples} samples, {self.classes} classes, {len(self.layers)} layers; {self.arithmetic} arithmetic,"
             f" {self.pooling} pooling",
+            *self._effort_lines(),
             f"embedding     {self.embedding}",
         ]
         if self.accuracy is not None:
@@ -134,7 +148,7 @@ class PreIndexReport:
         rows = [f"{name} {value:.4f}" for name, value in others.items() if value is not None]
         if rows:
             lines.append(f"also          {', '.join(rows)}")
-        agreement = ", ".join(f"{name} {c.ari:.3f}" for name, c in self.clusters.items())
+        agreement = ", ".join(f"{name} {_agreement(c)}" for name, c in self.clusters.items() if c is not None)
         lines.append(f"cluster ARI   {agreement}")
         worst = sorted(self.layers, key=self._layer_distance, reverse=True)
         lines.append(f"most shifted layers of {len(worst)}:")
@@ -153,13 +167,28 @@ class PreIndexReport:
                 f"skipped       {len(self.skipped)}: {first} ({self.skipped[first]})"
                 + (", ..." if len(self.skipped) > 1 else "")
             )
-        lines += [f"note          {note}" for note in self.notes]
+        for note in self.notes:
+            lines += textwrap.wrap(note, 118, initial_indent="note          ", subsequent_indent=" " * 14)
         lines.append(
             f"seconds       {seconds['forward']:.2f} forward, {seconds.get('checking', 0):.2f} checking,"
             f" {seconds['statistics']:.2f} statistics,"
             f" {seconds['clustering']:.2f} clustering; {self.mode}"
         )
         return "\n".join(lines)
+
+    def _effort_lines(self) -> list[str]:
+        if self.effort_score is None:
+            return []
+        return [
+            f"effort score  {self.effort_score:.4f} = sqrt({self.path_excess:.4f} path excess)"
+            f" + 4 x {self.probe_increase:.4f} probe increase, of {self.effort_samples} samples"
+        ]
+
+    def metrics(self) -> dict[str, float]:
+        """Every number by name, flat, as MLflow, Weights & Biases and TensorBoard take it; None is left out."""
+        from .metrics import metrics
+
+        return metrics(self)
 
     def _layer_distance(self, name: str) -> float:
         return self.layers[name].distances[self.measure_bins][self.measure]
@@ -203,7 +232,10 @@ class PreIndexReport:
             )
         try:
             held["distances"] = _distances(held["distances"])
-            held["clusters"] = {name: ClusterReport(**values) for name, values in held["clusters"].items()}
+            held["clusters"] = {
+                name: None if values is None else ClusterReport(**values)
+                for name, values in held["clusters"].items()
+            }
             held["layers"] = {name: _layer(values) for name, values in held["layers"].items()}
             report = cls(**held)
             str(report)
@@ -231,6 +263,11 @@ def _distances(held: dict[str, dict[str, float]]) -> Distances:
     return {
         int(bins): {name: _finite(value) for name, value in values.items()} for bins, values in held.items()
     }
+
+
+def _agreement(cluster: ClusterReport) -> str:
+    error = cluster.standard_error
+    return f"{cluster.ari:.3f}" if error is None else f"{cluster.ari:.3f} +- {error:.3f}"
 
 
 def _finite(value: Any) -> float:
