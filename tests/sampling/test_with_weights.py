@@ -1,0 +1,97 @@
+"""with_weights: the weight of each sample reaches the batch, through workers and collators, or the call is refused."""
+
+from collections import namedtuple
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+import hitl_fast as hf
+
+WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=20).filter(any), st.integers(1, 5))
+def test_weights_stay_with_their_samples(weights: list[float], size: int) -> None:
+    rows = [{"x": position} for position in range(len(weights))]
+    loader = DataLoader(hf.with_weights(rows, np.array(weights)), size, shuffle=True)
+    for batch in loader:
+        expected = torch.tensor(weights, dtype=torch.float32)[batch["x"]]
+        assert torch.equal(batch["sample_weight"], expected)
+        assert batch["sample_weight"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_tuples_gain_a_last_element(workers: int) -> None:
+    dataset = hf.with_weights(TensorDataset(torch.arange(4), torch.arange(4) * 2), torch.tensor(WEIGHTS))
+    (batch,) = DataLoader(dataset, 4, num_workers=workers)
+    assert [part.tolist() for part in batch] == [[0, 1, 2, 3], [0, 2, 4, 6], WEIGHTS.tolist()]
+    assert len(dataset) == 4
+    assert dataset[-1][-1].item() == 1.0
+
+
+def test_anything_else_becomes_a_pair() -> None:
+    assert hf.with_weights([torch.zeros(2)] * 4, WEIGHTS)[1][1].item() == 2.0
+
+
+def test_hugging_face_datasets_gain_a_column() -> None:
+    datasets = pytest.importorskip("datasets")
+    dataset = hf.with_weights(datasets.Dataset.from_dict({"x": [1, 2, 3, 4]}), WEIGHTS)
+    assert isinstance(dataset, datasets.Dataset)
+    assert dataset["sample_weight"][:] == WEIGHTS.tolist()
+    with pytest.raises(ValueError, match="sample_weight"):
+        hf.with_weights(dataset, WEIGHTS)
+    stream = datasets.Dataset.from_dict({"id": ["a", "b"]}).to_iterable_dataset()
+    found = hf.with_weights(stream, {"a": 0.5, "b": 2.0})
+    assert [row["sample_weight"] for row in found] == [0.5, 2.0]
+
+
+class Stream(IterableDataset):
+    def __init__(self, samples: list[Any]) -> None:
+        self.samples = samples
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.samples)
+
+
+def test_iterable_datasets_take_weights_by_id() -> None:
+    samples = [{"id": "b", "x": 1.0}, {"id": "a", "x": 2.0}]
+    (batch,) = DataLoader(hf.with_weights(Stream(samples), {"a": 0.5, "b": 2.0}), 2)
+    assert batch["sample_weight"].tolist() == [2.0, 0.5]
+    pairs = hf.with_weights(Stream([(7, "x")]), {7: 3.0}, key=lambda sample: sample[0])
+    assert [weight.item() for *_, weight in pairs] == [3.0]
+    with pytest.raises(ValueError, match="sample 1.*'a'"):
+        list(hf.with_weights(Stream(samples), {"b": 1.0}))
+    with pytest.raises(ValueError, match="sample 0.*'uid'"):
+        list(hf.with_weights(Stream(samples), {"b": 1.0}, key="uid"))
+
+
+Sample = namedtuple("Sample", "x")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "weights", "error", "names"),
+    [
+        ([1, 2], WEIGHTS, ValueError, "4 weights for 2 samples"),
+        ([1, 2, 3, 4], np.array([1, -1, 1, 1.0]), ValueError, r"weights\[1\] is -1"),
+        ([1, 2, 3, 4], np.zeros(4), ValueError, "all 0"),
+        (Stream([1]), np.ones(1), TypeError, "Stream.*mapping"),
+        (3, np.ones(1), TypeError, "int"),
+        (3, {"a": 1.0}, TypeError, "iterable.*int"),
+        (Stream([1]), {"a": float("nan")}, ValueError, "'a'"),
+    ],
+)
+def test_what_is_refused(dataset: Any, weights: Any, error: type, names: str) -> None:
+    with pytest.raises(error, match=names):
+        hf.with_weights(dataset, weights)
+
+
+def test_a_sample_that_has_a_weight_is_refused() -> None:
+    with pytest.raises(ValueError, match="sample_weight"):
+        hf.with_weights([{"sample_weight": 1.0}], np.ones(1))[0]
