@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..policy import compiled_fast, compiled_fast_by_size
+from ..policy import compiled_fast, compiled_fast_by_size, threads_for
 from .rows import Float32, Float64, Rows
 from .tile import LANES, PANEL, ROWS, lowest_score, make_tile
 
@@ -42,7 +42,13 @@ def panels(centroids: Float32) -> tuple[Float32, Float32]:
 
 def assign(x: Float32, mean: Float32, panels: Float32, norms: Float32, labels: Labels) -> None:
     """The E-step: argmin over k of ``|c_k|^2 - 2 x.c_k``, which is ``|x - c_k|^2`` less what all k share."""
-    _assign(x.size * norms.size / SPEED, x, mean, panels, norms, labels)
+    work = x.size * norms.size / SPEED
+    if threads_for(work) == 1:
+        _assign_part(
+            x, 0, labels.size, mean, panels, norms, labels
+        )  # without the loop, which takes long to compile
+    else:
+        _assign(work, x, mean, panels, norms, labels)
 
 
 @compiled_fast_by_size

@@ -30,15 +30,19 @@ def shift_distances(
     distances = np.empty((rows, len(bins), len(MEASURES)))
     work = WORK_PER_VALUE * 2 * clean.size + WORK_PER_BIN * rows * sum(bins)
     threads = threads_for(work)
-    blocks = max(1, min(rows, 1 if threads == 1 else 4 * threads))
+    blocks = 1 if threads == 1 else min(rows, 4 * threads)
     counts = np.zeros((blocks, 2, bins[-1]), np.int64)
     left_out = np.zeros(blocks, np.int64)
     half_log, root, smooth_log = _tables(2 * width) if width <= _TABLE_ROW else (None, None, None)
+    arguments = (
+        clean, shifted, _ordered(clean), _ordered(shifted), np.array(bins), _coarser(bins), corrected,
+        half_log, root, smooth_log, distances, counts, left_out,
+    )  # fmt: skip
     with _silent():
-        _row_pairs(
-            work, clean, shifted, _ordered(clean), _ordered(shifted), np.array(bins), _coarser(bins), corrected,
-            half_log, root, smooth_log, distances, counts, left_out,
-        )  # fmt: skip
+        if threads == 1:
+            _row_pairs_of_block(0, *arguments)  # without the loop, which would have to be compiled
+        else:
+            _row_pairs(work, *arguments)
     return distances, int(left_out.sum()), counts.sum(0)
 
 
@@ -102,10 +106,10 @@ def _row_pairs(
     counts: np.ndarray,
     left_out: np.ndarray,
 ) -> None:
-    # The loop's body is a function of its own: as part of a parallel loop it takes Numba four times as long.
+    # The body is a function of its own, which both forms of the loop share: it is compiled once.
     for block in numba.prange(len(counts)):
         _row_pairs_of_block(
-            block, clean, shifted, clean_keys, shifted_keys, bins, coarser, corrected, half_log, root, smooth_log,
+            np.int64(block), clean, shifted, clean_keys, shifted_keys, bins, coarser, corrected, half_log, root, smooth_log,
             distances, counts, left_out,
         )  # fmt: skip
 
@@ -127,33 +131,41 @@ def _row_pairs_of_block(
     counts: np.ndarray,
     left_out: np.ndarray,
 ) -> None:
+    # One call site of each function, in loops over the two sides: each is inlined, and compiled again, where it is
+    # called. For the same reason no `+=` of arrays, which compiles an error message about shapes for 4 s.
     rows, blocks, finest = len(clean), len(counts), bins[-1]
     codes = np.empty(_BLOCK, np.int32)
     edges = np.empty(finest + 1, clean.dtype)
-    ends, other_ends = np.empty(2, clean.dtype), np.empty(2, clean.dtype)
-    end_keys, other_end_keys = ends.view(clean_keys.dtype), other_ends.view(clean_keys.dtype)
+    ends = np.empty((2, 2), clean.dtype)
+    end_keys = ends.view(clean_keys.dtype)
+    kinds = np.zeros(2, np.int64)
     pair = np.zeros((2, finest), np.int64)
     heights = np.zeros(8 * finest + 1, np.int64)
     for i in range(block * rows // blocks, (block + 1) * rows // blocks):
-        kind = _range_of(clean[i], clean_keys[i], ends, end_keys, finest, corrected)
-        other_kind = _range_of(shifted[i], shifted_keys[i], other_ends, other_end_keys, finest, corrected)
-        if kind == _LEFT_OUT or other_kind == _LEFT_OUT:
+        for side in range(2):
+            values, keys = (clean[i], clean_keys[i]) if side == 0 else (shifted[i], shifted_keys[i])
+            kinds[side] = _range_of(values, keys, ends[side], end_keys[side], finest, corrected)
+        if kinds[0] == _LEFT_OUT or kinds[1] == _LEFT_OUT:
             left_out[block] += 1
             distances[i] = np.nan
             continue
-        nests = kind != _NARROW and other_kind != _NARROW
+        nests = kinds[0] != _NARROW and kinds[1] != _NARROW
         for b in range(len(bins) - 1, -1, -1):
             n_bins = bins[b]
-            p, q = pair[0, :n_bins], pair[1, :n_bins]
-            if coarser[b] > 0 and nests:
-                _merge(p, pair[0], coarser[b])
-                _merge(q, pair[1], coarser[b])
-            else:
-                _count(clean[i], kind, ends, edges[: n_bins + 1], codes, p)
-                _count(shifted[i], other_kind, other_ends, edges[: n_bins + 1], codes, q)
-            if n_bins == finest:
-                counts[block] += pair
-            _measures(p, q, clean.shape[1], corrected, half_log, root, smooth_log, heights, distances[i, b])
+            for side in range(2):
+                part = pair[side, :n_bins]
+                if coarser[b] > 0 and nests:
+                    _merge(part, pair[side], coarser[b])
+                else:
+                    values = clean[i] if side == 0 else shifted[i]
+                    _count(values, kinds[side], ends[side], edges[: n_bins + 1], codes, part)
+                if n_bins == finest:
+                    for k in range(finest):
+                        counts[block, side, k] += part[k]
+            _measures(
+                pair[0, :n_bins], pair[1, :n_bins], clean.shape[1], corrected, half_log, root, smooth_log,
+                heights, distances[i, b],
+            )  # fmt: skip
 
 
 @compiled
@@ -376,7 +388,25 @@ def _sorted_difference(p: np.ndarray, q: np.ndarray, tallest: int, heights: np.n
             heights[height] = 0
             total += abs(below)
     else:
-        p, q = np.sort(p), np.sort(q)
+        p, q = p.copy(), q.copy()
+        _sort(p)
+        _sort(q)
         for k in range(p.size):
             total += abs(p[k] - q[k])
     return total
+
+
+@compiled
+def _sort(values: np.ndarray) -> None:
+    """Shell's sort with Knuth's gaps, in place; NumPy's would take Numba 1.7 s to compile."""
+    gap = 1
+    while gap < values.size // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, values.size):
+            value, j = values[i], i
+            while j >= gap and values[j - gap] > value:
+                values[j] = values[j - gap]
+                j -= gap
+            values[j] = value
+        gap //= 3
