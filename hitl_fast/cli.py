@@ -37,6 +37,7 @@ COMMANDS = {
         "hitl_fast.ratings.command",
         "summarise people's ratings: agreement, raters, missing answers",
     ),
+    "warm": ("hitl_fast.warm", "compile the kernels at installation time, instead of at the first calls"),
 }
 
 # Commands that cannot start without an extra. Commands that need one only for some options check it there.

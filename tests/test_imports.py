@@ -24,7 +24,12 @@ MAY_IMPORT = {
     "hitl_fast.experiments": {"hitl_kernels", *APIS, *ON_APIS},
     "hitl_fast.demo": {"hitl_fast.experiments", *APIS, *ON_APIS},
     "hitl_fast.doctor": {"hitl_fast.energy"},
-    "hitl_fast.cli": {"hitl_fast.demo", "hitl_fast.doctor", "hitl_fast.experiments", *APIS, *ON_APIS},
+    "hitl_fast.warm": {"hitl_kernels"},
+    "hitl_fast.cli": {
+        *(f"hitl_fast.{name}" for name in ("demo", "doctor", "experiments", "warm")),
+        *APIS,
+        *ON_APIS,
+    },
 }
 
 

@@ -70,7 +70,7 @@ class BySize:
         if threads == 1:
             return self.one(*arguments)
         before = numba.get_num_threads()
-        numba.set_num_threads(threads)
+        numba.set_num_threads(min(threads, before))
         try:
             return self.several(*arguments)
         finally:
@@ -79,9 +79,22 @@ class BySize:
 
 def threads_for(work: float) -> int:
     """Threads for so many units of work (about a nanosecond each): 1 for small work and in a forked child."""
+    if _forced:
+        return _forced
     if work < 2 * WORK_PER_THREAD or not threads_allowed():
         return 1
     return int(min(numba.get_num_threads(), work // WORK_PER_THREAD))
+
+
+@contextlib.contextmanager
+def forced_threads(threads: int) -> Iterator[None]:
+    """As if any work were worth so many threads: to compile both forms of a kernel. Not for several threads."""
+    global _forced
+    _forced = threads
+    try:
+        yield
+    finally:
+        _forced = 0
 
 
 def threads_allowed() -> bool:
@@ -90,6 +103,7 @@ def threads_allowed() -> bool:
 
 
 _PID = os.getpid()
+_forced = 0
 
 
 def _renamed(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,7 +121,7 @@ def _renamed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
-    with _cache_in(_cache_folder()) as cached:
+    with _cache_in(cache_folder()) as cached:
         return numba.njit(cache=cached, nogil=True, **options)(function)
 
 
@@ -126,7 +140,7 @@ def _cache_in(folder: str | None) -> Iterator[bool]:
 
 
 @functools.cache
-def _cache_folder() -> str | None:
+def cache_folder() -> str | None:
     """Where compiled code is kept: "" for where Numba puts it, else a folder; None if there is no place.
 
     Numba takes NUMBA_CACHE_DIR, else ``__pycache__`` beside the source, else the user's cache folder, and raises

@@ -73,6 +73,34 @@ def test_stops_as_the_definition_does(max_iter: int, tol: float) -> None:
     assert_equals_the_definition(*noise(200, 4, 5), max_iter, tol)
 
 
+@pytest.mark.parametrize("settled", [0.0, 0.01, 0.1, 0.99])
+def test_stops_when_labels_have_settled(settled: float) -> None:
+    x, starts = noise(300, 4, 7)
+    result = lloyd(x, starts, 300, 0.0, settled)
+    labels, centroids, iterations, _ = reference.lloyd(
+        x.astype(np.float64), starts.astype(np.float64), 300, 0.0, settled
+    )
+    assert result.iterations == iterations
+    np.testing.assert_array_equal(result.labels, labels)
+    np.testing.assert_allclose(result.centroids, centroids, **CENTROIDS)
+    assert iterations <= lloyd(x, starts, 300, 0.0).iterations
+    with pytest.raises(ValueError, match=r"settled .* not 1"):
+        lloyd(x, starts, settled=1.0)
+
+
+def test_running_sums_of_many_rows_are_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Float32 sums of 2e7 distances of one size stand still before the end: the last rows are never drawn."""
+    generator = np.random.default_rng(0)
+    closest = generator.random(1000, dtype=np.float32)
+    closest[:3] = 0  # a row at distance 0 is never drawn
+    drawn = np.concatenate([generator.random(200), [1e-9, 1.0, 1.5]]) * closest.sum(dtype=np.float64)
+    expected = np.searchsorted(np.cumsum(closest, dtype=np.float64), drawn)
+    monkeypatch.setattr(plusplus, "FLOAT32_SUMS", 64)
+    found = plusplus._located(closest, drawn).clip(max=999)
+    np.testing.assert_array_equal(found, expected.clip(max=999))
+    assert found.min() >= 3
+
+
 def fitted(x: Float32, init: Float32 | str, n_init: int = 1, k: int = 0, **kwargs: float) -> KMeans:
     return KMeans(k or len(init), init=init, n_init=n_init, random_state=0, **kwargs).fit(x)
 

@@ -22,7 +22,7 @@ PARTS = 8  # at most so many tasks in the M-step, and parts of a chunk whose row
 PARTIAL = 1 << 22  # numbers that the sums of all parts may have together
 
 
-def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float) -> Run:
+def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float, settled: float = 0.0) -> Run:
     """From centroids about the mean of the rows."""
     run = Run(centroids, np.full(rows.samples, -1, np.int32))
     sums = _Sums(rows, len(centroids))
@@ -33,7 +33,8 @@ def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float) -> Run:
         previous, run.centroids = run.centroids, _average(rows, run, sums)
         if not changed:
             break
-        if ((run.centroids - previous).astype(np.float64) ** 2).sum() <= tolerance:
+        moved = ((run.centroids - previous).astype(np.float64) ** 2).sum()
+        if moved <= tolerance or changed <= settled * rows.samples:
             _assign_all(rows, run, None)
             break
     else:

@@ -139,7 +139,7 @@ class Rows:
         return f"x[{row}, {column}] is {self.x[row, column].item()}"
 
 
-def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float) -> Run:
+def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float, settled: float = 0.0) -> Run:
     """From centroids about the mean of the rows."""
     tolerance = tol * rows.variance
     now = torch.from_numpy(centroids).to(rows.x.device)
@@ -150,13 +150,13 @@ def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float) -> Run:
         nearest = _nearest(rows, now)
         moved = _means(rows, nearest, now)
         # One transfer an iteration decides whether to go on.
-        same, shift = torch.stack(
-            [(nearest == labels).all().double(), ((moved - now).double() ** 2).sum()]
+        changed, shift = torch.stack(
+            [(nearest != labels).sum().double(), ((moved - now).double() ** 2).sum()]
         ).tolist()
         labels, now = nearest, moved
-        if same:
+        if changed == 0:
             break
-        if shift <= tolerance:
+        if shift <= tolerance or changed <= settled * rows.samples:
             labels = _nearest(rows, now)
             break
     else:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..policy import compiled
 from .rows import Float32, Run
 
+FLOAT32_SUMS = 1 << 20  # rows up to which running sums are float32, as scikit-learn's are
 AT_HAND = 1 << 20  # distances that the candidates of all starts drawn together may have
 
 
@@ -28,7 +29,7 @@ class Data(Protocol):
 class Backend(Protocol):
     """cpu.py or gpu.py."""
 
-    def lloyd(self, rows: Any, centroids: Float32, max_iter: int, tol: float) -> Run:
+    def lloyd(self, rows: Any, centroids: Float32, max_iter: int, tol: float, settled: float) -> Run:
         """Centroids in and out are about the mean."""
 
     def distances(self, rows: Any, candidates: Float32, closest: Float32) -> Float32:
@@ -43,7 +44,8 @@ def kmeans_plusplus(
 ) -> Iterator[Float32]:
     """Centroids about the mean of the rows, start by start, drawn as scikit-learn draws them from the same state.
 
-    That is: float64 distances kept as float32, running sums in float32, greedy among 2 + log k candidates.
+    That is: float64 distances kept as float32, running sums in float32, greedy among 2 + log k candidates. Beyond
+    2**20 rows running sums are float64: in float32 they lose 2.4 % of the mass at 2e7 rows, and 9 % at 5e7.
     """
     weights = np.full(rows.samples, np.float32(1) / np.float32(rows.samples))
     trials = 2 + int(np.log(n_clusters))
@@ -71,8 +73,7 @@ def _drawn_together(
     for k in range(n_clusters):
         if k:
             drawn = np.stack([uniform[k - 1] for _, uniform in draws]) * potentials[:, None]
-            sums = np.cumsum(closest, axis=1)
-            candidates = np.stack([np.searchsorted(*pair) for pair in zip(sums, drawn, strict=True)])
+            candidates = np.stack([_located(*pair) for pair in zip(closest, drawn, strict=True)])
             candidates = candidates.clip(max=rows.samples - 1)
         candidate_rows = rows.take(candidates.ravel()).reshape(*candidates.shape, rows.width) - rows.mean
         distances = backend.distances(rows, candidate_rows, closest)
@@ -83,6 +84,24 @@ def _drawn_together(
     return centroids
 
 
+def _located(closest: Float32, drawn: NDArray[np.floating]) -> NDArray[np.int64]:
+    """For each number drawn the first row at which the running sum of ``closest`` reaches it."""
+    if closest.size <= FLOAT32_SUMS:
+        return np.asarray(np.searchsorted(np.cumsum(closest), drawn), np.int64)
+    # Block by block, so that the float64 sums of one block exist at a time.
+    starts = range(0, closest.size, FLOAT32_SUMS)
+    ends = np.cumsum([closest[i : i + FLOAT32_SUMS].sum(dtype=np.float64) for i in starts])
+    blocks = np.searchsorted(ends, drawn).clip(max=len(ends) - 1)
+    rows = np.empty(drawn.shape, np.int64)
+    for block in np.unique(blocks):
+        part = closest[starts[block] : starts[block] + FLOAT32_SUMS]
+        before = ends[block - 1] if block else 0.0
+        sums = before + np.cumsum(part, dtype=np.float64)
+        of_block = blocks == block
+        rows[of_block] = starts[block] + np.searchsorted(sums, drawn[of_block]).clip(max=part.size - 1)
+    return rows
+
+
 def kmeans(
     backend: Backend,
     rows: Data,
@@ -91,11 +110,12 @@ def kmeans(
     random_state: np.random.RandomState,
     max_iter: int,
     tol: float,
+    settled: float = 0.0,
 ) -> Run:
     """The best of n_init runs from k-means++ starts."""
     best: Run | None = None
     for start in kmeans_plusplus(backend, rows, n_clusters, n_init, random_state):
-        run = backend.lloyd(rows, start, max_iter, tol)
+        run = backend.lloyd(rows, start, max_iter, tol, settled)
         # The second condition as in scikit-learn: of one partition found twice, the first keeps its names.
         if best is None or (
             run.inertia < best.inertia

@@ -14,7 +14,7 @@ Labels = NDArray[np.int32]
 
 
 def lloyd(
-    x: Floats, centroids: Floats, max_iter: int = 300, tol: float = 1e-4
+    x: Floats, centroids: Floats, max_iter: int = 300, tol: float = 1e-4, settled: float = 0.0
 ) -> tuple[Labels, Floats, int, float]:
     """Labels, centroids, iterations, inertia."""
     mean = x.mean(0)  # distances are taken about the mean, where float32 resolves them best
@@ -27,7 +27,8 @@ def lloyd(
         centroids = means(x, labels, previous)
         if (labels == previous_labels).all():
             break
-        if ((centroids - previous) ** 2).sum() <= tolerance:
+        changed = np.mean(labels != previous_labels)
+        if ((centroids - previous) ** 2).sum() <= tolerance or changed <= settled:
             labels = nearest(x, centroids)
             break
     else:

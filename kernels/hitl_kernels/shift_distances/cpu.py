@@ -109,8 +109,8 @@ def _row_pairs(
     # The body is a function of its own, which both forms of the loop share: it is compiled once.
     for block in numba.prange(len(counts)):
         _row_pairs_of_block(
-            np.int64(block), clean, shifted, clean_keys, shifted_keys, bins, coarser, corrected, half_log, root, smooth_log,
-            distances, counts, left_out,
+            np.int64(block), clean, shifted, clean_keys, shifted_keys, bins, coarser, corrected,
+            half_log, root, smooth_log, distances, counts, left_out,
         )  # fmt: skip
 
 

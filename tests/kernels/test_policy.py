@@ -1,0 +1,122 @@
+"""How kernels are compiled, cached and given threads."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import hitl_kernels
+import numba
+import pytest
+from hitl_kernels import _warm, policy
+
+KERNELS = Path(hitl_kernels.__file__).parent
+# Compiles a kernel of every kind where nothing beside the source and no HOME can be written.
+UNWRITABLE = """
+import tempfile
+import numpy as np
+from hitl_kernels import policy
+from hitl_kernels.rand_index import rand_index
+assert policy.__file__.startswith(ROOT), policy.__file__
+print(policy.cache_folder())
+print(rand_index(np.array([0, 0, 1]), np.array([5, 5, 7])))
+"""
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path) -> dict[str, str]:
+    """A copy of the package with files where Numba would make its cache folders: root too cannot write there."""
+    copy = tmp_path / "site" / "hitl_kernels"
+    shutil.copytree(KERNELS, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in [copy, *(path for path in copy.iterdir() if path.is_dir())]:
+        (folder / "__pycache__").touch()
+    (tmp_path / "temporary").mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "XDG_"))}
+    return kept | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), *sys.path]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": "/dev/null/nowhere",
+        "XDG_CACHE_HOME": "/dev/null/nowhere",
+        "TMPDIR": str(tmp_path / "temporary"),
+    }
+
+
+def output(environment: dict[str, str]) -> list[str]:
+    root = environment["PYTHONPATH"].split(os.pathsep)[0]
+    run = subprocess.run(
+        [sys.executable, "-c", f"ROOT = {root!r}\n" + UNWRITABLE],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return run.stdout.split()
+
+
+@pytest.mark.jit
+def test_without_a_writable_folder_the_cache_is_a_private_one(
+    unwritable: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "temporary" / f"hitl-kernels-{os.geteuid()}"
+    assert output(unwritable) == [str(folder), "1.0"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert list(folder.rglob("*.nbc"))
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("other", ["open to others", "a link", "a file"])
+def test_a_folder_that_others_could_write_to_is_not_used(
+    unwritable: dict[str, str], tmp_path: Path, other: str
+) -> None:
+    folder = tmp_path / "temporary" / f"hitl-kernels-{os.geteuid()}"
+    if other == "open to others":
+        folder.mkdir()
+        folder.chmod(0o777)
+    elif other == "a link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        folder.symlink_to(tmp_path / "elsewhere")
+    else:
+        folder.touch()
+    assert output(unwritable) == ["None", "1.0"]
+    assert not list(tmp_path.rglob("*.nbc"))
+
+
+def test_threads_follow_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 4)
+    unit = policy.WORK_PER_THREAD
+    assert [policy.threads_for(work) for work in (0, unit, 2 * unit, 3.5 * unit, 1e12)] == [1, 1, 2, 3, 4]
+    with policy.forced_threads(2):
+        assert policy.threads_for(0) == 2
+    monkeypatch.setattr(policy, "_PID", -1)
+    assert policy.threads_for(1e12) == 1
+
+
+def test_threads_are_given_back_after_an_error() -> None:
+    def failing(i: int) -> None:
+        raise ValueError(i)
+
+    kernel = policy.BySize(failing, {})
+    kernel.several = failing
+    before = numba.get_num_threads()
+    with policy.forced_threads(2), pytest.raises(ValueError, match="7"):
+        kernel(1, 7)
+    assert numba.get_num_threads() == before
+
+
+def test_every_operation_is_warmed() -> None:
+    operations = {path.parent.name for path in KERNELS.glob("*/cpu.py")}
+    assert operations <= set(_warm.OPERATIONS)
+
+
+@pytest.mark.jit
+def test_after_warming_usual_calls_compile_nothing() -> None:
+    import numpy as np
+    from hitl_kernels.lloyd import lloyd
+    from hitl_kernels.shift_distances import shift_distances
+    from numba.core import event
+
+    assert {name for name, _ in hitl_kernels.warm()} <= set(_warm.OPERATIONS)
+    rows = np.random.default_rng(0).random((4000, 64), dtype=np.float32)
+    with event.install_recorder("numba:compile") as recorder:
+        shift_distances(rows, rows[::-1].copy())
+        shift_distances(rows[:5], rows[5:10], arithmetic="reference")
+        lloyd(rows, rows[:100])
+    assert [entry[1].data for entry in recorder.buffer] == []
