@@ -26,6 +26,7 @@ from race import race, record
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "energy"))
 import hidden_counters  # noqa: E402
+import test_comparison  # noqa: E402
 from energy_fakes import DRAM_RANGE, Gpus, Tree, build_nvml  # noqa: E402
 
 from hitl_fast.energy import EnergyMeter, OpenWindow  # noqa: E402
@@ -390,6 +391,23 @@ def test_stated_interval_over_simulated_gpus() -> None:
         outcomes = [hidden_counters.measure(case, rng) for _ in range(500)]
         interval(outcomes, name)
         assert hidden_counters.summary(outcomes).lower_limit >= 0.93, name
+
+
+def test_false_claims_of_comparisons() -> None:
+    """1,000 simulated comparisons without a difference of each kind."""
+    for kind in ("normal", "outliers", "drift ABBA", "drift ABAB", "drift in blocks"):
+        for n in (5, 10, 20):
+            share = 100 * test_comparison.false_claims(kind, n, 1000, seed=1)
+            record(
+                "energy",
+                "hitl_fast",
+                "false claims",
+                share,
+                unit="%",
+                shape=f"{kind}, {n} runs a side",
+                dtype="",
+            )
+            assert share <= 6 or kind in ("drift ABAB", "drift in blocks")
 
 
 def interval(outcomes: list[hidden_counters.Outcome], shape: str) -> None:

@@ -21,6 +21,10 @@ COMMANDS = {
         "hitl_fast.ratings.collect.command",
         "a page on which people rate samples, in the browser",
     ),
+    "compare-energy": (
+        "hitl_fast.energy.compare_command",
+        "run two commands alternately and report whether their energy differs",
+    ),
     "decide": (
         "hitl_fast.cost.command",
         "retrain, keep, or use another model: a table for several models and shifts",

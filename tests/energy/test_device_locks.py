@@ -74,6 +74,30 @@ def test_launched_ranks_meet_by_themselves_and_lone_processes_do_not(tree: Tree,
     assert [result[0] for result in ranks(tree, "", [{}, {}])] == [2.0, 2.0]
 
 
+def test_programs_of_one_job_and_nested_meters_all_measure(tree: Tree, tmp_path: Path) -> None:
+    """Without srun both programs have the batch script's rank; a measured command inherits its meter's surroundings."""
+    tree.zone("intel-rapl:0", "package-0", 1_000_000)
+    job = {"SLURM_NTASKS": "8", "SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "TMPDIR": str(tmp_path)}
+    assert [result[0] for result in ranks(tree, "", [job, job])] == [2.0, 2.0]
+    tree.set("intel-rapl:0", 1_000_000)
+    step = {**job, "SLURM_STEP_ID": "0"}
+    assert [result[0] for result in ranks(tree, "", [step, step])] == [2.0, 2.0]
+    tree.set("intel-rapl:0", 1_000_000)
+    other = {**step, "SLURM_PROCID": "1"}
+    assert [result[0] for result in ranks(tree, "", [step, other])] == [2.0, None]
+    locks = DeviceLocks(tmp_path / "nested")
+    assert locks.acquire("package-0") == ""
+    code = "import sys; import hitl_fast.energy.measuring.device_locks as d; "
+    code += "print(d.DeviceLocks(sys.argv[1]).acquire('package-0'))"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
+    child = [sys.executable, "-c", code, str(tmp_path / "nested")]
+    run = subprocess.run(
+        child, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    locks.release()
+    assert run.stdout == "\n"
+
+
 @pytest.mark.parametrize(
     ("environment", "name"),
     [

@@ -317,3 +317,30 @@ def test_output_to_a_device_or_a_pipe(tree: Tree, capfd: pytest.CaptureFixture[s
     assert os.path.realpath(os.devnull) == "/dev/null"
     assert not os.path.isfile("/dev/null")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["json", "csv", "openmetrics", "trace"])
+def test_output_to_standard_output(name: str, tree: Tree) -> None:
+    tree.socket(0)
+    line = [
+        sys.executable,
+        "-m",
+        "hitl_fast",
+        "energy",
+        "--quiet",
+        "--rapl-root",
+        str(tree.root),
+        "--gpus",
+        "none",
+    ]
+    run = subprocess.run(
+        [*line, f"--{name}", "-", "--", "true"], env=PATH, capture_output=True, text=True, timeout=60
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    start = {"json": "{", "csv": "window,", "openmetrics": "# TYPE", "trace": "{"}[name]
+    assert run.stdout.startswith(start)
+
+
+def test_binary_output_is_refused_on_standard_output(tree: Tree, capfd: pytest.CaptureFixture[str]) -> None:
+    assert energy(tree, "--plot", "-", "--", "true") == 2
+    assert "--plot -" in capfd.readouterr().err

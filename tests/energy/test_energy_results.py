@@ -25,6 +25,7 @@ from hitl_fast.energy import (  # fmt: skip
     carbon,
     compare,
 )
+from hitl_fast.energy.reporting.carbon import COUNTRIES
 from hitl_fast.energy.reporting.results import Timeline, add
 
 
@@ -259,6 +260,10 @@ def test_carbon() -> None:
     assert average.uncertainty_grams == pytest.approx(average.grams / 10)
     assert "2023" in average.source
     assert "Ember" in average.source
+    assert {carbon(1.0, country=name).source for name in ("DEU", "de", "Germany", " germany ")} == {
+        carbon(1.0, country="DEU").source
+    }
+    assert COUNTRIES.keys() == INTENSITIES.keys()
     assert window().carbon(360.0).grams == pytest.approx(0.001)  # type: ignore[union-attr]
     for arguments, said in (
         ({}, "give grams_per_kwh"), ({"country": "ATL"}, "'ATL' is not in the table"),
@@ -289,13 +294,14 @@ def test_comparison_that_proves_nothing() -> None:
     assert "holds 0" in noise.verdict
     single = compare([100.0], [50.0])
     assert (single.claim, single.interval_joules) == (False, None)
-    assert "two a side are the least" in single.verdict
+    assert "at least two runs a side" in single.verdict
     pair = compare([100.0, 101.0], [50.0, 51.0])
     assert not pair.claim
     assert "too few for a 95% interval" in pair.verdict
     same = compare([5.0, 5.0], [4.0, 4.0])
     assert same.interval_joules == (-1.0, -1.0)
-    assert same.claim
+    assert not same.claim
+    assert "identical" in same.verdict
 
 
 def test_comparison_within_the_meters_doubt(report: EnergyReport) -> None:
@@ -388,3 +394,18 @@ def test_links_pipes_and_devices_stay_what_they_are(tmp_path: Path) -> None:
     os.close(inward)
     os.close(outward)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "pipe", "real.json"]
+
+
+def test_metrics_are_flat_numbers(report: EnergyReport) -> None:
+    found = report.metrics()
+    assert found["energy/joules"] == 40.0
+    assert found["energy/step/joules"] == 20.0
+    assert found["energy/step/joules/package-0"] == 18.0
+    assert all(isinstance(value, float) for value in found.values())
+    nothing = replace(report, windows=(window(joules=None),), total=window("total", None))
+    assert nothing.metrics() == {"energy/seconds": 2.0, "energy/step/seconds": 2.0}
+
+
+def test_thinned_timeline(report: EnergyReport) -> None:
+    assert report.thinned(2).timeline.seconds == (0.0, 2.0)
+    assert report.thinned(100) == report

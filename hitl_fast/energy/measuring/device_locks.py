@@ -1,16 +1,22 @@
-"""Several ranks on one node: each socket and GPU is counted by the first that claims it.
+"""Several ranks on one node: each socket and GPU is counted by the first that locks it.
 
-A claim is a lock on a file in the run's directory. The kernel gives it up when its process ends, however it ends.
+A lock is on a file in the run's directory. The kernel gives it up when its process ends, however it ends. Only ranks of
+one run exclude each other: a process of the same rank number is another program of the same job, and an ancestor or
+descendant of the holder is a meter within a measured command; both measure for themselves.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import socket
 import threading
 from collections.abc import Mapping
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; ranks cannot share out sensors there
+    fcntl = None  # type: ignore[assignment]
 
 # Within a process meters share a claim: (descriptor, how many meters hold it) by path.
 _held: dict[str, tuple[int, int]] = {}
@@ -31,9 +37,11 @@ def run_directory(environment: Mapping[str, str] = os.environ) -> str | None:
     import tempfile
 
     for count, names in _LAUNCHERS:
+        if count == "SLURM_NTASKS" and not environment.get("SLURM_STEP_ID"):
+            continue  # a program in a job, not started by srun: it has no siblings
         if environment.get(count, "1") not in ("", "1"):
             run = "-".join(environment[name] for name in names if environment.get(name))
-            folder = f"hitl-fast-energy-{os.getuid()}-{re.sub(r'[^A-Za-z0-9.]+', '-', run)}"
+            folder = f"hitl-fast-energy-{_user()}-{re.sub(r'[^A-Za-z0-9.]+', '-', run)}"
             return os.path.join(tempfile.gettempdir(), folder)
     return None
 
@@ -57,25 +65,13 @@ class DeviceLocks:
         with _lock:
             descriptor, holders = _held.get(path, (-1, 0))
             if not holders:
-                try:
-                    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-                except OSError as problem:
-                    warn_unshared(problem)
-                    return ""
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
-                    os.close(descriptor)
-                    return holder or "another process"
-                except OSError as problem:  # a file system without locks: nobody holds it, and nobody can
-                    os.close(descriptor)
-                    warn_unshared(problem)
-                    return ""
-                os.truncate(descriptor, 0)
-                os.pwrite(descriptor, _self().encode(), 0)
-            _held[path] = (descriptor, holders + 1)
-        self._mine.append(path)
+                found = _locked(path)
+                if isinstance(found, str):
+                    return found
+                descriptor = found
+            if descriptor >= 0:
+                _held[path] = (descriptor, holders + 1)
+                self._mine.append(path)
         return ""
 
     def release(self) -> None:
@@ -87,6 +83,62 @@ class DeviceLocks:
                 else:
                     os.close(descriptor)
         self._mine = []
+
+
+def _locked(path: str) -> int | str:
+    """The descriptor of the lock, -1 where this process measures without one, or who has it."""
+    if fcntl is None:
+        warn_unshared(OSError("this system has no file locks"))
+        return -1
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as problem:
+        warn_unshared(problem)
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        return -1 if _is_other_program(holder) else holder or "another process"
+    except OSError as problem:  # a file system without locks: nobody holds it, and nobody can
+        os.close(descriptor)
+        warn_unshared(problem)
+        return -1
+    os.truncate(descriptor, 0)
+    os.pwrite(descriptor, _self().encode(), 0)
+    return descriptor
+
+
+_HOLDER = re.compile(r"(?:rank (\d+) \()?process (\d+)\)?")
+
+
+def _is_other_program(holder: str) -> bool:
+    """Whether who holds a lock is no other rank of this run: of the same rank number, or in one line of descent."""
+    match = _HOLDER.fullmatch(holder)
+    if match is None:
+        return False
+    rank, process = match[1], int(match[2])
+    if process == os.getpid():
+        return False
+    if rank is not None and rank == _rank():
+        return True
+    return process in _ancestors(os.getpid()) or os.getpid() in _ancestors(process)
+
+
+def _ancestors(process: int) -> list[int]:
+    """Parents of a process up to the first, as far as /proc shows them."""
+    found: list[int] = []
+    while process > 1:
+        try:
+            with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+                process = int(file.read().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            break
+        if process in found:
+            break
+        found.append(process)
+    return found
 
 
 def warn_unshared(problem: OSError) -> None:
@@ -108,6 +160,14 @@ def close_inherited() -> None:
     _held.clear()
 
 
+def _rank() -> str | None:
+    return next((os.environ[name] for name in _RANKS if os.environ.get(name)), None)
+
+
 def _self() -> str:
-    rank = next((os.environ[name] for name in _RANKS if os.environ.get(name)), None)
+    rank = _rank()
     return f"process {os.getpid()}" if rank is None else f"rank {rank} (process {os.getpid()})"
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")

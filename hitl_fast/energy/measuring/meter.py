@@ -22,9 +22,12 @@ from ..sensors.nvml import REFRESH, Nvml
 from ..units import MILLISECOND, MOST_MILLIWATTS, SECOND
 from .channel import Channel, CounterChannel
 from .device_locks import DeviceLocks, run_directory, warn_unshared
+from .journal import Journal
 from .power_channel import PowerChannel
 from .session import Session
 from .windows import Record
+
+JOURNAL_SAMPLES = 512  # of the timeline; the whole of it would take longer to write than the journal waits
 
 _said: set[str] = set()
 
@@ -50,6 +53,8 @@ class EnergyMeter:
         cpu_watts: declared watts of one busy core, for ``estimate``.
         run_dir: where the ranks of one run on this node meet, so that each socket and GPU is counted by one of
             them; by default taken from what torchrun, MPI or SLURM set, and not needed by a process on its own.
+        journal: a file that holds the report so far, as `EnergyReport.from_json` reads it. It is replaced every few
+            seconds, so that a process that is killed loses at most five of them.
 
     Raises:
         ValueError: an argument is out of range, or ``gpus`` names one that is not there.
@@ -74,6 +79,7 @@ class EnergyMeter:
         estimate: bool = False,
         cpu_watts: float | None = None,
         run_dir: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | None = None,
     ) -> None:
         if not hasattr(rate_hz, "__float__") or not 0 < rate_hz <= 1000:
             raise InputError(f"rate_hz must be above 0 and at most 1000 samples a second, not {rate_hz!r}")
@@ -90,6 +96,8 @@ class EnergyMeter:
         self._rapl_root = os.fspath(rapl_root)
         self._cpu_watts = cpu_watts if estimate else None
         self._run_dir = None if run_dir is None else os.fspath(run_dir)
+        self._journal_path = None if journal is None else os.fspath(journal)
+        self._journal: Journal | None = None
         self._session: Session | None = None
         self._began = ""
         self._finalizer: Any = None
@@ -107,6 +115,13 @@ class EnergyMeter:
         self._finalizer = weakref.finalize(self, session.end)
         self._finalizer.atexit = False
         session.begin()
+        if self._journal_path is not None:
+            me = weakref.ref(self)  # the journal's thread must not keep a dropped meter alive
+            try:
+                self._journal = Journal(self._journal_path, lambda: _journal_text(me()))
+            except BaseException:
+                self.stop()
+                raise
         if not any(channel.domain.status == "measured" for channel in channels):
             _say_once(self.domains)
         return self
@@ -115,6 +130,9 @@ class EnergyMeter:
         """End the run; results stay. Stopping twice, or before the start, does nothing."""
         if self._session is not None:
             self._session.end()
+            if self._journal is not None:
+                self._journal.stop()
+                self._journal = None
             if self._finalizer is not None:
                 self._finalizer.detach()
 
@@ -181,10 +199,15 @@ class EnergyMeter:
             refresh_seconds={channel.domain.name: channel.refresh / SECOND for channel in recorder.channels},
             started=self._began,
             host=socket.gethostname(),
+            complete=session.stopped is not None,
         )
 
     def _repr_html_(self) -> str | None:
         return None if self._session is None else self.report()._repr_html_()
+
+    def metrics(self) -> dict[str, float]:
+        """A flat dict of numbers, as trackers of experiments take it: see `EnergyReport.metrics`."""
+        return self.report().metrics()
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """See `EnergyReport.to_json`."""
@@ -264,6 +287,12 @@ def find_sensors(
         return [*found, *(gpu.domain for gpu in measured), *broken]
     finally:
         nvml.close()
+
+
+def _journal_text(meter: EnergyMeter | None) -> str:
+    if meter is None:
+        raise RuntimeError("the meter is gone")
+    return meter.report().thinned(JOURNAL_SAMPLES).to_json()
 
 
 class OpenWindow:

@@ -336,4 +336,5 @@ def _forked() -> None:
 
 
 atexit.register(_stop_all)
-os.register_at_fork(after_in_child=_forked)
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_forked)

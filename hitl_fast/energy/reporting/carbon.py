@@ -60,6 +60,20 @@ INTENSITIES = {
     "USA": Intensity(386, 2022),
 }
 
+# ISO 3166-1: alpha-3 code -> (alpha-2 code, short names in English, and the country's own where another is usual).
+COUNTRIES = {
+    "AUS": ("AU", "Australia"), "AUT": ("AT", "Austria"), "BEL": ("BE", "Belgium"), "BGR": ("BG", "Bulgaria"),
+    "BRA": ("BR", "Brazil"), "CAN": ("CA", "Canada"), "CHE": ("CH", "Switzerland"), "CHN": ("CN", "China"),
+    "CZE": ("CZ", "Czechia", "Czech Republic"), "DEU": ("DE", "Germany", "Deutschland"), "DNK": ("DK", "Denmark"),
+    "ESP": ("ES", "Spain"), "EST": ("EE", "Estonia"), "FIN": ("FI", "Finland"), "FRA": ("FR", "France"),
+    "GBR": ("GB", "United Kingdom", "UK", "Great Britain"), "GRC": ("GR", "Greece"), "HUN": ("HU", "Hungary"),
+    "IND": ("IN", "India"), "IRL": ("IE", "Ireland"), "ITA": ("IT", "Italy"), "JPN": ("JP", "Japan"),
+    "KOR": ("KR", "South Korea", "Korea", "Republic of Korea"), "NLD": ("NL", "Netherlands", "The Netherlands"),
+    "NOR": ("NO", "Norway"), "POL": ("PL", "Poland"), "PRT": ("PT", "Portugal"), "SGP": ("SG", "Singapore"),
+    "SWE": ("SE", "Sweden"), "USA": ("US", "United States", "United States of America"),
+}  # fmt: skip
+_CODES = {name.casefold(): code for code, names in COUNTRIES.items() for name in (code, *names)}
+
 
 @dataclass(frozen=True)
 class Carbon:
@@ -82,7 +96,7 @@ def carbon(
 
     Args:
         grams_per_kwh: the grid's intensity in gCO2e/kWh; used even if ``country`` is given too.
-        country: ISO 3166-1 alpha-3 code, see `INTENSITIES`.
+        country: ISO 3166-1 code of two or three letters, or English name; see `INTENSITIES` for which there are.
 
     Raises:
         ValueError: neither is given, the intensity is negative or not finite, or the country is not in the table.
@@ -94,13 +108,14 @@ def carbon(
     """
     if grams_per_kwh is None:
         if country is None:
-            raise InputError("give grams_per_kwh (gCO2e/kWh) or country (ISO 3166-1 alpha-3 code)")
-        known = INTENSITIES.get(country.upper())
+            raise InputError("give grams_per_kwh (gCO2e/kWh) or country (ISO 3166-1 code or English name)")
+        code = _CODES.get(" ".join(country.split()).casefold(), "")
+        known = INTENSITIES.get(code)
         if known is None:
             raise InputError(
                 f"country {country!r} is not in the table ({', '.join(INTENSITIES)}); give grams_per_kwh instead"
             )
-        grams_per_kwh, source = known.grams_per_kwh, f"average of {country.upper()} {known.year}; {SOURCE}"
+        grams_per_kwh, source = known.grams_per_kwh, f"average of {code} {known.year}; {SOURCE}"
     else:
         source = "given by the user"
     if not 0 <= grams_per_kwh < float("inf"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hitl_fast._common.errors import InputError
@@ -25,6 +25,27 @@ class EnergyReport(RunResults):
     def to_dict(self) -> dict[str, Any]:
         """Plain data, with the format's name and the version of its schema."""
         return {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(self)}
+
+    def metrics(self) -> dict[str, float]:
+        """A flat dict of numbers: seconds, joules and uncertainty of the run and of each window name.
+
+        Joules by domain are there too. What was not measured is left out.
+        """
+        found: dict[str, float] = {}
+        for name, window in {**self.by_name(), "": self.total}.items():
+            prefix = f"energy/{name}/" if name else "energy/"
+            found[f"{prefix}seconds"] = window.seconds
+            if window.total_joules is not None:
+                found[f"{prefix}joules"] = window.total_joules
+                found[f"{prefix}uncertainty_joules"] = window.uncertainty_joules or 0.0
+            found |= {f"{prefix}joules/{domain}": joules for domain, joules in (window.joules or {}).items()}
+        return found
+
+    def thinned(self, samples: int) -> EnergyReport:
+        """The same with every k-th sample of the timeline, so that at most ``samples`` remain."""
+        step = -(-len(self.timeline.seconds) // samples) or 1
+        joules = {name: values[::step] for name, values in self.timeline.joules.items()}
+        return replace(self, timeline=Timeline(self.timeline.seconds[::step], joules))
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The report as JSON; also written to ``path``, beside and then renamed, if one is given."""
