@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "The commands run alternately (A B B A A B ...), so that a machine that warms up is not taken for a\n"
         "change. Their standard output goes to standard error. Exit status 0 with a verdict, 1 where a command fails."
+        '\n\nexample:\n  hitl-fast compare-energy -n 10 "python train.py" "python train.py --weights scores.csv"'
     )
 
 
