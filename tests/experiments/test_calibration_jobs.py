@@ -16,6 +16,7 @@ import torch
 from hitl_fast.cost.model import CostModel
 from hitl_fast.experiments.calibration import command, jobs
 from hitl_fast.experiments.calibration.analysis import SCORES, Findings, analyse, column, is_default
+from hitl_fast.experiments.calibration.datasets import dataset
 from hitl_fast.experiments.calibration.effort_table import history_csv, retrainings
 from hitl_fast.experiments.calibration.jobs import Settings, grid, trained, work
 from hitl_fast.experiments.calibration.report import answer, page
@@ -24,8 +25,8 @@ from hitl_fast.experiments.common.runner import run_grid
 from hitl_fast.shift import PreIndexReport
 
 TINY = Settings(
-    architectures=("mlp",), shifts=("noise", "patches"), strengths=(2,), seeds=(0,), training=128, validation=32,
-    estimation=26, epochs=(2,), cap=4,
+    datasets=("mnist",), architectures=("mlp",), shifts=("noise", "patches"), strengths=(2,), seeds=(0,),
+    sizes=(128, 32, 26), epochs=0.2, cap=4,
 )  # fmt: skip
 
 
@@ -75,19 +76,19 @@ def small_grid():
 def test_the_full_grid_is_what_it_says():
     full = grid(Settings())
     shifted = [job for job in full if "shift" in job]
-    assert len({job["key"] for job in full}) == len(full) == 9 + len(shifted)
-    assert len(shifted) == 3 * 3 * 12 * 3
-    assert Settings().training + Settings().validation + Settings().estimation == 5000
-    assert len(grid(command.chosen(True, 7))) == 3 + 3 * 6 * 2
+    assert len({job["key"] for job in full}) == len(full) == 3 * 4 * 3 + len(shifted)
+    assert len(shifted) == 3 * 4 * (12 + 10 + 10) * 3 >= 900
+    assert {job["optimizer"] for job in shifted} == {"adam", "sgd"}
+    assert len(grid(command.chosen(True, 7))) == 2 * (3 + 3 * 3 * 2)
     assert {job["seed"] for job in grid(command.chosen(False, 7))} == {7, 8, 9}
 
 
-def test_no_digit_is_in_two_parts():
-    data = jobs._data(0)
-    parts = jobs.cut(TINY, data)
+def test_no_sample_is_in_two_parts():
+    data = dataset("mnist")
+    parts = jobs.split(TINY, data, data.load(0))
     assert [len(p) for p in (parts.training, parts.validation, parts.estimation)] == [128, 32, 26]
-    together = torch.cat([parts.training.images, parts.validation.images, parts.estimation.images])
-    assert torch.equal(together, data.images[:186])
+    together = torch.cat([parts.training.inputs, parts.validation.inputs, parts.estimation.inputs])
+    assert torch.equal(together, data.load(0).inputs[:186])
 
 
 def test_a_record_holds_scores_and_effort(records):
@@ -95,7 +96,7 @@ def test_a_record_holds_scores_and_effort(records):
     assert base["floor"]["paired"]["distance"] == base["floor"]["paired"]["accuracy_drop"] == 0
     assert base["floor"]["unpaired"]["distance"] > 0
     assert base["flops_per_sample"]["forward"] == 2 * (784 * 256 + 256 * 128 + 128 * 10)
-    assert [row["key"] for row in rows] == ["mlp/0/noise/2", "mlp/0/patches/2"]
+    assert [row["key"] for row in rows] == ["mnist/mlp/0/noise/2", "mnist/mlp/0/patches/2"]
     for row in rows:
         effort = row["effort"]
         assert set(SCORES) <= set(row["scores"])
@@ -113,21 +114,21 @@ def test_a_record_holds_scores_and_effort(records):
 @pytest.mark.jit
 def test_the_same_job_gives_the_same_bytes_with_and_without_its_model(records, folder, tmp_path):
     job = grid(TINY)[2]
-    path = folder / "models" / "mlp-0.safetensors"
+    path = folder / "models" / "mnist-mlp-0.safetensors"
     states = {"there": path.read_bytes(), "cut": path.read_bytes()[:200], "missing": None}
-    other = dataclasses.replace(TINY, training=64)
-    trained("mlp", 0, other, tmp_path / "other")
-    states["of other settings"] = (tmp_path / "other" / "mlp-0.safetensors").read_bytes()
+    other = dataclasses.replace(TINY, sizes=(64, 32, 26))
+    trained(dataset("mnist"), "mlp", 0, other, tmp_path / "other")
+    states["of other settings"] = (tmp_path / "other" / "mnist-mlp-0.safetensors").read_bytes()
     for name, content in states.items():
         models = tmp_path / name / "models"
         models.mkdir(parents=True)
         if content is not None:
-            (models / "mlp-0.safetensors").write_bytes(content)
+            (models / "mnist-mlp-0.safetensors").write_bytes(content)
         again = work(job, settings=TINY, folder=str(models), energy=False)
         assert again.pop("measured") == {"joules": None}
         expected = {k: v for k, v in records[2].items() if k not in job and k != "measured"}
         assert json.dumps(again) == json.dumps(expected), name
-        assert (models / "mlp-0.safetensors").read_bytes() == states["there"], name
+        assert (models / "mnist-mlp-0.safetensors").read_bytes() == states["there"], name
 
 
 def test_a_history_has_a_row_for_each_retraining(records):
@@ -164,7 +165,7 @@ def planted(records):
             for kind, shift in enumerate(("noise", "blur", "patches", "erosion")):
                 for strength in range(3):
                     row = copy.deepcopy(template)
-                    key = f"{architecture}/{seed}/{shift}/{strength}"
+                    key = f"mnist/{architecture}/{seed}/{shift}/{strength}"
                     steps = int(10 * (kind + 1) * 2**strength + seed)
                     stopped = steps > 150
                     row |= {"key": key, "architecture": architecture, "seed": seed, "shift": shift}
@@ -227,7 +228,7 @@ def test_the_answer_says_who_wins(findings, records):
     assert "worse" in told
     assert "probe error with 1.00" in told
     header = {
-        "settings": {**TINY.__dict__, "shifts": ("noise", "patches")},
+        "settings": dataclasses.asdict(TINY),
         "command": "hitl-fast experiment",
     }
     html = page(header, findings).html()
@@ -251,7 +252,7 @@ def test_the_command_again_only_draws(arguments, told, folder, capsys):
     assert files == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     header, _ = journal.read(folder / "results.jsonl")
     assert header["command"] == "hitl-fast experiment calibration --seed 3"
-    assert header["settings"]["amounts"] == {"noise": [0.35], "patches": [1.0]}
+    assert header["settings"]["amounts"]["mnist"]["noise"] == [0.1, 0.2, 0.35]
 
 
 @pytest.mark.jit  # without it, the workers take minutes

@@ -98,9 +98,9 @@ def test_mahalanobis_is_in_units_of_the_clean_spread() -> None:
     labels = torch.arange(400) % 2
     rows = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)).double() * torch.tensor([1.0, 5.0])
     far = rows + torch.tensor([0.0, 5.0])
-    assert scores._mahalanobis(rows, far, labels) == pytest.approx(1.0, abs=0.1)
+    assert scores._mahalanobis(rows, far, labels, 2) == pytest.approx(1.0, abs=0.1)
 
 
 def test_few_are_the_first_of_each_class() -> None:
     classes = np.array([0, 1, 0, 1, 1, 0])
-    assert scores._first_of_each(classes, 2).tolist() == [0, 1, 2, 3]
+    assert scores._first_of_each(classes, 2, 2).tolist() == [0, 1, 2, 3]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hitl_fast._common.bootstrap import Interval
-from hitl_fast.experiments.guidance import text
+from hitl_fast.experiments.common import text
 from hitl_fast.experiments.guidance.breakeven import Prices, runs_to_break_even, size_to_break_even
 from hitl_fast.experiments.guidance.conditions import ARMS, HUMAN
 from hitl_fast.experiments.guidance.defects import Planting, plant

@@ -50,10 +50,10 @@ PRINCIPAL = ("index", "distance", "inverse_ari", "accuracy_drop", "loss", "probe
 
 # What is held fixed while retrainings are ranked.
 LEVELS: dict[str, Callable[[Record], tuple[Any, ...]]] = {
-    "within a model": lambda row: (row["architecture"], row["seed"]),
-    "within a shift type": lambda row: (row["architecture"], row["shift"]),
-    "across shift types": lambda row: (row["architecture"], row["seed"], row["strength"]),
-    "across architectures": lambda row: (row["shift"], row["strength"]),
+    "within a model": lambda row: (row["dataset"], row["architecture"], row["seed"]),
+    "within a shift type": lambda row: (row["dataset"], row["architecture"], row["shift"]),
+    "across shift types": lambda row: (row["dataset"], row["architecture"], row["seed"], row["strength"]),
+    "across architectures": lambda row: (row["dataset"], row["shift"], row["strength"]),
     "all together": lambda row: (),
 }
 STATISTICS = {"spearman": spearman, "kendall": kendall, "concordance": concordance}
@@ -73,7 +73,12 @@ SETS = {
     "probe error + 1 - CKA": ("probe_error", "cka"),
     "all forward scores": tuple(name for name in SCORES if name != "gradient_norm"),
 }
-LEFT_OUT = {"shift type": "shift", "architecture": "architecture"}
+# What a model of effort is not fitted on before it predicts it: name -> the group of a row.
+LEFT_OUT: dict[str, Callable[[Record], str]] = {
+    "shift type": lambda row: f"{row['dataset']}/{row['shift']}",
+    "architecture": lambda row: f"{row['dataset']}/{row['architecture']}",
+    "data set": lambda row: str(row["dataset"]),
+}
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def analyse(records: Sequence[Record], resamples: int | None = None) -> Findings
     that is the doubt that they show.
     """
     rows = retrainings(records)
-    weights = resampled([row["shift"] for row in rows], resamples or RESAMPLES, SEED)
+    weights = resampled([LEFT_OUT["shift type"](row) for row in rows], resamples or RESAMPLES, SEED)
     effort = effort_of(rows)
     models = strata(rows, "within a model")
     drawn = {name: within(spearman, column(rows, name), effort, models, weights) for name in SCORES}
@@ -140,9 +145,9 @@ def analyse(records: Sequence[Record], resamples: int | None = None) -> Findings
         },
         over_index={name: interval(values - drawn["index"]) for name, values in drawn.items()},
         predictions={
-            what: {name: predicted(rows, names, key, effort, weights) for name, names in SETS.items()}
-            for what, key in LEFT_OUT.items()
-            if len({row[key] for row in rows}) > 1
+            what: {name: predicted(rows, names, group, effort, weights) for name, names in SETS.items()}
+            for what, group in LEFT_OUT.items()
+            if len({group(row) for row in rows}) > 1
         },
         defaults=_defaults(rows, effort, models, weights),
         efforts=_efforts(rows, models, weights),
@@ -167,7 +172,11 @@ def column(rows: Sequence[Record], name: str) -> Floats:
 
 
 def predicted(
-    rows: Sequence[Record], names: Sequence[str], left_out: str, effort: Effort, weights: Floats
+    rows: Sequence[Record],
+    names: Sequence[str],
+    left_out: Callable[[Record], str],
+    effort: Effort,
+    weights: Floats,
 ) -> Prediction:
     """Predict log(1 + steps) of each group from a ridge regression on the others.
 
@@ -180,7 +189,7 @@ def predicted(
 
     X = np.stack([column(rows, name) for name in names], 1)
     y = np.log1p(effort.values)
-    groups = np.array([str(row[left_out]) for row in rows])
+    groups = np.array([left_out(row) for row in rows])
     guess = np.empty(len(rows))
     for group in np.unique(groups):
         held = groups == group

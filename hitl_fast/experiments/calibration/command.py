@@ -87,22 +87,25 @@ def chosen(quick: bool, seed: int) -> Settings:
 
     if quick:
         return Settings(
-            shifts=("noise", "blur", "rotation", "inversion", "erosion", "patches"), strengths=(0, 2),
-            seeds=(seed,), training=1000, validation=400, estimation=400, epochs=(12, 20, 12), cap=100,
+            datasets=("mnist", "digits8"), architectures=("cnn", "mlp", "gru"), sizes=(900, 400, 400),
+            shifts=("noise", "inversion", "patches", "speckle", "shear", "local_shuffle"), strengths=(0, 2),
+            seeds=(seed,), cap=100,
         )  # fmt: skip
     return Settings(seeds=(seed, seed + 1, seed + 2))
 
 
 def depends_on(settings: Settings) -> dict[str, Any]:
-    """All that the results follow from, beside the code: what a file of results is resumed by."""
-    from .retraining import BATCH, LEARNING_RATE, MARGINS
-    from .shifts import SHIFTS
+    """Everything that the results depend on, besides the code; a file of results is resumed if it equals this."""
+    from .datasets import dataset
+    from .retraining import BATCH, LEARNING_RATE, MARGINS, MOMENTUM, SGD_LEARNING_RATE
 
     amounts = {
-        shift: [SHIFTS[shift][1][strength] for strength in settings.strengths] for shift in settings.shifts
+        name: {shift: list(strengths) for shift, (_, strengths) in dataset(name).shifts.items()}
+        for name in settings.datasets
     }
     return dataclasses.asdict(settings) | {
-        "amounts": amounts, "margins": MARGINS, "batch": BATCH, "learning_rate": LEARNING_RATE
+        "amounts": amounts, "margins": MARGINS, "batch": BATCH, "learning_rate": LEARNING_RATE,
+        "sgd": [SGD_LEARNING_RATE, MOMENTUM],
     }  # fmt: skip
 
 

@@ -9,13 +9,13 @@ from torch.nn import functional as F
 
 from hitl_fast.shift.embedding_scores import Embedding, probe_error
 
-from ..common.digits import CLASSES, Digits
+from ..common.samples import Samples
 
 FEW = 10  # samples of each class that ``probe_error_few`` is fitted on
 RIDGE = 0.01  # of the mean variance, so that a covariance of dead units can be inverted
 
 
-def forward_scores(model: nn.Module, clean: Digits, shifted: Digits) -> dict[str, float]:
+def forward_scores(model: nn.Module, clean: Samples, shifted: Samples) -> dict[str, float]:
     """By name, higher for what should be dearer to retrain to; labels are used where the name of a class matters.
 
     - loss: mean cross entropy on shifted data.
@@ -30,40 +30,49 @@ def forward_scores(model: nn.Module, clean: Digits, shifted: Digits) -> dict[str
 
     Source of difference of confidences: Guillory et al., Predicting with Confidence on Unseen Distributions, 2021.
     """
-    outputs = _Outputs(model, torch.cat([clean.images, shifted.images]))
+    outputs = _Outputs(model, torch.cat([clean.inputs, shifted.inputs]))
     n = len(clean)
     ours, theirs = outputs.logits[:n].double(), outputs.logits[n:].double()
     clean_rows, shifted_rows = outputs.embedding[:n], outputs.embedding[n:]
     log_probabilities = theirs.log_softmax(1)
     classes = clean.labels.numpy()
-    few = _first_of_each(classes, FEW)
-    probe = probe_error(Embedding(shifted_rows, classes, CLASSES))
+    count = ours.shape[1]
+    few = _first_of_each(classes, FEW, count)
+    probe = probe_error(Embedding(shifted_rows, classes, count))
     return {
         "loss": float(F.nll_loss(log_probabilities, shifted.labels)),
         "entropy": float(-(log_probabilities.exp() * log_probabilities).sum(1).mean()),
         "confidence_drop": float((_confidence(ours) - _confidence(theirs)).mean()),
         "arm": float(np.mean([_wasserstein(a[:n], a[n:]) for a in outputs.layers])),
-        "within_share": _within_share(shifted_rows.double(), clean.labels),
-        "mahalanobis": _mahalanobis(clean_rows.double(), shifted_rows.double(), clean.labels),
-        "probe_error_increase": probe - probe_error(Embedding(clean_rows, classes, CLASSES)),
-        "probe_error_few": probe_error(Embedding(shifted_rows[few], classes[few], CLASSES)),
+        "within_share": _within_share(shifted_rows.double(), clean.labels, count),
+        "mahalanobis": _mahalanobis(clean_rows.double(), shifted_rows.double(), clean.labels, count),
+        "probe_error_increase": probe - probe_error(Embedding(clean_rows, classes, count)),
+        "probe_error_few": probe_error(Embedding(shifted_rows[few], classes[few], count)),
     }
 
 
 class _Outputs:
-    """Logits, the input of the last nn.Linear, and every other layer's output, for all images."""
+    """Logits, the input of the layer that makes them, and every other layer's output, for all samples."""
 
-    def __init__(self, model: nn.Module, images: Tensor, batch_size: int = 250) -> None:
-        layers = [m for m in model.modules() if hasattr(m, "out_features") or hasattr(m, "out_channels")]
-        *hidden, last = layers
+    def __init__(self, model: nn.Module, inputs: Tensor, batch_size: int = 250) -> None:
+        layers = [
+            m
+            for m in model.modules()
+            if hasattr(m, "out_features") or hasattr(m, "out_channels") or isinstance(m, nn.RNNBase)
+        ]
+        last = getattr(model, "head", layers[-1])
+        hidden = [layer for layer in layers if layer is not last]
         found: dict[nn.Module, list[Tensor]] = {layer: [] for layer in layers}
         handles = [
-            layer.register_forward_hook(lambda m, args, out: found[m].append(out.clone())) for layer in hidden
+            layer.register_forward_hook(
+                lambda m, args, out: found[m].append((out[0] if isinstance(out, tuple) else out).clone())
+            )
+            for layer in hidden
         ]
         handles.append(last.register_forward_hook(lambda m, args, out: found[m].append(args[0])))
         try:
             with torch.no_grad():
-                self.logits = torch.cat([model(batch) for batch in images.split(batch_size)])  # type: ignore[no-untyped-call]
+                self.logits = torch.cat([model(batch) for batch in inputs.split(batch_size)])  # type: ignore[no-untyped-call]
         finally:
             for handle in handles:
                 handle.remove()
@@ -82,26 +91,28 @@ def _wasserstein(a: Tensor, b: Tensor) -> float:
     return float(np.abs(ordered).mean(dtype=np.float64))
 
 
-def _within_share(rows: Tensor, labels: Tensor) -> float:
+def _within_share(rows: Tensor, labels: Tensor, classes: int) -> float:
     total = float((rows - rows.mean(0)).square().sum())
-    return float((rows - _class_means(rows, labels)[labels]).square().sum()) / total if total else 1.0
+    return (
+        float((rows - _class_means(rows, labels, classes)[labels]).square().sum()) / total if total else 1.0
+    )
 
 
-def _mahalanobis(clean: Tensor, shifted: Tensor, labels: Tensor) -> float:
-    means, moved = _class_means(clean, labels), _class_means(shifted, labels)
+def _mahalanobis(clean: Tensor, shifted: Tensor, labels: Tensor, classes: int) -> float:
+    means, moved = _class_means(clean, labels, classes), _class_means(shifted, labels, classes)
     spread = clean - means[labels]
     covariance = spread.T @ spread / len(clean)
     covariance.diagonal().add_(RIDGE * covariance.trace() / len(covariance))
-    change = (moved - means)[torch.bincount(labels, minlength=CLASSES) > 0]
+    change = (moved - means)[torch.bincount(labels, minlength=classes) > 0]
     squared = (change * torch.linalg.solve(covariance, change.T).T).sum(1)
     return float(squared.clamp(min=0).sqrt().mean())
 
 
-def _class_means(rows: Tensor, labels: Tensor) -> Tensor:
+def _class_means(rows: Tensor, labels: Tensor, classes: int) -> Tensor:
     """(classes, D); zeros for a class without rows."""
-    member = F.one_hot(labels, CLASSES).to(rows.dtype)
+    member = F.one_hot(labels, classes).to(rows.dtype)
     return (member.T @ rows) / member.sum(0).clamp(min=1)[:, None]
 
 
-def _first_of_each(classes: np.ndarray, count: int) -> np.ndarray:
-    return np.sort(np.concatenate([np.flatnonzero(classes == c)[:count] for c in range(CLASSES)]))
+def _first_of_each(labels: np.ndarray, each: int, classes: int) -> np.ndarray:
+    return np.sort(np.concatenate([np.flatnonzero(labels == c)[:each] for c in range(classes)]))

@@ -21,12 +21,12 @@ from hitl_fast._common.files import write_bytes
 from hitl_fast.energy import EnergyMeter
 from hitl_fast.shift import PreIndexReport, preindex
 
-from ..common.digits import Digits, load, seeded
+from ..common.digits import seeded
 from ..common.flops import training_flops
+from ..common.samples import Samples
+from .datasets import DATASETS, DataSet, Mask, dataset
 from .forward_scores import forward_scores
-from .networks import ARCHITECTURES
 from .retraining import BATCH, accuracy, base_model, retrain
-from .shifts import SHIFTS, shifted
 
 # (arithmetic, pooling) of ``preindex``; the first is what the scores named like its report's attributes come from.
 VARIANTS = (("corrected", "mean"), ("corrected", "flatten"), ("reference", "mean"), ("reference", "flatten"))
@@ -37,82 +37,97 @@ DIGITS_KEPT = 8  # significant ones: a file of results is to be small
 
 @dataclass(frozen=True)
 class Settings:
-    """What the results depend on.
+    """Everything that the results depend on, besides the code.
 
     Attributes:
-        architectures, shifts, strengths, seeds: the grid.
-        training, validation, estimation: digits to train with, to tell when retraining is done, and to score with.
-        epochs: of the base model, by architecture.
+        datasets: names of data sets; each brings its networks, shifts and sizes.
+        strengths, seeds: the grid.
+        optimizers: of the retraining, by seed, repeated as needed.
+        architectures, shifts: names to keep; None: all of each data set.
+        sizes: training, validation and estimation samples; None: those of each data set.
+        epochs: factor on each data set's epochs of the base model.
         cap: steps after which a retraining is given up.
     """
 
-    architectures: tuple[str, ...] = tuple(ARCHITECTURES)
-    shifts: tuple[str, ...] = tuple(SHIFTS)
+    datasets: tuple[str, ...] = tuple(DATASETS)
     strengths: tuple[int, ...] = (0, 1, 2)
     seeds: tuple[int, ...] = (0, 1, 2)
-    training: int = 3000
-    validation: int = 1000
-    estimation: int = 1000
-    epochs: tuple[int, ...] = (8, 15, 10)
+    optimizers: tuple[str, ...] = ("adam", "adam", "sgd")
+    architectures: tuple[str, ...] | None = None
+    shifts: tuple[str, ...] | None = None
+    sizes: tuple[int, int, int] | None = None
+    epochs: float = 1.0
     cap: int = 800
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The digits of one seed, cut."""
+    """The samples of one seed, split."""
 
-    training: Digits
-    validation: Digits
-    estimation: Digits
+    training: Samples
+    validation: Samples
+    estimation: Samples
 
 
 def grid(settings: Settings) -> list[dict[str, Any]]:
-    """All jobs: each model, then its retrainings, models that are trained apart."""
-    jobs: list[dict[str, Any]] = []
-    models = [(a, s) for s in settings.seeds for a in settings.architectures]
-    for architecture, seed in models:
-        jobs.append({"key": f"{architecture}/{seed}", "architecture": architecture, "seed": seed})
-    for architecture, seed in models:
-        for shift in settings.shifts:
+    """All jobs: each model, then its retrainings; models that share a lock file lie far apart."""
+    models: list[dict[str, Any]] = [
+        {"dataset": name, "architecture": architecture, "seed": seed}
+        for seed in settings.seeds
+        for name in settings.datasets
+        for architecture in dataset(name).architectures
+        if settings.architectures is None or architecture in settings.architectures
+    ]
+    jobs = [{"key": _key(model), **model} for model in models]
+    for model in models:
+        place = settings.seeds.index(model["seed"])
+        optimizer = settings.optimizers[place % len(settings.optimizers)]
+        for shift, (_, amounts) in dataset(model["dataset"]).shifts.items():
+            if settings.shifts is not None and shift not in settings.shifts:
+                continue
             for strength in settings.strengths:
-                key = f"{architecture}/{seed}/{shift}/{strength}"
-                of = {"architecture": architecture, "seed": seed, "shift": shift, "strength": strength}
-                jobs.append({"key": key, **of, "amount": SHIFTS[shift][1][strength]})
+                of = {**model, "shift": shift, "strength": strength}
+                jobs.append({"key": _key(of), **of, "amount": amounts[strength], "optimizer": optimizer})
     return jobs
 
 
 def work(job: dict[str, Any], *, settings: Settings, folder: str, energy: bool) -> dict[str, Any]:
-    """What one job of the grid finds; see :func:`examine` and :func:`calibrate`."""
-    model, clean_accuracy = trained(job["architecture"], job["seed"], settings, Path(folder))
+    """The results of one job of the grid; see :func:`examine` and :func:`calibrate`."""
+    data = dataset(job["dataset"])
+    model, clean_accuracy = trained(data, job["architecture"], job["seed"], settings, Path(folder))
     if "shift" not in job:
-        return _rounded(examine(model, clean_accuracy, cut(settings, _data(job["seed"]))))
+        parts = split(settings, data, _samples(data.name, job["seed"]))
+        return _rounded(examine(model, clean_accuracy, parts, data.mask))
     found = calibrate(model, clean_accuracy, job, settings, energy)
     joules = found.pop("joules")
     return _rounded(found) | {"measured": {"joules": joules}}
 
 
-def trained(architecture: str, seed: int, settings: Settings, folder: Path) -> tuple[nn.Module, float]:
-    """The base model and its clean validation accuracy, from a file in the folder or trained and put there.
+def trained(
+    data: DataSet, architecture: str, seed: int, settings: Settings, folder: Path
+) -> tuple[nn.Module, float]:
+    """The base model and its clean validation accuracy, from a file in the folder or trained and written there.
 
-    What is trained anew is the same, so that a file that is missing, cut or of other settings costs time alone.
+    Training is deterministic, so a file that is missing, cut or of other settings only costs time.
     """
-    parts = cut(settings, _data(seed))
-    epochs = settings.epochs[settings.architectures.index(architecture)]
-    of = json.dumps([architecture, seed, settings.training, epochs, torch.__version__])
-    path = folder / f"{architecture}-{seed}.safetensors"
+    parts = split(settings, data, _samples(data.name, seed))
+    epochs = max(1, round(settings.epochs * data.epochs[architecture]))
+    of = json.dumps([data.name, architecture, seed, len(parts.training), epochs, torch.__version__])
+    path = folder / f"{data.name}-{architecture}-{seed}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
-    model = seeded(ARCHITECTURES[architecture], seed)
+    make = data.architectures[architecture]
+    model = seeded(make, seed)
     # Two workers that need the same model at once: the second waits, and reads.
     with open(folder / f".{path.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _read(path, model, of):
-            model = base_model(architecture, parts.training, epochs, seed)
+            model = base_model(make, parts.training, epochs, seed)
             write_bytes(path, save(model.state_dict(), {"of": of}))
     model.eval()
     return model, accuracy(model, parts.validation)
 
 
-def examine(model: nn.Module, clean_accuracy: float, parts: Parts) -> dict[str, Any]:
+def examine(model: nn.Module, clean_accuracy: float, parts: Parts, mask: Mask | None) -> dict[str, Any]:
     """Properties of a base model before any shift: accuracy, cost per sample, and its scores with no shift.
 
     "floor" has the scores of clean data against itself, "paired", and against other samples of the same classes,
@@ -126,7 +141,7 @@ def examine(model: nn.Module, clean_accuracy: float, parts: Parts) -> dict[str, 
         "parameters": sum(p.numel() for p in model.parameters()),
         "flops_per_sample": {"forward": flops[0], "backward": flops[1]},
         "floor": {
-            name: _all_scores(model, _report(model, clean, other, *VARIANTS[0]), clean, other)
+            name: _all_scores(model, _report(model, clean, other, mask, *VARIANTS[0]), clean, other)
             for name, other in others.items()
         },
     }
@@ -135,17 +150,19 @@ def examine(model: nn.Module, clean_accuracy: float, parts: Parts) -> dict[str, 
 def calibrate(
     model: nn.Module, clean_accuracy: float, job: dict[str, Any], settings: Settings, energy: bool
 ) -> dict[str, Any]:
-    """Every score of one shift, and then what retraining to it took."""
-    data, seed = _data(job["seed"]), job["seed"]
-    before, after = cut(settings, data), cut(settings, shifted(data, job["shift"], job["strength"], seed))
+    """Every score of one shift, and then the effort of retraining to it."""
+    data, seed = dataset(job["dataset"]), job["seed"]
+    samples = _samples(data.name, seed)
+    before = split(settings, data, samples)
+    after = split(settings, data, data.shifted(samples, job["shift"], job["strength"], seed))
     clean, moved = before.estimation, after.estimation
-    reports = {"/".join(variant): _report(model, clean, moved, *variant) for variant in VARIANTS}
+    reports = {"/".join(variant): _report(model, clean, moved, data.mask, *variant) for variant in VARIANTS}
     scores = _all_scores(model, reports["/".join(VARIANTS[0])], clean, moved)
     fewer = {}
     for n in FEWER:
         if n < len(clean):
             which = torch.from_numpy(np.random.default_rng([seed, n]).choice(len(clean), n, replace=False))
-            report = _report(model, clean[which], moved[which], *VARIANTS[0])
+            report = _report(model, clean[which], moved[which], data.mask, *VARIANTS[0])
             fewer[str(n)] = {
                 name: getattr(report, name)
                 for name in ("index", "inverse_ari", "accuracy_drop", "probe_error")
@@ -153,16 +170,18 @@ def calibrate(
     flops = sum(training_flops(model, *after.training.batches(BATCH)[0]))
     tuned = copy.deepcopy(model)
     with EnergyMeter(gpus="none") if energy else nullcontext() as meter:
-        took = retrain(tuned, after.training, after.validation, clean_accuracy, settings.cap, seed)
-    samples = took.steps * BATCH
+        took = retrain(
+            tuned, after.training, after.validation, clean_accuracy, settings.cap, seed, job["optimizer"]
+        )
+    seen = took.steps * BATCH
     return {
         "clean_accuracy": clean_accuracy,
         "scores": scores | {"gradient_norm": took.gradient_norm},
         "variants": {name: _variant(report) for name, report in reports.items()},
         "fewer": fewer,
         "effort": {
-            "steps": took.steps, "samples": samples, "epochs": samples / settings.training,
-            "flops": int(samples * flops),
+            "steps": took.steps, "samples": seen, "epochs": seen / len(after.training),
+            "flops": int(seen * flops),
             "censored": took.censored, "steps_to": list(took.steps_to), "accuracy_before": took.accuracy_before,
             "accuracy_after": took.accuracy_after, "parameter_change": took.parameter_change,
         },
@@ -170,15 +189,22 @@ def calibrate(
     }  # fmt: skip
 
 
-def cut(settings: Settings, data: Digits) -> Parts:
-    """Training, validation and estimation digits, none in two of them."""
-    ends = np.cumsum([settings.training, settings.validation, settings.estimation])
-    return Parts(data[: ends[0]], data[ends[0] : ends[1]], data[ends[1] : ends[2]])
+def split(settings: Settings, data: DataSet, samples: Samples) -> Parts:
+    """Training, validation and estimation samples, disjoint."""
+    ends = np.cumsum(settings.sizes or (data.training, data.validation, data.estimation))
+    return Parts(samples[: ends[0]], samples[ends[0] : ends[1]], samples[ends[1] : ends[2]])
+
+
+def _key(of: dict[str, Any]) -> str:
+    """``mnist/cnn/0`` or ``mnist/cnn/0/noise/2``."""
+    return "/".join(
+        str(of[name]) for name in ("dataset", "architecture", "seed", "shift", "strength") if name in of
+    )
 
 
 @functools.lru_cache(maxsize=4)
-def _data(seed: int) -> Digits:
-    return load(seed)
+def _samples(name: str, seed: int) -> Samples:
+    return dataset(name).load(seed)
 
 
 def _read(path: Path, model: nn.Module, of: str) -> bool:
@@ -193,11 +219,14 @@ def _read(path: Path, model: nn.Module, of: str) -> bool:
     return True
 
 
-def _report(model: nn.Module, clean: Digits, moved: Digits, arithmetic: str, pooling: str) -> PreIndexReport:
+def _report(
+    model: nn.Module, clean: Samples, moved: Samples, mask: Mask | None, arithmetic: str, pooling: str
+) -> PreIndexReport:
     return preindex(
         model,
         clean.batches(),
         moved.batches(),
+        mask=mask,
         arithmetic=arithmetic,
         pooling=pooling,
         bins=BINS,
@@ -212,7 +241,7 @@ def _variant(report: PreIndexReport) -> dict[str, Any]:
 
 
 def _all_scores(
-    model: nn.Module, report: PreIndexReport, clean: Digits, moved: Digits
+    model: nn.Module, report: PreIndexReport, clean: Samples, moved: Samples
 ) -> dict[str, float | None]:
     """By the names of the report's attributes and distances where they are its own."""
     names = (

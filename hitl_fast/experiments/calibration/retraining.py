@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..common.digits import Digits, seeded, train
-from .networks import ARCHITECTURES
+from hitl_fast._common.errors import InputError
+
+from ..common.digits import seeded, train
+from ..common.samples import Samples
 
 BATCH = 64
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 1e-3  # of Adam
+SGD_LEARNING_RATE, MOMENTUM = 0.01, 0.9
 # How far below the clean validation accuracy a retraining counts as done. The first, the strictest, is the target;
 # the others are noted on the way, to tell whether an answer hangs on it.
 MARGINS = (0.02, 0.035, 0.05)
@@ -43,15 +46,15 @@ class Retraining:
     parameter_change: float
 
 
-def base_model(architecture: str, training: Digits, epochs: int, seed: int) -> nn.Module:
-    """A model trained on clean digits; all that is drawn comes from the seed."""
-    model = seeded(ARCHITECTURES[architecture], seed)
+def base_model(make: Callable[[], nn.Module], training: Samples, epochs: int, seed: int) -> nn.Module:
+    """A model trained on clean samples; all that is drawn comes from the seed."""
+    model = seeded(make, seed)
     train(model, training, epochs, seed)
     return model
 
 
-def accuracy(model: nn.Module, data: Digits, batch_size: int = 250) -> float:
-    """Share of the digits read right."""
+def accuracy(model: nn.Module, data: Samples, batch_size: int = 250) -> float:
+    """Share of the samples that are classified correctly."""
     with torch.no_grad():
         right = sum(int((model(x).argmax(1) == y).sum()) for x, y in data.batches(batch_size))
     return right / len(data)
@@ -70,15 +73,21 @@ def evaluations(cap: int) -> list[int]:
 
 
 def retrain(
-    model: nn.Module, training: Digits, validation: Digits, clean_accuracy: float, cap: int, seed: int
+    model: nn.Module,
+    training: Samples,
+    validation: Samples,
+    clean_accuracy: float,
+    cap: int,
+    seed: int,
+    optimizer_name: str = "adam",
 ) -> Retraining:
-    """Adam at a constant rate on shifted digits until within ``MARGINS[0]`` of the clean accuracy, or the cap.
+    """Train on shifted samples at a constant rate until within ``MARGINS[0]`` of the clean accuracy, or the cap.
 
     The model is changed. Batches come in an order drawn from the seed.
     """
     before = _flat(model)
     first = reached = accuracy(model, validation)
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    optimizer = make_optimizer(optimizer_name, model)
     batches = _batches(training, seed)
     _backward(model, next(batches))
     gradient_norm = _gradient_norm(model)
@@ -101,12 +110,25 @@ def retrain(
     return Retraining(done, steps_to[0] is None, tuple(steps_to), first, reached, gradient_norm, change)
 
 
-def _backward(model: nn.Module, batch: Digits) -> None:
+def make_optimizer(name: str, model: nn.Module) -> torch.optim.Optimizer:
+    """Adam, or SGD with momentum, at a constant learning rate.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name == "adam":
+        return torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    if name == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=SGD_LEARNING_RATE, momentum=MOMENTUM)
+    raise InputError(f"optimizer must be 'adam' or 'sgd', not {name!r}")
+
+
+def _backward(model: nn.Module, batch: Samples) -> None:
     model.zero_grad()
-    F.cross_entropy(model(batch.images), batch.labels).backward()  # type: ignore[no-untyped-call]
+    F.cross_entropy(model(batch.inputs), batch.labels).backward()  # type: ignore[no-untyped-call]
 
 
-def _batches(data: Digits, seed: int) -> Iterator[Digits]:
+def _batches(data: Samples, seed: int) -> Iterator[Samples]:
     """Whole batches without end, each epoch in an order of its own."""
     generator = torch.Generator().manual_seed(seed)
     while True:

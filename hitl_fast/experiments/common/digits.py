@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,27 +12,18 @@ from torch.nn import functional as F
 
 from hitl_fast._common.errors import MissingExtraError
 
+from .samples import Samples
+
 CLASSES = 10
 SIDE = 28
 
 
-@dataclass(frozen=True)
-class Digits:
+class Digits(Samples):
     """Images (n, 1, 28, 28) float32 in [0, 1] and their classes (n,) int64."""
 
-    images: Tensor
-    labels: Tensor
-
-    def __getitem__(self, which: Tensor | slice) -> Digits:
-        return Digits(self.images[which], self.labels[which])
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batches(self, size: int = 100) -> list[tuple[Tensor, Tensor]]:
-        """(images, labels) in order."""
-        images, labels = torch.split(self.images, size), torch.split(self.labels, size)  # type: ignore[no-untyped-call]
-        return list(zip(images, labels, strict=True))
+    @property
+    def images(self) -> Tensor:
+        return self.inputs
 
 
 def load(seed: int = 0) -> Digits:
@@ -78,7 +68,7 @@ def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
         return make()
 
 
-def train(model: nn.Module, data: Digits, epochs: int, seed: int, batch_size: int = 64) -> None:
+def train(model: nn.Module, data: Samples, epochs: int, seed: int, batch_size: int = 64) -> None:
     """Adam on the cross entropy, one cycle of the learning rate, order drawn from the seed."""
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     steps = epochs * math.ceil(len(data) / batch_size)
@@ -88,7 +78,7 @@ def train(model: nn.Module, data: Digits, epochs: int, seed: int, batch_size: in
     for _ in range(epochs):
         for which in torch.randperm(len(data), generator=generator).split(batch_size):  # type: ignore[no-untyped-call]
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(data.images[which]), data.labels[which])
+            loss = F.cross_entropy(model(data.inputs[which]), data.labels[which])
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..common import digits
-from .text import PAD
+from ..common.text import PAD
 
 
 class ImageModel(digits.SmallCNN):

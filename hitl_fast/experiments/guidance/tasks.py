@@ -12,8 +12,7 @@ from torch import Tensor
 
 from hitl_fast._common.errors import InputError
 
-from ..common import digits
-from . import text
+from ..common import digits, text
 from .defects import LOWEST, Planting, Split, between_classes, plant
 from .models import ImageModel, TextModel
 
