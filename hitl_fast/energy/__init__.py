@@ -6,18 +6,26 @@ from .reporting.comparison import Comparison, compare
 from .reporting.report import EnergyReport
 from .reporting.results import Overhead, Window
 from .sensors.domain import Domain
+from .sensors.sources import CsvLog, EnergySource, HttpPlug, Joules, Watts, shelly, tasmota
 
 __all__ = [
     "INTENSITIES",
     "Carbon",
     "Comparison",
+    "CsvLog",
     "Domain",
     "EnergyMeter",
     "EnergyReport",
+    "EnergySource",
+    "HttpPlug",
+    "Joules",
     "OpenWindow",
     "Overhead",
+    "Watts",
     "Window",
     "carbon",
     "compare",
     "find_sensors",
+    "shelly",
+    "tasmota",
 ]

@@ -19,12 +19,14 @@ from ..sensors import rapl
 from ..sensors.cpu_time import CpuTime
 from ..sensors.domain import Domain
 from ..sensors.nvml import REFRESH, Nvml
+from ..sensors.sources import EnergySource
 from ..units import MILLISECOND, MOST_MILLIWATTS, SECOND
 from .channel import Channel, CounterChannel
 from .device_locks import DeviceLocks, run_directory, warn_unshared
 from .journal import Journal
 from .power_channel import PowerChannel
 from .session import Session
+from .source_log import SourceLog, checked, with_sources
 from .windows import Record
 
 JOURNAL_SAMPLES = 512  # of the timeline; the whole of it would take longer to write than the journal waits
@@ -53,6 +55,8 @@ class EnergyMeter:
         cpu_watts: declared watts of one busy core, for ``estimate``.
         run_dir: where the ranks of one run on this node meet, so that each socket and GPU is counted by one of
             them; by default taken from what torchrun, MPI or SLURM set, and not needed by a process on its own.
+        sources: meters of your own, see `EnergySource`: wall meters and others, reported beside the built-in
+            sensors and never added to their total.
         journal: a file that holds the report so far, as `EnergyReport.from_json` reads it. It is replaced every few
             seconds, so that a process that is killed loses at most five of them.
 
@@ -80,6 +84,7 @@ class EnergyMeter:
         cpu_watts: float | None = None,
         run_dir: str | os.PathLike[str] | None = None,
         journal: str | os.PathLike[str] | None = None,
+        sources: Iterable[EnergySource] = (),
     ) -> None:
         if not hasattr(rate_hz, "__float__") or not 0 < rate_hz <= 1000:
             raise InputError(f"rate_hz must be above 0 and at most 1000 samples a second, not {rate_hz!r}")
@@ -98,6 +103,9 @@ class EnergyMeter:
         self._run_dir = None if run_dir is None else os.fspath(run_dir)
         self._journal_path = None if journal is None else os.fspath(journal)
         self._journal: Journal | None = None
+        self._sources = checked(sources)
+        self._logs: list[SourceLog] = []
+        self._epoch = 0.0  # seconds since 1970 at the start
         self._session: Session | None = None
         self._began = ""
         self._finalizer: Any = None
@@ -110,6 +118,9 @@ class EnergyMeter:
         channels, domains, release = self._sensors(interval)
         session = Session(channels, domains, interval=interval, wait=self.synchronize, release=release)
         self._session = session
+        self._epoch = time.time() - (session.clock() - session.started) / SECOND
+        self._logs = [SourceLog(source) for source in self._sources]
+        weakref.finalize(self, _stop_logs, self._logs)
         self._began = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         # A meter that is dropped without being stopped takes its thread and files with it.
         self._finalizer = weakref.finalize(self, session.end)
@@ -122,7 +133,7 @@ class EnergyMeter:
             except BaseException:
                 self.stop()
                 raise
-        if not any(channel.domain.status == "measured" for channel in channels):
+        if not self._logs and not any(channel.domain.status == "measured" for channel in channels):
             _say_once(self.domains)
         return self
 
@@ -130,6 +141,7 @@ class EnergyMeter:
         """End the run; results stay. Stopping twice, or before the start, does nothing."""
         if self._session is not None:
             self._session.end()
+            _stop_logs(self._logs)
             if self._journal is not None:
                 self._journal.stop()
                 self._journal = None
@@ -146,24 +158,29 @@ class EnergyMeter:
         """A window to enter with ``with``, or to `OpenWindow.start` and `OpenWindow.stop` by hand."""
         if not isinstance(name, str):
             raise InputTypeError(f"name must be a string, not {type(name).__name__}")
-        return OpenWindow(self._running(), name)
+        return OpenWindow(self._running(), name, lambda window: with_sources(window, self._logs, self._epoch))
 
     @property
     def windows(self) -> tuple[Window, ...]:
         """The closed windows, in the order in which they were opened."""
-        return () if self._session is None else self._session.windows()
+        if self._session is None:
+            return ()
+        return tuple(with_sources(window, self._logs, self._epoch) for window in self._session.windows())
 
     @property
     def total(self) -> Window:
         """From start to stop, or to now."""
-        return self._running(stopped=True).total()
+        return with_sources(self._running(stopped=True).total(), self._logs, self._epoch)
 
     @property
     def domains(self) -> dict[str, Domain]:
         """Every part of the machine that was looked for, by name, with its status and the reason."""
         session = self._running(stopped=True)
         measured = [channel.domain for channel in session.recorder.channels]
-        return {domain.name: domain for domain in (*measured, *session.domains)}
+        return {
+            domain.name: domain
+            for domain in (*measured, *session.domains, *(log.domain for log in self._logs))
+        }
 
     @property
     def overhead(self) -> Overhead:
@@ -289,6 +306,11 @@ def find_sensors(
         nvml.close()
 
 
+def _stop_logs(logs: list[SourceLog]) -> None:
+    for log in logs:
+        log.stop()
+
+
 def _journal_text(meter: EnergyMeter | None) -> str:
     if meter is None:
         raise RuntimeError("the meter is gone")
@@ -298,7 +320,8 @@ def _journal_text(meter: EnergyMeter | None) -> str:
 class OpenWindow:
     """A window that is being taken; `result` once it is closed."""
 
-    def __init__(self, session: Session, name: str) -> None:
+    def __init__(self, session: Session, name: str, finish: Callable[[Window], Window]) -> None:
+        self._finish = finish
         self.name = name
         self._session = session
         self._record: Record | None = None
@@ -330,7 +353,7 @@ class OpenWindow:
         record = self._record
         if record is None or (record.closing is None and record.numbers is None):
             raise RuntimeError(f"window {self.name!r} is not closed yet")
-        return self._session.one(record)
+        return self._finish(self._session.one(record))
 
 
 def _refuse_names(gpus: str | list[str | int]) -> None:

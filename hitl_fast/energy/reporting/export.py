@@ -33,7 +33,7 @@ def rows(report: RunResults) -> Iterator[dict[str, Any]]:
             yield base | {
                 "domain": name, "kind": domain.kind, "status": "measured", "joules": joules,
                 "uncertainty_joules": window.uncertainties[name],
-                "counted_microjoules": window.counted_microjoules[name],
+                "counted_microjoules": window.counted_microjoules.get(name),
                 "peak_watts": window.peak_watts.get(name),
                 "flags": " ".join(window.domain_flags.get(name, ())),
             }  # fmt: skip

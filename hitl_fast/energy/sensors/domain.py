@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["measured", "estimated", "unavailable"]
-Kind = Literal["package", "dram", "core", "uncore", "psys", "gpu", "cpu", "other"]
+Kind = Literal["package", "dram", "core", "uncore", "psys", "gpu", "cpu", "wall", "other"]
 
 # core, uncore and psys count again what package and dram count; cpu is the estimate.
 IN_TOTAL = frozenset({"package", "dram", "gpu"})
