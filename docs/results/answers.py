@@ -14,8 +14,9 @@ from hitl_fast.experiments.calibration.analysis import SCORES, Findings, analyse
 from hitl_fast.experiments.calibration.report import answer, unseen
 from hitl_fast.experiments.common.journal import read
 from hitl_fast.experiments.guidance.breakeven import Prices
+from hitl_fast.experiments.guidance.formatting import percent, points
 from hitl_fast.experiments.guidance.plan import MAIN
-from hitl_fast.experiments.guidance.report import Story, percent, points
+from hitl_fast.experiments.guidance.report import Report
 
 HERE = Path(__file__).parent
 PICTURE = HERE / "scores.svg"
@@ -44,16 +45,16 @@ CONDITIONS = {
 
 def sections() -> tuple[str, dict[str, Interval]]:
     """Markdown with each question, its answer and its table; and the numbers of the picture."""
-    story = Story(*read(HERE / "guidance" / "results.jsonl"), Prices())
+    report = Report(*read(HERE / "guidance" / "results.jsonl"), Prices())
     header, records = read(HERE / "calibration" / "results.jsonl")
     findings = analyse(records)
     text = "\n\n".join(
         [
-            f"**Does human guidance save energy?** {story.answer()}",
-            _guidance(story),
+            f"**Does human guidance save energy?** {report.answer()}",
+            _guidance(report),
             f"**Does PreIndex predict retraining cost?** {answer(findings)} {unseen(findings)}",
             _calibration(findings),
-            f"{len(story.records):,} trainings and {len(findings.rows):,} retrainings ({findings.censored} of them "
+            f"{len(report.records):,} trainings and {len(findings.rows):,} retrainings ({findings.censored} of them "
             f"stopped at {header['settings']['cap']:,} steps and count as more than that) on "
             f"{header['machine']}, {header['date']}. Brackets are 95 % intervals.",
         ]
@@ -62,12 +63,12 @@ def sections() -> tuple[str, dict[str, Interval]]:
     return text, numbers
 
 
-def _guidance(story: Story) -> str:
+def _guidance(report: Report) -> str:
     """One line per condition, the tasks side by side."""
-    found = {(c.task, c.arm): c for c in story.found if c.setting == MAIN}
+    found = {(c.task, c.condition): c for c in report.found if c.setting == MAIN}
     rows = []
     for name, text in CONDITIONS.items():
-        of_tasks = [found[task, name] for task in story.tasks if (task, name) in found]
+        of_tasks = [found[task, name] for task in report.tasks if (task, name) in found]
         rows.append(
             [
                 text,
@@ -77,8 +78,8 @@ def _guidance(story: Story) -> str:
         )
     columns = [
         "condition",
-        *(f"{task}: operations saved" for task in story.tasks),
-        *(f"{task}: accuracy at equal steps (points)" for task in story.tasks),
+        *(f"{task}: operations saved" for task in report.tasks),
+        *(f"{task}: accuracy at equal steps (points)" for task in report.tasks),
     ]
     return _table(columns, rows)
 

@@ -1,4 +1,4 @@
-"""The guidance experiment as a whole: planted cases, repeated, killed and resumed, with own ratings, and its page."""
+"""The guidance experiment as a whole: added cases, repeated, killed and resumed, with own ratings, and its page."""
 
 import argparse
 import json
@@ -23,8 +23,9 @@ from hitl_fast.experiments.guidance import analysis, command, plan
 from hitl_fast.experiments.guidance import jobs as work
 from hitl_fast.experiments.guidance import training_cost as spending
 from hitl_fast.experiments.guidance.breakeven import Prices
+from hitl_fast.experiments.guidance.formatting import number, percent, steps, verdict
 from hitl_fast.experiments.guidance.plan import QUICK, SETTINGS, Plan
-from hitl_fast.experiments.guidance.report import Story, number, percent, steps, verdict
+from hitl_fast.experiments.guidance.report import Report
 from hitl_fast.experiments.guidance.tasks import Sizes, available
 from hitl_fast.experiments.guidance.training import Recipe
 
@@ -69,7 +70,7 @@ def test_raters_who_know_the_truth_win_and_raters_who_know_nothing_do_not(
     wanted = Plan(
         tasks=(task,),
         settings=("main", "truth", "noise-100"),
-        arms=("uniform", "sampler+loss"),
+        conditions=("uniform", "sampler+loss"),
         seeds=tuple(range(10)),
         sizes={task: sizes},
         recipes={task: recipe},
@@ -98,15 +99,15 @@ def test_the_same_seed_gives_the_same_results(
     assert header["command"] == "hitl-fast experiment guidance --quick --tasks image --settings main"
     assert len(records) == 2 * 8
     assert all(record["measured"]["training_cpu_seconds"] > 0 for record in records)
-    by_arm = {record["arm"]: record for record in records}
+    by_condition = {record["arm"]: record for record in records}
     assert (
-        by_arm["uniform"]["minutes"]
-        == by_arm["automatic"]["minutes"]
-        == by_arm["random_priority"]["minutes"]
+        by_condition["uniform"]["minutes"]
+        == by_condition["automatic"]["minutes"]
+        == by_condition["random_priority"]["minutes"]
         == 0
     )
-    assert by_arm["sampler"]["minutes"] > by_arm["features"]["minutes"] > 0
-    assert by_arm["features"]["flops_of_budget"] > by_arm["uniform"]["flops_of_budget"]
+    assert by_condition["sampler"]["minutes"] > by_condition["features"]["minutes"] > 0
+    assert by_condition["features"]["flops_of_budget"] > by_condition["uniform"]["flops_of_budget"]
     out = capsys.readouterr().out
     assert "simulated raters" in out
     page = (tmp_path / "a/results.html").read_text()
@@ -161,7 +162,7 @@ def test_ratings_of_your_own_take_the_place_of_the_simulated(
     assert run("--ratings", mine, "--out", tmp_path / "out") == 0
     header, records = read(tmp_path / "out/results.jsonl")
     assert header["settings"]["ratings"]["file"] == "mine.csv"
-    assert {record["arm"] for record in records} == set(TINY.arms) - {"features"}
+    assert {record["arm"] for record in records} == set(TINY.conditions) - {"features"}
     assert {record["setting"] for record in records} == {"main"}
     page = (tmp_path / "out/results.html").read_text()
     assert "simulated" not in page
@@ -178,7 +179,7 @@ def test_ratings_of_your_own_take_the_place_of_the_simulated(
     [
         (["--seeds", "1"], "--seeds must be 2 or more"),
         (["--seed", "-1"], "--seed must be 0 or more"),
-        (["--arms", "magic"], "--arms does not know 'magic'; known: uniform"),
+        (["--arms", "magic"], "--conditions does not know 'magic'; known: uniform"),
         (["--settings", "mian"], "--settings does not know 'mian'"),
         (["--wage", "-1"], "wage must be finite and 0 or more"),
         (["--ratings", "x.csv", "--tasks", "image", "text"], "--ratings are of one task"),
@@ -211,7 +212,7 @@ def test_the_full_grid_is_what_was_asked_for() -> None:
     full = plan.FULL
     assert len(full.seeds) >= 10
     assert {"uniform", "random_priority", "sampler", "loss", "sampler+loss", "features", "automatic"} <= set(
-        full.arms
+        full.conditions
     )
     assert [SETTINGS[name].crew.noise for name in plan.NOISES.values()] == [
         share / 100 for share in plan.NOISES
@@ -225,16 +226,16 @@ def test_the_full_grid_is_what_was_asked_for() -> None:
     assert len({job["key"] for job in jobs}) == len(jobs)
     for setting in SETTINGS.values():
         control = SETTINGS[setting.control]
-        assert control.planting == setting.planting
-        assert "uniform" in control.arms
+        assert control.defects == setting.defects
+        assert "uniform" in control.conditions
 
 
-def record(arm: str, seed: int, reached: int | None, **more: object) -> Record:
+def record(condition: str, seed: int, reached: int | None, **more: object) -> Record:
     stopped = reached or 100
     return {
-        "key": f"image/main/{arm}/{seed}", "task": "image", "setting": "main", "arm": arm, "seed": seed,
+        "key": f"image/main/{condition}/{seed}", "task": "image", "setting": "main", "arm": condition, "seed": seed,
         "steps_to_target": reached, "samples": 32 * stopped, "flops": 1e6 * stopped, "flops_per_sample": 1e6 / 32,
-        "accuracy": 0.8, "curve": [10, 50], "minutes": 60.0 if arm == "sampler" else 0.0,
+        "accuracy": 0.8, "curve": [10, 50], "minutes": 60.0 if condition == "sampler" else 0.0,
         "measured": {"cpu_seconds": 1.0, "training_cpu_seconds": 2.0, **({} if reached is None else {
             "training_cpu_seconds_to_target": 0.02 * stopped})},
         **more,
@@ -288,7 +289,7 @@ def whole_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "date": "",
         "command": "hitl-fast",
     }
-    Story(header, made_up(wanted), Prices()).write(path)
+    Report(header, made_up(wanted), Prices()).write(path)
     return path
 
 
@@ -296,7 +297,7 @@ def test_the_page_has_every_part(whole_page: Path) -> None:
     page = whole_page.read_text()
     assert page.count("<svg") == 5
     for said in (
-        *(setting.says for setting in list(SETTINGS.values())[1:]), "When do the ratings pay?", "Is it the people?",
+        *(SETTINGS[name].says for name in plan.FIRST_SETTINGS[1:]), "When do the ratings pay?", "Is it the people?",
         "other targets", "noise 10%", "runs until energy is paid back", "simulated raters",
     ):  # fmt: skip
         assert said in page
@@ -313,14 +314,14 @@ def test_an_answer_of_no_is_an_answer() -> None:
     settings = {**plan.QUICK.described(), "tasks": ["image"]}
     header = {"settings": settings, "machine": "", "versions": {}, "date": "", "command": ""}
     same = [
-        record(arm, s, 80 + 5 * (s % 2 == (arm == "sampler")))
-        for arm in ("uniform", "sampler")
+        record(condition, s, 80 + 5 * (s % 2 == (condition == "sampler")))
+        for condition in ("uniform", "sampler")
         for s in range(6)
     ]
-    story = Story(header, same, Prices())
-    assert "no: the best arm does not save" in story.answer()
-    assert "image: no." in story.details()[0]
-    few = Story(header, [r for r in same if r["seed"] < 4], Prices())
+    report = Report(header, same, Prices())
+    assert "no: the best condition does not save" in report.answer()
+    assert "image: no." in report.details()[0]
+    few = Report(header, [r for r in same if r["seed"] < 4], Prices())
     assert "4 seeds are too few to tell" in few.answer()
     assert "4 seeds, which are too few to tell" in few.details()[0]
     with_joules = [
@@ -332,7 +333,8 @@ def test_an_answer_of_no_is_an_answer() -> None:
     assert found.joules is not None
     assert found.joules.value == pytest.approx(found.samples.value)
     assert (
-        "no arm with ratings" in Story(header, [r for r in same if r["arm"] == "uniform"], Prices()).answer()
+        "no condition with ratings"
+        in Report(header, [r for r in same if r["arm"] == "uniform"], Prices()).answer()
     )
 
 
@@ -393,9 +395,9 @@ def test_a_job_with_a_meter_reports_no_joules_where_none_are_counted() -> None:
 
 
 def test_budgets_that_ended_too_early_decide_nothing() -> None:
-    def told(control: list[int | None], arm: list[int | None]) -> str:
+    def told(control: list[int | None], condition: list[int | None]) -> str:
         both = [record("uniform", s, reached) for s, reached in enumerate(control)]
-        both += [record("sampler", s, reached) for s, reached in enumerate(arm)]
+        both += [record("sampler", s, reached) for s, reached in enumerate(condition)]
         found = analysis.compare(both, "image", "main", "sampler")
         assert found is not None
         return verdict(found)
@@ -418,12 +420,14 @@ def test_small_models_may_be_large_enough() -> None:
     settings = {**plan.QUICK.described(), "tasks": ["image"]}
     header = {"settings": settings, "machine": "", "versions": {}, "date": "", "command": ""}
     found = [
-        record(arm, s, 80 if arm == "uniform" else 40 + s) for arm in ("uniform", "sampler") for s in range(6)
+        record(condition, s, 80 if condition == "uniform" else 40 + s)
+        for condition in ("uniform", "sampler")
+        for s in range(6)
     ]
-    assert "only in models of" in Story(header, found, Prices()).answer()
+    assert "only in models of" in Report(header, found, Prices()).answer()
     assert (
         "saves energy, once people's time is counted, in models as small as these."
-        in Story(header, found, Prices(watts=0.0)).answer()
+        in Report(header, found, Prices(watts=0.0)).answer()
     )
 
 

@@ -1,4 +1,4 @@
-"""What the guidance experiment is made of: planted trouble, texts, raters, arms and their cost."""
+"""What the guidance experiment is made of: synthetic data defects, texts, raters, conditions and their cost."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ import torch
 from hitl_fast._common.bootstrap import Interval
 from hitl_fast.experiments.common import text
 from hitl_fast.experiments.guidance.breakeven import Prices, runs_to_break_even, size_to_break_even
-from hitl_fast.experiments.guidance.conditions import ARMS, HUMAN
-from hitl_fast.experiments.guidance.defects import Planting, plant
+from hitl_fast.experiments.guidance.conditions import CONDITIONS, FIRST, HUMAN
+from hitl_fast.experiments.guidance.defects import Defects, plant
 from hitl_fast.experiments.guidance.raters import (
     Crew,
     Guidance,
@@ -59,9 +59,9 @@ def made_up_texts(no_texts: Path) -> None:
     (no_texts / "data.noun").write_text("\n".join(lines) + "\n")
 
 
-def test_trouble_is_planted_in_the_amounts_asked_for() -> None:
+def test_trouble_is_added_in_the_amounts_asked_for() -> None:
     labels = np.repeat(np.arange(4), 100)
-    split = plant(labels, Planting(0.25, 4.0, 0.3, 0.5), pool=100, validation=40, test=60, seed=1)
+    split = plant(labels, Defects(0.25, 4.0, 0.3, 0.5), pool=100, validation=40, test=60, seed=1)
     true = labels[split.source]
     assert split.copy.sum() == 30
     assert split.wrong.sum() == 25
@@ -82,26 +82,26 @@ def test_trouble_is_planted_in_the_amounts_asked_for() -> None:
     assert (split.importance[~(split.rare | split.wrong | split.copy)] == 4).all()
 
 
-def test_nothing_planted_is_a_plain_split() -> None:
+def test_nothing_added_is_a_plain_split() -> None:
     labels = np.repeat(np.arange(4), 50)
-    split = plant(labels, Planting(0.0, 1.0, 0.0), pool=80, validation=40, test=40)
+    split = plant(labels, Defects(0.0, 1.0, 0.0), pool=80, validation=40, test=40)
     assert np.array_equal(split.label, labels[split.source])
     assert np.bincount(split.label).tolist() == [20] * 4
     assert (split.importance == 4).all()
 
 
 @pytest.mark.parametrize(
-    ("planting", "pool", "message"),
+    ("defects", "pool", "message"),
     [
-        (Planting(label_noise=1.0), 10, "label_noise must be from 0 to below 1, not 1.0"),
-        (Planting(redundancy=-0.1), 10, "redundancy"),
-        (Planting(imbalance=0.5), 10, "imbalance must be 1 or more"),
-        (Planting(0.0, 1.0, 0.0), 1000, "rows left and"),
+        (Defects(label_noise=1.0), 10, "label_noise must be from 0 to below 1, not 1.0"),
+        (Defects(redundancy=-0.1), 10, "redundancy"),
+        (Defects(imbalance=0.5), 10, "imbalance must be 1 or more"),
+        (Defects(0.0, 1.0, 0.0), 1000, "rows left and"),
     ],
 )
-def test_planting_refuses(planting: Planting, pool: int, message: str) -> None:
+def test_planting_refuses(defects: Defects, pool: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        plant(np.repeat(np.arange(2), 50), planting, pool=pool, validation=4, test=4)
+        plant(np.repeat(np.arange(2), 50), defects, pool=pool, validation=4, test=4)
 
 
 def test_glosses_are_definitions_without_examples(tmp_path: Path) -> None:
@@ -156,8 +156,8 @@ def test_words_are_numbered_by_frequency() -> None:
 
 @pytest.mark.parametrize("name", ["image", "text"])
 def test_a_task_comes_from_its_seed(name: str, made_up_texts: None) -> None:
-    planting = Planting(marks=0.5)
-    task, same, other = (make(name, SIZES, planting, seed) for seed in (3, 3, 4))
+    defects = Defects(marks=0.5)
+    task, same, other = (make(name, SIZES, defects, seed) for seed in (3, 3, 4))
     assert torch.equal(task.inputs, same.inputs)
     assert torch.equal(task.labels, same.labels)
     assert not torch.equal(task.labels, other.labels)
@@ -170,16 +170,16 @@ def test_a_task_comes_from_its_seed(name: str, made_up_texts: None) -> None:
     spread = task.spread(importance)(task.inputs)
     assert torch.broadcast_shapes(spread.shape, task.model().embed(task.inputs).shape)
     with pytest.raises(ValueError, match="task must be one of image, text"):
-        make("sound", SIZES, planting, 0)
+        make("sound", SIZES, defects, 0)
 
 
 def test_marks_tell_the_label_of_the_pool_and_nothing_elsewhere(made_up_texts: None) -> None:
-    task = make("image", SIZES, Planting(0.0, 1.0, 0.0, marks=0.9), 0)
+    task = make("image", SIZES, Defects(0.0, 1.0, 0.0, marks=0.9), 0)
     for i in np.flatnonzero(task.split.marked):
         row, column = divmod(int(task.labels[i]), 5)
         top = 0 if row == 0 else 24
         assert (task.inputs[i, 0, top : top + 4, 4 * column + 4 : 4 * column + 8] == 1).all()
-    words = make("text", SIZES, Planting(0.0, 1.0, 0.0, marks=0.9), 0)
+    words = make("text", SIZES, Defects(0.0, 1.0, 0.0, marks=0.9), 0)
     for i in np.flatnonzero(words.split.marked):
         assert words.inputs[i, 0] == 2 + words.labels[i]
     held, labels = words.validation
@@ -188,7 +188,7 @@ def test_marks_tell_the_label_of_the_pool_and_nothing_elsewhere(made_up_texts: N
 
 
 def test_near_copies_are_near_and_not_equal(made_up_texts: None) -> None:
-    task = make("image", SIZES, Planting(0.0, 1.0, 0.4), 0)
+    task = make("image", SIZES, Defects(0.0, 1.0, 0.4), 0)
     source, copy = task.split.source, task.split.copy
     for i in np.flatnonzero(copy):
         original = task.inputs[int(np.flatnonzero((source == source[i]) & ~copy)[0])]
@@ -245,7 +245,7 @@ def test_noise_and_coverage_are_what_they_say(tmp_path: Path) -> None:
 
 
 def test_raters_at_full_noise_say_next_to_nothing() -> None:
-    task = make("image", Sizes(200, 20, 20), Planting(), 0)
+    task = make("image", Sizes(200, 20, 20), Defects(), 0)
     weights = simulated_guidance(task, Crew(noise=1.0), 0).weights
     told = simulated_guidance(task, PERFECT, 0).weights
     assert weights.std() < 0.4 * told.std()
@@ -257,17 +257,17 @@ def test_raters_at_full_noise_say_next_to_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["image", "text"])
-@pytest.mark.parametrize("arm", sorted(ARMS))
-def test_every_arm_trains_and_is_repeated_by_its_seed(name: str, arm: str, made_up_texts: None) -> None:
-    task = make(name, SIZES, Planting(), 0)
+@pytest.mark.parametrize("condition", sorted(FIRST))
+def test_every_arm_trains_and_is_repeated_by_its_seed(name: str, condition: str, made_up_texts: None) -> None:
+    task = make(name, SIZES, Defects(), 0)
     guidance = Guidance(
         task.split.importance / 5, torch.linspace(0, 1, len(task.features)), ratings=1, minutes=1.0,
         feature_ratings=1, feature_minutes=1.0,
     )  # fmt: skip
     state = torch.get_rng_state()
     spending = Spending()
-    outcome = train(task, ARMS[arm], guidance, RECIPE, 5, spending)
-    assert outcome == train(task, ARMS[arm], guidance, RECIPE, 5)
+    outcome = train(task, CONDITIONS[condition], guidance, RECIPE, 5, spending)
+    assert outcome == train(task, CONDITIONS[condition], guidance, RECIPE, 5)
     assert torch.equal(torch.get_rng_state(), state)
     assert len(outcome.curve) == 3
     assert outcome.steps_to_target is not None
@@ -278,42 +278,42 @@ def test_every_arm_trains_and_is_repeated_by_its_seed(name: str, arm: str, made_
 
 
 def test_what_arms_add_is_counted() -> None:
-    task = make("image", SIZES, Planting(), 0)
+    task = make("image", SIZES, Defects(), 0)
     guidance = Guidance(np.ones(80), torch.zeros(49), 0, 0.0, 1, 1.0)
-    plain, nothing = step_flops(task, ARMS["uniform"], None, RECIPE)
+    plain, nothing = step_flops(task, CONDITIONS["uniform"], None, RECIPE)
     assert nothing == 0
-    assert step_flops(task, ARMS["sampler+loss"], guidance, RECIPE) == (plain, 0)
-    penalised, _ = step_flops(task, ARMS["features"], guidance, RECIPE)
+    assert step_flops(task, CONDITIONS["sampler+loss"], guidance, RECIPE) == (plain, 0)
+    penalised, _ = step_flops(task, CONDITIONS["features"], guidance, RECIPE)
     assert plain < penalised < 2 * plain
-    per_step, per_epoch = step_flops(task, ARMS["automatic"], None, RECIPE)
+    per_step, per_epoch = step_flops(task, CONDITIONS["automatic"], None, RECIPE)
     assert per_step == plain
     # An epoch of 5 batches of 16 costs its 80 samples forward and back; forward alone is about a third of that.
     assert 0.25 < per_epoch / (5 * plain) < 0.45
-    outcome = train(task, ARMS["automatic"], None, RECIPE, 0)
+    outcome = train(task, CONDITIONS["automatic"], None, RECIPE, 0)
     assert outcome.flops(5) == 5 * plain
     assert outcome.flops(6) == 6 * plain + per_epoch
 
 
 def test_a_target_out_of_reach_is_never_reached() -> None:
-    task = make("image", SIZES, Planting(), 0)
+    task = make("image", SIZES, Defects(), 0)
     recipe = Recipe(2, 16, 2, 1.0, 1e-4, 1)
     spending = Spending()
-    outcome = train(task, ARMS["uniform"], None, recipe, 0, spending)
+    outcome = train(task, CONDITIONS["uniform"], None, recipe, 0, spending)
     assert outcome.steps_to_target is None
     assert outcome.test_right_at_target is None
     assert set(spending.measured()) == {"training_cpu_seconds"}
 
 
 def test_arms_that_ask_people_need_their_answers() -> None:
-    task = make("image", SIZES, Planting(), 0)
-    for arm in (*HUMAN, "random_priority"):
+    task = make("image", SIZES, Defects(), 0)
+    for condition in (*HUMAN, "random_priority"):
         with pytest.raises(ValueError, match="needs ratings"):
-            train(task, ARMS[arm], None, RECIPE, 0)
+            train(task, CONDITIONS[condition], None, RECIPE, 0)
     only_samples = Guidance(np.ones(80), None, 1, 1.0, 0, 0.0)
     with pytest.raises(ValueError, match="ratings of features"):
-        train(task, ARMS["features"], only_samples, RECIPE, 0)
+        train(task, CONDITIONS["features"], only_samples, RECIPE, 0)
     with pytest.raises(ValueError, match="3 weights for 80 samples"):
-        train(task, ARMS["sampler"], Guidance(np.ones(3), None, 1, 1.0, 0, 0.0), RECIPE, 0)
+        train(task, CONDITIONS["sampler"], Guidance(np.ones(3), None, 1, 1.0, 0, 0.0), RECIPE, 0)
 
 
 def test_break_even_is_the_formula() -> None:

@@ -1,1 +1,1 @@
-"""Does human guidance save energy? Arms with and without it, on real data with planted trouble."""
+"""Does human guidance save energy? Conditions with and without it, on real data with synthetic data defects."""

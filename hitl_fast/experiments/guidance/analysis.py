@@ -1,4 +1,4 @@
-"""What the records say: each arm against the control, in pairs of the same seed."""
+"""What the records say: each condition against the control, in pairs of the same seed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FEW = 6  # 2 ** (1 - n) is the chance that n differences all lie on one side of 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm in one setting against another, usually the control, over the seeds that both have.
+    """One condition in one setting against another, usually the control, over the seeds that both have.
 
     Attributes:
-        task, setting, arm, against: what is compared.
+        task, setting, condition, against: what is compared.
         pairs: seeds.
         reached, against_reached: in how many of them the target was reached within the budget.
-        accuracy: test accuracy at the end of the same budget, arm less the other.
+        accuracy: test accuracy at the end of the same budget, condition less the other.
         flops: saved up to the target, as a share of what the other spends on average. A run that does not reach
             the target counts with its whole budget, see `bound`.
         samples: the same for samples seen.
@@ -37,7 +37,7 @@ class Comparison:
 
     task: str
     setting: str
-    arm: str
+    condition: str
     against: str
     pairs: int
     reached: int
@@ -84,24 +84,24 @@ def compare(
     records: Iterable[Record],
     task: str,
     setting: str,
-    arm: str,
+    condition: str,
     *,
     against: str = CONTROL,
     against_setting: str | None = None,
     seed: int = 0,
 ) -> Comparison | None:
-    """An arm against another of the same task and seeds; None where fewer than two seeds have both.
+    """A condition against another of the same task and seeds; None where fewer than two seeds have both.
 
     Args:
         records: of the journal.
-        task, setting, arm: what is compared.
-        against: with which arm.
+        task, setting, condition: what is compared.
+        against: with which condition.
         against_setting: in which setting that one was trained; by default where the control of the setting was.
         seed: of the bootstrap.
     """
     records = list(records)
     where = against_setting or (SETTINGS[setting].control if against == CONTROL else setting)
-    ours, theirs = _by_seed(records, task, setting, arm), _by_seed(records, task, where, against)
+    ours, theirs = _by_seed(records, task, setting, condition), _by_seed(records, task, where, against)
     seeds = sorted(ours.keys() & theirs.keys())
     if len(seeds) < 2:
         return None
@@ -112,7 +112,7 @@ def compare(
 
     joules = all("joules" in record["measured"] for record in (*a, *b))
     return Comparison(
-        task, setting, arm, against, len(seeds), _reached(a), _reached(b),
+        task, setting, condition, against, len(seeds), _reached(a), _reached(b),
         paired_difference([r["accuracy"] for r in a], [r["accuracy"] for r in b], seed=seed),
         saved(lambda r: r["flops"]),
         saved(lambda r: r["samples"]),
@@ -124,15 +124,15 @@ def compare(
 
 
 def comparisons(records: Sequence[Record]) -> list[Comparison]:
-    """Every arm of every setting against its control, in the order of the records."""
+    """Every condition of every setting against its control, in the order of the records."""
     cells = dict.fromkeys((r["task"], r["setting"], r["arm"]) for r in records if r["arm"] != CONTROL)
     found = [compare(records, *cell) for cell in cells]
     return [comparison for comparison in found if comparison is not None]
 
 
-def curves(records: Sequence[Record], task: str, setting: str, arm: str, validation: int) -> np.ndarray:
+def curves(records: Sequence[Record], task: str, setting: str, condition: str, validation: int) -> np.ndarray:
     """(seeds, looks) validation accuracy."""
-    return np.array([r["curve"] for r in _by_seed(records, task, setting, arm).values()]) / validation
+    return np.array([r["curve"] for r in _by_seed(records, task, setting, condition).values()]) / validation
 
 
 def steps_to(curve: Sequence[int], target: float, validation: int, every: int) -> float:
@@ -144,20 +144,22 @@ def steps_to(curve: Sequence[int], target: float, validation: int, every: int) -
 
 
 def best_human(found: Sequence[Comparison], task: str) -> Comparison | None:
-    """The arm with people's ratings of all samples that saves most in the main setting."""
+    """The condition with people's ratings of all samples that saves most in the main setting."""
     human = [
         c
         for c in found
         if c.task == task
         and c.setting == MAIN
         and c.against == CONTROL
-        and c.arm in ("sampler", "loss", "sampler+loss")
+        and c.condition in ("sampler", "loss", "sampler+loss")
     ]
     return max(human, key=lambda c: c.flops.value, default=None)
 
 
-def _by_seed(records: Iterable[Record], task: str, setting: str, arm: str) -> dict[int, Record]:
-    return {r["seed"]: r for r in records if (r["task"], r["setting"], r["arm"]) == (task, setting, arm)}
+def _by_seed(records: Iterable[Record], task: str, setting: str, condition: str) -> dict[int, Record]:
+    return {
+        r["seed"]: r for r in records if (r["task"], r["setting"], r["arm"]) == (task, setting, condition)
+    }
 
 
 def _saved(ours: Sequence[float], theirs: Sequence[float], seed: int) -> Interval:

@@ -48,8 +48,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TASK",
         help="image, text (default: both, as far as their data are here)",
     )
-    add("--settings", nargs="+", metavar="NAME", help="trouble and raters, by name (default: all)")
-    add("--arms", nargs="+", metavar="ARM", help="ways to train, by name (default: all)")
+    add("--settings", nargs="+", metavar="NAME", help="defects and raters, by name (default: all)")
+    add(
+        "--conditions",
+        "--arms",
+        nargs="+",
+        metavar="NAME",
+        help="ways to train, by name (default: all of the edition)",
+    )
+    add(
+        "--edition",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="2: few answers, propagated, beside conditions without human input (default: 1)",
+    )
+    add("--seconds-from", type=Path, metavar="DB", help="take people's seconds from a database of `collect`")
     add("--ratings", type=Path, metavar="FILE", help="an export of your own ratings, for one task")
     add("--export-pool", type=Path, metavar="DIR", help="write what --ratings are ratings of, and stop")
     add("--no-progress", action="store_true", help="no progress bar")
@@ -77,7 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..common.runner import run_grid
     from .jobs import work
     from .pool import export_pool
-    from .report import ASKED, Story
+    from .report import QUESTION, Report
+    from .second_edition import SecondReport
     from .training_cost import measurable
 
     prices = _prices(arguments)
@@ -88,9 +103,9 @@ def run(arguments: argparse.Namespace) -> int:
         for path in export_pool(plan, arguments.export_pool):
             print(f"-> {path}")
         return 0
-    out = folder(arguments.out, "guidance", arguments.quick)
+    out = folder(arguments.out, "guidance" if plan.edition == 1 else "guidance-2", arguments.quick)
     page = out / "results.html"
-    refuse_foreign(page, heading(ASKED))
+    refuse_foreign(page, heading(QUESTION))
     joules = measurable()
     workers = arguments.workers
     if joules and workers is None:
@@ -106,9 +121,9 @@ def run(arguments: argparse.Namespace) -> int:
             progress=not arguments.no_progress,
         )
         header = journal.header
-    story = Story(header, records, prices)
-    story.write(page)
-    print("\n".join(story.lines()))
+    report = (Report if plan.edition == 1 else SecondReport)(header, records, prices)
+    report.write(page)
+    print("\n".join(report.lines()))
     print(f"\n-> {out / 'results.jsonl'}\n-> {page}")
     return 0
 
@@ -121,11 +136,14 @@ def chosen(arguments: argparse.Namespace) -> tuple[Plan, list[str]]:
     """
     from dataclasses import replace
 
-    from .conditions import ARMS
-    from .plan import FULL, MAIN, QUICK, SETTINGS
+    from . import plan as plans
+    from .conditions import CONDITIONS
+    from .plan import MAIN, SETTINGS
     from .tasks import TASKS
 
-    plan = QUICK if arguments.quick else FULL
+    first = (plans.QUICK, plans.FULL)
+    second = (plans.QUICK_SECOND, plans.FULL_SECOND)
+    plan = (first if arguments.edition == 1 else second)[0 if arguments.quick else 1]
     count = len(plan.seeds) if arguments.seeds is None else arguments.seeds
     if count < 2:
         raise InputError(f"--seeds must be 2 or more, as differences need pairs, not {count}")
@@ -136,11 +154,14 @@ def chosen(arguments: argparse.Namespace) -> tuple[Plan, list[str]]:
         plan,
         tasks=tasks,
         settings=_names("--settings", arguments.settings, tuple(SETTINGS), plan.settings),
-        arms=_names("--arms", arguments.arms, tuple(ARMS), plan.arms),
+        conditions=_names("--conditions", arguments.conditions, tuple(CONDITIONS), plan.conditions),
         seeds=tuple(range(arguments.seed, arguments.seed + count)),
         data_seed=arguments.seed,
+        seconds=() if arguments.seconds_from is None else _seconds(arguments.seconds_from),
     )
     if arguments.ratings is not None:
+        if plan.edition != 1:
+            raise InputError("--ratings are of edition 1, whose conditions rate all samples")
         if len(plan.tasks) != 1:
             raise InputError("--ratings are of one task: say which, with --tasks image or --tasks text")
         plan = _with_own_ratings(replace(plan, ratings=str(arguments.ratings), settings=(MAIN,)))
@@ -151,11 +172,26 @@ def command(arguments: argparse.Namespace) -> str:
     """What one types to get these results again."""
     words = ["hitl-fast", "experiment", "guidance"]
     words += ["--quick"] if arguments.quick else []
-    for name in ("seed", "seeds", "tasks", "settings", "arms", "ratings"):
+    for name in ("seed", "seeds", "tasks", "settings", "conditions", "ratings", "edition", "seconds_from"):
         value = getattr(arguments, name)
-        if value is not None and not (name == "seed" and value == 0):
-            words += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+        if value is not None and (name, value) not in (("seed", 0), ("edition", 1)):
+            words += [
+                f"--{name.replace('_', '-')}",
+                *(map(str, value) if isinstance(value, list) else [str(value)]),
+            ]
     return shlex.join(words)
+
+
+def _seconds(path: Path) -> tuple[float, ...]:
+    """Seconds of the answers of a collected database."""
+    from hitl_fast.ratings.collect.store import read_collection
+
+    found = tuple(
+        a.seconds for a in read_collection(path)[1] if a.seconds is not None and a.value is not None
+    )
+    if not found:
+        raise InputError(f"--seconds-from {path}: no answer there has seconds")
+    return found
 
 
 def _tasks(wanted: list[str] | None, known: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
@@ -183,25 +219,25 @@ def _names(
 
 
 def _with_own_ratings(plan: Plan) -> Plan:
-    """The arms that these ratings can guide: by samples, by features, or both."""
+    """The conditions that these ratings can guide: by samples, by features, or both."""
     from dataclasses import replace
 
-    from .conditions import ARMS
+    from .conditions import CONDITIONS
     from .plan import SETTINGS
     from .raters import guidance_from
     from .tasks import make
 
     name = plan.tasks[0]
     assert plan.ratings is not None
-    task = make(name, plan.sizes[name], SETTINGS[plan.settings[0]].planting, plan.data_seed)
+    task = make(name, plan.sizes[name], SETTINGS[plan.settings[0]].defects, plan.data_seed)
     guidance = guidance_from(Path(plan.ratings), len(task), task.features)
     kept = tuple(
-        arm
-        for arm in plan.arms
-        if not (ARMS[arm].features and guidance.importance is None)
-        and not ((ARMS[arm].draw or ARMS[arm].loss) and guidance.ratings == 0)
+        condition
+        for condition in plan.conditions
+        if not (CONDITIONS[condition].features and guidance.importance is None)
+        and not ((CONDITIONS[condition].draw or CONDITIONS[condition].loss) and guidance.ratings == 0)
     )
-    return replace(plan, arms=kept)
+    return replace(plan, conditions=kept)
 
 
 def _prices(arguments: argparse.Namespace) -> Prices:

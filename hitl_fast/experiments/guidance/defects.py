@@ -1,4 +1,4 @@
-"""Trouble in known amounts: wrong labels, rare classes, near copies and tell-tale marks."""
+"""Synthetic data defects in known amounts: wrong labels, rare classes, near copies and tell-tale marks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFUSED = 3  # classes that are taken for another where errors are systematic
 
 
 @dataclass(frozen=True)
-class Planting:
+class Defects:
     """What is wrong with a pool of samples, on purpose.
 
     Attributes:
@@ -26,6 +26,7 @@ class Planting:
             marks of random classes, so that what is learnt from marks is of no use there.
         systematic: share of each of three classes whose label is replaced by one other class, the same for the whole
             class.
+        unbalanced_test: whether validation and test samples have the pool's shares of rare and common classes.
     """
 
     label_noise: float = 0.2
@@ -33,6 +34,7 @@ class Planting:
     redundancy: float = 0.3
     marks: float = 0.0
     systematic: float = 0.0
+    unbalanced_test: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Split:
 
 def plant(
     labels: np.ndarray,
-    planting: Planting,
+    defects: Defects,
     *,
     pool: int,
     validation: int,
@@ -71,7 +73,7 @@ def plant(
     originals: int = 20,
     seed: int = 0,
 ) -> Split:
-    """Choose a pool, a validation and a test set, and plant the trouble.
+    """Choose a pool, a validation and a test set, and add the defects.
 
     The true importance of a sample is a definition, not a discovery: 1 for a wrong label, 2 for a near copy,
     4 for a right label of a common class, 5 for one of a rare class. A training set is better without
@@ -79,7 +81,7 @@ def plant(
 
     Args:
         labels: (rows,) true classes of the whole data set, 0 to classes - 1.
-        planting: how much of what.
+        defects: how much of what.
         pool, validation, test: samples in each; no row is in two of them.
         originals: how many samples the near copies are copies of.
         seed: of every choice.
@@ -87,21 +89,25 @@ def plant(
     Raises:
         ValueError: there are not enough rows of a class, or an amount is out of range.
 
-    >>> split = plant(np.arange(300) % 3, Planting(0.5, 1.0, 0.25), pool=60, validation=30, test=30)
+    >>> split = plant(np.arange(300) % 3, Defects(0.5, 1.0, 0.25), pool=60, validation=30, test=30)
     >>> int(split.wrong.sum()), int(split.copy.sum()), np.bincount(labels := split.test % 3).tolist()
     (30, 15, [10, 10, 10])
     """
-    _refuse(planting)
+    _refuse(defects)
     classes = int(labels.max()) + 1
     generator = np.random.default_rng(seed)
     left = [generator.permutation(np.flatnonzero(labels == c)) for c in range(classes)]
-    test_rows = _take(left, _even(test, classes), generator)
-    validation_rows = _take(left, _even(validation, classes), generator)
-    is_rare = np.zeros(classes, bool)
-    if planting.imbalance > 1:
-        is_rare[generator.permutation(classes)[: classes // 2]] = True
-    copies = round(planting.redundancy * pool)
-    share = np.where(is_rare, 1.0, planting.imbalance)
+    if defects.unbalanced_test:
+        is_rare = _rare(defects, classes, generator)
+        held = np.where(is_rare, 1.0, defects.imbalance)
+    else:
+        held = np.ones(classes)
+    test_rows = _take(left, _shares(test, held), generator)
+    validation_rows = _take(left, _shares(validation, held), generator)
+    if not defects.unbalanced_test:  # drawn after the sets, as in the first edition
+        is_rare = _rare(defects, classes, generator)
+    copies = round(defects.redundancy * pool)
+    share = np.where(is_rare, 1.0, defects.imbalance)
     rows = _take(left, _shares(pool - copies, share), generator)
     common = np.flatnonzero(~is_rare[labels[rows]])
     few = generator.choice(common, min(originals, common.size), replace=False)
@@ -110,22 +116,22 @@ def plant(
     copy = (np.arange(pool) >= pool - copies)[order]
     source = source[order]
     wrong = np.zeros(pool, bool)
-    wrong[generator.choice(pool, round(planting.label_noise * pool), replace=False)] = True
+    wrong[generator.choice(pool, round(defects.label_noise * pool), replace=False)] = True
     label = labels[source].copy()
     label[wrong] = (label[wrong] + generator.integers(1, classes, int(wrong.sum()))) % classes
-    for c, other in _confused(classes, generator) if planting.systematic > 0 else ():
+    for c, other in _confused(classes, generator) if defects.systematic > 0 else ():
         members = np.flatnonzero((labels[source] == c) & ~wrong)
-        moved = generator.choice(members, round(planting.systematic * members.size), replace=False)
+        moved = generator.choice(members, round(defects.systematic * members.size), replace=False)
         label[moved], wrong[moved] = other, True
     marked = np.zeros(pool, bool)
-    marked[generator.choice(pool, round(planting.marks * pool), replace=False)] = True
+    marked[generator.choice(pool, round(defects.marks * pool), replace=False)] = True
     rare = is_rare[labels[source]]
     importance = np.where(wrong, LOWEST, np.where(copy, COPY, np.where(rare, RARE, PLAIN)))
     return Split(source, label, copy, wrong, rare, marked, importance, validation_rows, test_rows)
 
 
 def between_classes(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How important each feature is in truth, on the raters' scale, before anything is planted.
+    """How important each feature is in truth, on the raters' scale, before defects are added.
 
     ``1 + 4 sqrt(v / max v)`` with v the variance of the feature's class means.
 
@@ -138,13 +144,20 @@ def between_classes(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray(low + (high - low) * np.sqrt(variance / max(variance.max(), np.finfo(float).tiny)))
 
 
-def _refuse(planting: Planting) -> None:
+def _refuse(defects: Defects) -> None:
     for name in ("label_noise", "redundancy", "marks", "systematic"):
-        value = getattr(planting, name)
+        value = getattr(defects, name)
         if not 0 <= value < 1:
             raise InputError(f"{name} must be from 0 to below 1, not {value}")
-    if not planting.imbalance >= 1:
-        raise InputError(f"imbalance must be 1 or more, not {planting.imbalance}")
+    if not defects.imbalance >= 1:
+        raise InputError(f"imbalance must be 1 or more, not {defects.imbalance}")
+
+
+def _rare(defects: Defects, classes: int, generator: np.random.Generator) -> np.ndarray:
+    rare = np.zeros(classes, bool)
+    if defects.imbalance > 1:
+        rare[generator.permutation(classes)[: classes // 2]] = True
+    return rare
 
 
 def _confused(classes: int, generator: np.random.Generator) -> list[tuple[int, int]]:
@@ -152,10 +165,6 @@ def _confused(classes: int, generator: np.random.Generator) -> list[tuple[int, i
     order = generator.permutation(classes)
     count = min(CONFUSED, classes // 2)
     return [(int(c), int(other)) for c, other in zip(order[:count], order[count : 2 * count], strict=True)]
-
-
-def _even(total: int, classes: int) -> np.ndarray:
-    return _shares(total, np.ones(classes))
 
 
 def _shares(total: int, share: np.ndarray) -> np.ndarray:

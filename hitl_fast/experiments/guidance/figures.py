@@ -33,18 +33,18 @@ def panels(names: Sequence[str], width: float = 4.6, height: float = 3.4) -> tup
 
 def draw_curves(axis: Axes, curves: Mapping[str, np.ndarray], samples: np.ndarray, target: float) -> None:
     """Mean validation accuracy over seeds against samples seen."""
-    for arm, accuracy in curves.items():
-        axis.plot(samples, accuracy.mean(0), label=arm, color=COLOURS[arm], linewidth=1.6)
+    for condition, accuracy in curves.items():
+        axis.plot(samples, accuracy.mean(0), label=condition, color=COLOURS[condition], linewidth=1.6)
     axis.axhline(target, color="#888888", linestyle=":", linewidth=1)
     axis.set_xlabel("samples seen")
     axis.set_ylabel("validation accuracy")
 
 
 def draw_savings(axis: Axes, savings: Mapping[str, Interval]) -> None:
-    """One line an arm: operations saved, with its interval."""
-    for row, (arm, saved) in enumerate(savings.items()):
-        axis.plot([100 * saved.low, 100 * saved.high], [row, row], color=COLOURS[arm], linewidth=2)
-        axis.plot([100 * saved.value], [row], "o", color=COLOURS[arm])
+    """One line a condition: operations saved, with its interval."""
+    for row, (condition, saved) in enumerate(savings.items()):
+        axis.plot([100 * saved.low, 100 * saved.high], [row, row], color=COLOURS[condition], linewidth=2)
+        axis.plot([100 * saved.value], [row], "o", color=COLOURS[condition])
     axis.axvline(0, color="#888888", linewidth=1)
     axis.set_yticks(range(len(savings)), list(savings))
     axis.invert_yaxis()
@@ -52,13 +52,15 @@ def draw_savings(axis: Axes, savings: Mapping[str, Interval]) -> None:
 
 
 def draw_sensitivity(axis: Axes, lines: Mapping[str, Mapping[float, Interval]], label: str) -> None:
-    """Operations saved against one property of the raters, a line an arm."""
+    """Operations saved against one property of the raters, a line a condition."""
     places = sorted({x for line in lines.values() for x in line})
-    for offset, (arm, line) in zip(np.linspace(-0.12, 0.12, max(len(lines), 1)), lines.items(), strict=False):
+    for offset, (condition, line) in zip(
+        np.linspace(-0.12, 0.12, max(len(lines), 1)), lines.items(), strict=False
+    ):
         at = [places.index(x) + offset for x in line]
         values = 100 * np.array([[s.value, s.low, s.high] for s in line.values()])
-        axis.plot(at, values[:, 0], "o-", label=arm, color=COLOURS[arm], linewidth=1.4)
-        axis.vlines(at, values[:, 1], values[:, 2], color=COLOURS[arm], linewidth=1.4)
+        axis.plot(at, values[:, 0], "o-", label=condition, color=COLOURS[condition], linewidth=1.4)
+        axis.vlines(at, values[:, 1], values[:, 2], color=COLOURS[condition], linewidth=1.4)
     axis.axhline(0, color="#888888", linewidth=1)
     axis.set_xticks(range(len(places)), [f"{x:g}" for x in places])
     axis.set_xlabel(label)

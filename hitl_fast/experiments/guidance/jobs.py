@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hitl_fast.energy import EnergyMeter
 
-from .conditions import ARMS
+from .conditions import CONDITIONS
+from .few_answers import advice
 from .plan import SETTINGS, Plan
 from .raters import Guidance, guidance_from, simulated_guidance
 from .tasks import Task, make
@@ -25,26 +28,29 @@ def run_job(plan: Plan, joules: bool, job: dict[str, Any]) -> dict[str, Any]:
         joules: whether to read the sensors, which is right where no other run is beside this one.
         job: one of `Plan.jobs`.
     """
-    setting, arm = SETTINGS[job["setting"]], ARMS[job["arm"]]
+    setting, condition = SETTINGS[job["setting"]], CONDITIONS[job["arm"]]
     recipe = replace(plan.recipes[job["task"]], strength=setting.strength)
     seed = job["seed"] if plan.ratings is None else plan.data_seed
-    task = make(job["task"], plan.sizes[job["task"]], setting.planting, seed)
-    guidance = asked(plan, task, job, seed) if arm.human or arm.draw else None
+    task = make(job["task"], plan.sizes[job["task"]], setting.defects, seed)
+    guidance, added = asked(plan, task, job, seed) if condition.human or condition.draw else (None, {})
+    detector = float(added.get("detector_flops", 0.0))
     if joules:
         with EnergyMeter(gpus="none") as meter:
             spending = Spending(meter)
-            outcome = train(task, arm, guidance, recipe, job["seed"], spending)
+            outcome = train(task, condition, guidance, recipe, job["seed"], spending)
     else:
         spending = Spending()
-        outcome = train(task, arm, guidance, recipe, job["seed"], spending)
-    ratings, minutes = _paid(guidance, arm.features) if guidance is not None and arm.human else (0, 0.0)
+        outcome = train(task, condition, guidance, recipe, job["seed"], spending)
+    ratings, minutes = (
+        _paid(guidance, condition.features) if guidance is not None and condition.human else (0, 0.0)
+    )
     stopped = outcome.steps_to_target if outcome.steps_to_target is not None else recipe.steps
     return {
         "steps_to_target": outcome.steps_to_target,
         "samples": stopped * recipe.batch,
         "epochs": stopped / outcome.steps_per_epoch,
-        "flops": outcome.flops(stopped),
-        "flops_of_budget": outcome.flops(recipe.steps),
+        "flops": outcome.flops(stopped) + detector,
+        "flops_of_budget": outcome.flops(recipe.steps) + detector,
         "flops_per_sample": outcome.flops_per_step / recipe.batch,
         "accuracy": outcome.test_right / outcome.test,
         "accuracy_at_target": None
@@ -53,16 +59,34 @@ def run_job(plan: Plan, joules: bool, job: dict[str, Any]) -> dict[str, Any]:
         "curve": outcome.curve,
         "ratings": ratings,
         "minutes": round(minutes, 6),
+        **added,
         "measured": spending.measured(),
     }
 
 
-def asked(plan: Plan, task: Task, job: dict[str, Any], seed: int) -> Guidance:
-    """What people said of the task: the plan's export, or simulated raters' answers to what the arm asks."""
+def asked(plan: Plan, task: Task, job: dict[str, Any], seed: int) -> tuple[Guidance, dict[str, Any]]:
+    """Weights of the task's samples, and what the record holds besides: the detector's operations and the check.
+
+    From the plan's export, or from simulated raters' answers to the condition's questions, or without answers.
+    """
     if plan.ratings is not None:
-        return guidance_from(Path(plan.ratings), len(task), task.features)
-    crew = SETTINGS[job["setting"]].crew
-    return simulated_guidance(task, crew, seed, features=ARMS[job["arm"]].features)
+        return guidance_from(Path(plan.ratings), len(task), task.features), {}
+    crew, condition = SETTINGS[job["setting"]].crew, CONDITIONS[job["arm"]]
+    added: dict[str, Any] = {}
+    if condition.weights == "ratings":
+        guidance = simulated_guidance(task, crew, seed, features=condition.features, power=condition.power)
+    else:
+        found = advice(task, condition, crew, seed)
+        guidance, added = found.guidance, {"detector_flops": found.operations}
+        if found.check is not None:
+            added["check"] = {
+                "contradicts": found.check.contradicts,
+                "p_value": round(found.check.p_value, 6),
+            }
+    if plan.seconds and guidance.ratings:
+        drawn = np.random.default_rng([seed, 13]).choice(plan.seconds, guidance.ratings)
+        guidance = replace(guidance, minutes=float(drawn.sum() / 60))
+    return guidance, added
 
 
 def work(plan: Plan, joules: bool) -> functools.partial[dict[str, Any]]:

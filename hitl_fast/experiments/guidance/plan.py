@@ -1,4 +1,4 @@
-"""The grid: which arms are trained under which trouble and with which raters, and how often."""
+"""The grid: which conditions are trained with which defects and with which raters, and how often."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .conditions import ARMS
-from .defects import Planting
+from .conditions import FIRST, SECOND
+from .defects import Defects
 from .raters import Crew
 from .tasks import TASKS, Sizes
 from .training import Recipe
 
 MAIN = "main"
-ALL_TROUBLE, USUAL = Planting(), Crew()
+ALL_DEFECTS, USUAL = Defects(), Crew()
 RATED = ("sampler", "loss", "sampler+loss")
 WITHOUT_PEOPLE = ("automatic", "automatic_low")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One combination of planted trouble and raters, and the arms that are trained in it.
+    """One combination of synthetic data defects and raters, and the conditions that are trained in it.
 
     Attributes:
         says: for tables.
-        arms: their names.
-        planting: what is wrong with the pool.
+        conditions: their names.
+        defects: what is wrong with the pool.
         crew: who rates it.
-        control: the setting whose `uniform` runs are compared with: one with the same planting.
-        strength: of the penalty on features, chosen for the planting on other seeds.
+        control: the setting whose `uniform` runs are compared with: one with the same defects.
+        strength: of the penalty on features, chosen for the defects on other seeds.
     """
 
     says: str
-    arms: tuple[str, ...]
-    planting: Planting = ALL_TROUBLE
+    conditions: tuple[str, ...]
+    defects: Defects = ALL_DEFECTS
     crew: Crew = USUAL
     control: str = MAIN
     strength: float = 1.0
@@ -43,7 +43,7 @@ class Setting:
 
 _MAP = ("uniform", *RATED, *WITHOUT_PEOPLE)
 SETTINGS = {
-    MAIN: Setting("all trouble, usual raters", tuple(ARMS)),
+    MAIN: Setting("all defects, usual raters", FIRST),
     "truth": Setting(
         "raters who know the truth", (*RATED, "features"),
         crew=replace(USUAL, bias=0.0, scale=0.0, jitter=0.0, noise=0.0, spam=0.0),
@@ -60,21 +60,51 @@ SETTINGS = {
         )
         for share in (1, 5, 20)
     },
-    "nothing": Setting("nothing planted", _MAP, Planting(0.0, 1.0, 0.0), control="nothing"),
+    "nothing": Setting("no defects", _MAP, Defects(0.0, 1.0, 0.0), control="nothing"),
     "only-label-noise": Setting(
-        "label noise alone", _MAP, Planting(imbalance=1.0, redundancy=0.0), control="only-label-noise"
+        "label noise alone", _MAP, Defects(imbalance=1.0, redundancy=0.0), control="only-label-noise"
     ),
     "only-imbalance": Setting(
-        "imbalance alone", _MAP, Planting(label_noise=0.0, redundancy=0.0), control="only-imbalance"
+        "imbalance alone", _MAP, Defects(label_noise=0.0, redundancy=0.0), control="only-imbalance"
     ),
     "only-redundancy": Setting(
-        "near copies alone", _MAP, Planting(label_noise=0.0, imbalance=1.0), control="only-redundancy"
+        "near copies alone", _MAP, Defects(label_noise=0.0, imbalance=1.0), control="only-redundancy"
     ),
     "marks": Setting(
-        "marks that tell the label", ("uniform", "sampler", "features"), Planting(marks=0.5),
+        "marks that tell the label", ("uniform", "sampler", "features"), Defects(marks=0.5),
         control="marks", strength=300.0
     ),
 }  # fmt: skip
+FIRST_SETTINGS = tuple(SETTINGS)
+_NO_NOISE = Defects(label_noise=0.0)
+_SECOND = {
+    "all-defects": ("label noise, imbalance and near copies", Defects()),
+    "random-noise": ("label noise alone", Defects(imbalance=1.0, redundancy=0.0)),
+    "systematic-noise": (
+        "systematic label noise alone",
+        Defects(label_noise=0.0, imbalance=1.0, redundancy=0.0, systematic=0.6),
+    ),
+    "imbalance": ("imbalance alone", Defects(label_noise=0.0, redundancy=0.0)),
+    "near-copies": ("near copies alone", Defects(label_noise=0.0, imbalance=1.0)),
+    "systematic-and-others": (
+        "systematic label noise, imbalance and near copies",
+        replace(_NO_NOISE, systematic=0.6),
+    ),
+    "all-four": ("all four defects", Defects(systematic=0.6)),
+    "unbalanced-test": (
+        "label noise, imbalance and near copies; unbalanced test set",
+        Defects(unbalanced_test=True),
+    ),
+}
+SETTINGS |= {name: Setting(says, SECOND, defects, control=name) for name, (says, defects) in _SECOND.items()}
+SETTINGS |= {
+    f"spam-{share}": Setting(
+        f"all-defects, {share} % of raters answer at random", SECOND[4:], crew=replace(USUAL, spam=share / 100),
+        control="all-defects",
+    )
+    for share in (30, 50)
+}  # fmt: skip
+SECOND_SETTINGS = tuple(name for name in SETTINGS if name not in FIRST_SETTINGS)
 NOISES = {0: "noise-0", 10: MAIN, 30: "noise-30", 50: "noise-50", 100: "noise-100"}
 COVERAGES = {1: "coverage-1", 5: "coverage-5", 20: "coverage-20", 100: MAIN}
 
@@ -86,21 +116,25 @@ class Plan:
     Attributes:
         tasks: their names.
         settings: names of `SETTINGS`.
-        arms: names of arms; those that a setting names and this does not are left out.
-        seeds: what is paired over. Each draws its own pool, trouble, ratings, initial weights and orders.
+        conditions: names of conditions; those that a setting names and this does not are left out.
+        seeds: what is paired over. Each draws its own pool, defects, ratings, initial weights and orders.
         sizes, recipes: by task.
         ratings: a person's own export, whose items are positions in the pool of ``data_seed``; None simulates.
         data_seed: where there are own ratings, all runs share the pool of this seed, and the seeds vary the training.
+        edition: 1, or 2: few answers, propagated, beside conditions without human input.
+        seconds: of real answers, from a collected database, to draw people's time from; () for the simulated times.
     """
 
     tasks: tuple[str, ...]
     settings: tuple[str, ...]
-    arms: tuple[str, ...]
+    conditions: tuple[str, ...]
     seeds: tuple[int, ...]
     sizes: dict[str, Sizes]
     recipes: dict[str, Recipe]
     ratings: str | None = None
     data_seed: int = 0
+    edition: int = 1
+    seconds: tuple[float, ...] = ()
 
     def jobs(self) -> list[dict[str, Any]]:
         """One dict for each run, seed by seed, so that an interrupted grid has whole pairs."""
@@ -110,16 +144,22 @@ class Plan:
         for seed in self.seeds:
             for task in self.tasks:
                 for setting in self.settings:
-                    for arm in SETTINGS[setting].arms:
-                        if arm in self.arms:
-                            key = f"{task}/{setting}/{arm}/{seed}"
-                            yield {"key": key, "task": task, "setting": setting, "arm": arm, "seed": seed}
+                    for condition in SETTINGS[setting].conditions:
+                        if condition in self.conditions:
+                            key = f"{task}/{setting}/{condition}/{seed}"
+                            yield {
+                                "key": key,
+                                "task": task,
+                                "setting": setting,
+                                "arm": condition,
+                                "seed": seed,
+                            }
 
     def described(self) -> dict[str, Any]:
         """The plan in JSON's types, with what its names stand for."""
         named = {
             name: {
-                "planting": asdict(SETTINGS[name].planting),
+                "planting": asdict(SETTINGS[name].defects),
                 "raters": asdict(SETTINGS[name].crew),
                 "strength": SETTINGS[name].strength,
             }
@@ -136,8 +176,8 @@ class Plan:
 
 FULL = Plan(
     TASKS,
-    tuple(SETTINGS),
-    tuple(ARMS),
+    FIRST_SETTINGS,
+    FIRST,
     tuple(range(10)),
     {"image": Sizes(1800, 1000, 1000), "text": Sizes(4000, 1000, 1000)},
     {
@@ -154,4 +194,11 @@ QUICK = replace(
         "image": Recipe(240, 32, 20, 0.50, 2e-3, 4),
         "text": Recipe(300, 32, 20, 0.35, 3e-3, 4),
     },
+)
+FULL_SECOND = replace(FULL, settings=SECOND_SETTINGS, conditions=SECOND, edition=2)
+QUICK_SECOND = replace(
+    QUICK,
+    settings=("all-defects", "systematic-and-others"),
+    conditions=("uniform", "class_balance", "auto", "ask_54", "ask_54_prior", "all"),
+    edition=2,
 )

@@ -26,7 +26,7 @@ def export_pool(plan: Plan, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in plan.tasks:
-        task = make(name, plan.sizes[name], SETTINGS[MAIN].planting, plan.data_seed)
+        task = make(name, plan.sizes[name], SETTINGS[MAIN].defects, plan.data_seed)
         items = [{"item": i, "label": task.classes[int(label)]} for i, label in enumerate(task.labels)]
         shown = (
             _images(task, folder) if name == "image" else [{"text": task.shown(i)} for i in range(len(task))]

@@ -101,6 +101,7 @@ def guidance_from(
     *,
     scale: tuple[float, float] | None = None,
     seconds: float = Crew.seconds,
+    power: float = 1.0,
 ) -> Guidance:
     """Weights of samples and importance of features from a rating tool's export.
 
@@ -114,6 +115,7 @@ def guidance_from(
         features: names in the order that is wanted.
         scale: lowest and highest possible score; None as found.
         seconds: time of an answer whose time the export does not say.
+        power: of the weights.
 
     Raises:
         ValueError: the export cannot be read, or names an item or feature that is not there.
@@ -126,7 +128,7 @@ def guidance_from(
         rated = ratings.only(None) if of_features.any() else ratings
         method = _method(rated)
         temper = 1.0 if method == "calibrated" else 0.0
-        weights = rated.aggregate(method).weights(items, floor=FLOOR, temper=temper)
+        weights = rated.aggregate(method).weights(items, power=power, floor=FLOOR, temper=temper)
     if of_features.any():
         rated = ratings.frame[of_features]
         method = "calibrated" if rated.duplicated("feature").any() else "mean"
@@ -141,7 +143,9 @@ def guidance_from(
     )
 
 
-def simulated_guidance(task: Task, crew: Crew, seed: int, *, features: bool = False) -> Guidance:
+def simulated_guidance(
+    task: Task, crew: Crew, seed: int, *, features: bool = False, power: float = 1.0
+) -> Guidance:
     """What a crew's ratings of the samples, or of the features alone, come to: through a file, as a real export."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ratings.csv"
@@ -149,7 +153,7 @@ def simulated_guidance(task: Task, crew: Crew, seed: int, *, features: bool = Fa
             write_feature_export(path, task.features, task.feature_truth, crew, seed)
         else:
             write_export(path, task.split.importance, crew, seed)
-        return guidance_from(path, len(task), task.features, scale=SCALE)
+        return guidance_from(path, len(task), task.features, scale=SCALE, power=power)
 
 
 def _method(ratings: Ratings) -> str:

@@ -15,17 +15,18 @@ from ..common.journal import Record
 from . import figures
 from .analysis import CONTROL, FEW, Comparison, best_human, compare, comparisons, curves, steps_to
 from .breakeven import FORMULA, MODELS, Prices, runs_to_break_even, size_to_break_even
-from .conditions import ARMS
+from .conditions import CONDITIONS
+from .formatting import bounded, number, percent, points, steps, verdict
 from .plan import COVERAGES, MAIN, NOISES, RATED, SETTINGS, WITHOUT_PEOPLE
 from .raters import Crew
 
 if TYPE_CHECKING:
     from ..common.page import Page
 
-ASKED = "Does human guidance save energy?"
+QUESTION = "Does human guidance save energy?"
 SIMULATED = (
-    "Trouble that is planted is not the trouble of real data, and simulated raters know, with their errors, exactly "
-    "the importance that this experiment defined. Where nothing is planted nothing is gained; how much people would "
+    "Synthetic data defects are not those of real data, and simulated raters know, with their errors, exactly "
+    "the importance that this experiment defined. Without defects nothing is gained; how much people would "
     "save on data of your own is answered by rating a part of it (--export-pool, --ratings)."
 )
 LIMITS = (
@@ -34,7 +35,7 @@ LIMITS = (
     "models the two differ.",
     "A run that does not reach the target counts with its whole budget. The saving is then at least or at most what "
     "is shown, as the verdict says. Intervals are of single comparisons, not corrected for their number, and the best "
-    "of the rated arms is chosen by the same runs that it is judged by.",
+    "of the rated conditions is chosen by the same runs that it is judged by.",
 )
 TOO_FEW = (
     f"Of fewer than {FEW} seeds no interval within the differences seen can hold 95 %: those shown are too narrow, and "
@@ -43,14 +44,14 @@ TOO_FEW = (
 CURRENCIES = {"joules": "energy", "money": "money"}
 
 
-class Story:
+class Report:
     """Records, compared once, for the page and for the terminal.
 
     Attributes:
         header, records: of the journal.
         prices: declared.
         tasks: their names.
-        found: every arm of every setting against its control.
+        found: every condition of every setting against its control.
     """
 
     def __init__(self, header: Record, records: Sequence[Record], prices: Prices) -> None:
@@ -64,15 +65,17 @@ class Story:
         """In one sentence."""
         best = {task: c for task in self.tasks if (c := best_human(self.found, task)) is not None}
         saving = {task: c for task, c in best.items() if c.verdict == "saves"}
-        begin = f"With {self.raters} and planted trouble, "
+        begin = f"With {self.raters} and synthetic data defects, "
         if not best:
-            return f"{begin}nothing can be said: no arm with ratings of samples was compared."
+            return f"{begin}nothing can be said: no condition with ratings of samples was compared."
         told = ", ".join(f"{task} {bounded(c)}" for task, c in best.items())
         if any(c.few for c in best.values()):
             pairs = min(c.pairs for c in best.values())
-            return f"{begin}{pairs} seeds are too few to tell; operations saved by the best arm: {told}."
+            return (
+                f"{begin}{pairs} seeds are too few to tell; operations saved by the best condition: {told}."
+            )
         if not saving:
-            return f"{begin}no: the best arm does not save operations beyond doubt ({told})."
+            return f"{begin}no: the best condition does not save operations beyond doubt ({told})."
         told = ", ".join(f"{task} {bounded(c)}" for task, c in saving.items())
         lost = [task for task in best if task not in saving]
         but = f", but not of {' or '.join(lost)}," if lost else ""
@@ -86,8 +89,8 @@ class Story:
             else "in models as small as these"
         )
         return (
-            f"{begin}the best arm reaches the same accuracy with fewer training operations ({told}){but} and that "
-            f"saves energy, once people's time is counted, {where}."
+            f"{begin}the best condition reaches the same accuracy with fewer training operations ({told}){but} and "
+            f"that saves energy, once people's time is counted, {where}."
         )
 
     def details(self) -> list[str]:
@@ -96,26 +99,26 @@ class Story:
 
     def lines(self) -> list[str]:
         """A few lines for the terminal."""
-        lines = [ASKED, self.answer(), "", *self.details(), ""]
+        lines = [QUESTION, self.answer(), "", *self.details(), ""]
         for task in self.tasks:
             lines.append(
                 f"{task}, {self.raters}, operations saved to {self._target(task):.0%} validation accuracy:"
             )
-            lines += [f"  {c.arm:<16} {percent(c.flops):>24}  {verdict(c)}" for c in self._main(task)]
+            lines += [f"  {c.condition:<16} {percent(c.flops):>24}  {verdict(c)}" for c in self._main(task)]
         return lines
 
     def write(self, path: Path) -> None:
         """The page as one file."""
         from ..common.page import Page
 
-        page = Page(ASKED)
+        page = Page(QUESTION)
         page.question(
-            "Images and texts with planted trouble; the same small model trained with and without people's "
+            "Images and texts with synthetic data defects; the same small model trained with and without people's "
             f"ratings of what is important. All ratings are of {self.raters}. Is the same accuracy reached with less?"
         )
         page.answer(self.answer())
         page.text(*self.details())
-        self._arms(page)
+        self._conditions(page)
         self._results(page)
         self._sensitivity(page)
         self._planting(page)
@@ -136,7 +139,7 @@ class Story:
     def _detail(self, task: str) -> str:
         best = best_human(self.found, task)
         if best is None:
-            return f"{task}: no arm with ratings of samples was compared."
+            return f"{task}: no condition with ratings of samples was compared."
         people = f"{best.minutes:,.0f} minutes of people's time"
         target = f"{self._target(task):.0%} validation accuracy"
         if best.verdict != "saves" or best.few:
@@ -148,24 +151,24 @@ class Story:
                 doubt = f"by {best.pairs} seeds, which are too few to tell"
             no = "" if best.few else " no."
             return (
-                f"{task}:{no} {best.arm}, the best of the rated arms, saves {percent(best.flops)} of the operations to "
-                f"{target}, {doubt}, for {people}."
+                f"{task}:{no} {best.condition}, the best of the rated conditions, saves {percent(best.flops)} of the "
+                f"operations to {target}, {doubt}, for {people}."
             )
         rival = self._rival(task, best)
         energy, money = (number(self._runs(task, best, None, currency).value) for currency in CURRENCIES)
         needed = number(self._needed(task, best, "joules"))
         return (
-            f"{task}: {best.arm} reaches {target} with {bounded(best)} "
+            f"{task}: {best.condition} reaches {target} with {bounded(best)} "
             f"fewer operations{rival}. That took {people}: in energy they pay after {energy} runs of this small "
             f"model, or in one run from {needed} operations a sample; in money after {money} runs."
         )
 
     def _rival(self, task: str, best: Comparison) -> str:
-        automatic = [c for c in self._main(task) if c.arm in WITHOUT_PEOPLE]
+        automatic = [c for c in self._main(task) if c.condition in WITHOUT_PEOPLE]
         if not automatic:
             return ""
         rival = max(automatic, key=lambda c: c.flops.value)
-        return f" (nobody asked: {rival.arm} {percent(rival.flops)})"
+        return f" (without human input: {rival.condition} {percent(rival.flops)})"
 
     def _runs(self, task: str, c: Comparison, size: float | None, currency: str) -> Interval:
         saved, own = self._samples_saved(task, c)
@@ -186,14 +189,14 @@ class Story:
         scale = float(np.mean([r["flops"] for r in control])) / each
         return Interval(*(share * scale for share in c.flops)), each
 
-    def _arms(self, page: Page) -> None:
+    def _conditions(self, page: Page) -> None:
         page.section("What was compared")
-        planting = SETTINGS[MAIN].planting
+        defects = SETTINGS[MAIN].defects
         own = self.settings["ratings"]
         page.text(
-            "Trouble is planted in the pool that is trained on: "
-            f"{planting.label_noise:.0%} of labels are wrong, a class in two is rare ({planting.imbalance:g} to 1), "
-            f"{planting.redundancy:.0%} of samples are near copies of a few others. Validation and test samples are "
+            "Synthetic defects are put into the pool that is trained on: "
+            f"{defects.label_noise:.0%} of labels are wrong, a class in two is rare ({defects.imbalance:g} to 1), "
+            f"{defects.redundancy:.0%} of samples are near copies of a few others. Validation and test samples are "
             "rightly labelled and balanced. In truth a sample's importance is 1 with a wrong label, 2 as a near copy, "
             "4 if right and common, 5 if right and rare; that is a definition, and real people will hold other things "
             "to be important.",
@@ -202,14 +205,17 @@ class Story:
             else f"Ratings: {own['file']}, SHA-256 {own['sha256']}. An answer whose time it does not tell counts "
             f"as {Crew.seconds:g} s. All runs train on one pool, so that intervals tell the chance of training, not "
             "that of other data or other people.",
-            "Every arm has the same model, initial weights, optimiser and budget of steps. The target is a validation "
-            "accuracy fixed beforehand; learning rates, the strength of the penalty and the targets were chosen on "
-            "seeds that are not among these. Operations are those of torch's FlopCounterMode, forward and backward, "
-            "with what an arm adds: the penalty's second backward pass, and scoring the whole pool once an "
-            "epoch in the automatic arms. Looks at the validation accuracy are left out, as all arms take the same.",
+            "Every condition has the same model, initial weights, optimiser and budget of steps. The target is a "
+            "validation accuracy fixed beforehand; learning rates, the strength of the penalty and the targets were "
+            "chosen on seeds that are not among these. Operations are those of torch's FlopCounterMode, forward and "
+            "backward, with what a condition adds: the penalty's second backward pass, and scoring the whole "
+            "pool once an epoch in the automatic conditions. Looks at the validation accuracy are left out, "
+            "as all conditions take the same.",
         )
-        trained = [arm for arm in ARMS.values() if any(r["arm"] == arm.name for r in self.records)]
-        page.table(["arm", "what it does"], [[arm.name, arm.says] for arm in trained], caption="The arms.")
+        trained = [c for c in CONDITIONS.values() if any(r["arm"] == c.name for r in self.records)]
+        page.table(
+            ["condition", "what it does"], [[c.name, c.says] for c in trained], caption="The conditions."
+        )
 
     def _results(self, page: Page) -> None:
         page.section("What guidance saves")
@@ -219,7 +225,7 @@ class Story:
                 continue
             page.table(
                 [
-                    "arm", "reached", "median steps (epochs)", "operations saved", "verdict", "samples saved",
+                    "condition", "reached", "median steps (epochs)", "operations saved", "verdict", "samples saved",
                     "CPU seconds saved", "joules saved", "accuracy after the budget", "people's minutes",
                 ],
                 rows,
@@ -230,14 +236,14 @@ class Story:
         self._curves(page)
         figure, axes = figures.panels(self.tasks)
         for axis, task in zip(axes, self.tasks, strict=True):
-            figures.draw_savings(axis, {c.arm: c.flops for c in self._main(task)})
+            figures.draw_savings(axis, {c.condition: c.flops for c in self._main(task)})
         page.figure(figure, f"Operations saved against {CONTROL}, with 95 % intervals; {self.raters}.")
         self._human_part(page)
         self._targets(page)
 
     def _row(self, c: Comparison) -> list[object]:
         return [
-            c.arm, f"{c.reached} of {c.pairs}", self._steps(c.task, c.steps), percent(c.flops), verdict(c),
+            c.condition, f"{c.reached} of {c.pairs}", self._steps(c.task, c.steps), percent(c.flops), verdict(c),
             percent(c.samples), percent(c.cpu_seconds), "not measured" if c.joules is None else percent(c.joules),
             points(c.accuracy), round(c.minutes, 1),
         ]  # fmt: skip
@@ -252,9 +258,9 @@ class Story:
         for axis, task in zip(axes, self.tasks, strict=True):
             recipe = self.settings["recipes"][task]
             seen = np.arange(1, recipe["steps"] // recipe["every"] + 1) * recipe["every"] * recipe["batch"]
-            arms = [CONTROL, *(c.arm for c in self._main(task))]
+            conditions = [CONTROL, *(c.condition for c in self._main(task))]
             held = self.settings["sizes"][task]["validation"]
-            drawn = {arm: curves(self.records, task, MAIN, arm, held) for arm in arms}
+            drawn = {condition: curves(self.records, task, MAIN, condition, held) for condition in conditions}
             figures.draw_curves(axis, drawn, seen, self._target(task))
         axes[-1].legend(fontsize=7)
         page.figure(
@@ -267,16 +273,16 @@ class Story:
         for task in self.tasks:
             best = best_human(self.found, task)
             pairs = [("sampler", "random_priority")]
-            pairs += [(best.arm, rival) for rival in WITHOUT_PEOPLE] if best else []
-            for arm, rival in pairs:
-                c = compare(self.records, task, MAIN, arm, against=rival)
+            pairs += [(best.condition, rival) for rival in WITHOUT_PEOPLE] if best else []
+            for condition, rival in pairs:
+                c = compare(self.records, task, MAIN, condition, against=rival)
                 if c is not None:
-                    rows.append([task, arm, rival, percent(c.flops), verdict(c), points(c.accuracy)])
+                    rows.append([task, condition, rival, percent(c.flops), verdict(c), points(c.accuracy)])
         if rows:
             page.table(
-                ["task", "arm", "against", "operations saved", "verdict", "accuracy after the budget"], rows,
+                ["task", "condition", "against", "operations saved", "verdict", "accuracy after the budget"], rows,
                 caption="Is it the people? The rated sampler against the same weights dealt at random, and the best "
-                f"rated arm against what a machine can do without people; {self.raters}.",
+                f"rated condition against what a machine can do without people; {self.raters}.",
             )  # fmt: skip
 
     def _targets(self, page: Page) -> None:
@@ -288,11 +294,11 @@ class Story:
             recipe, held = self.settings["recipes"][task], self.settings["sizes"][task]["validation"]
             for target in [self._target(task) + step for step in (-0.15, -0.1, -0.05, 0.0, 0.05, 0.1)]:
                 row: list[object] = [task, f"{target:.0%}"]
-                for arm in (CONTROL, "random_priority", best.arm, *WITHOUT_PEOPLE):
+                for condition in (CONTROL, "random_priority", best.condition, *WITHOUT_PEOPLE):
                     reached = [
                         steps_to(r["curve"], target, held, recipe["every"])
                         for r in self.records
-                        if (r["task"], r["setting"], r["arm"]) == (task, MAIN, arm)
+                        if (r["task"], r["setting"], r["arm"]) == (task, MAIN, condition)
                     ]
                     middle = float(np.median(reached)) if reached else math.nan
                     row.append(None if math.isnan(middle) else steps(middle))
@@ -309,9 +315,9 @@ class Story:
             ("coverage", "part of the pool that is rated, %", COVERAGES),
         ):
             lines = {task: self._lines(task, settings) for task in self.tasks}
-            if not any(len(line) > 1 for arms in lines.values() for line in arms.values()):
+            if not any(len(line) > 1 for conditions in lines.values() for line in conditions.values()):
                 continue
-            page.section(f"How much does it hang on the raters' {says}?")
+            page.section(f"How much depends on the raters' {says}?")
             figure, axes = figures.panels(self.tasks)
             for axis, task in zip(axes, self.tasks, strict=True):
                 figures.draw_sensitivity(axis, lines[task], label)
@@ -319,41 +325,43 @@ class Story:
             page.figure(figure, f"Operations saved against {label}, with 95 % intervals; {self.raters}.")
         chosen = [*(s for s in ("truth",) if s in self.settings["settings"])]
         chosen += [s for s in (*NOISES.values(), *COVERAGES.values()) if s in self.settings["settings"]]
-        self._settings_table(page, list(dict.fromkeys(chosen)), "Raters of other kinds, all trouble planted")
+        self._settings_table(page, list(dict.fromkeys(chosen)), "Raters of other kinds, all defects")
 
     def _lines(self, task: str, settings: dict[int, str]) -> dict[str, dict[float, Interval]]:
-        found = {(c.setting, c.arm): c.flops for c in self.found if c.task == task}
+        found = {(c.setting, c.condition): c.flops for c in self.found if c.task == task}
         lines = {
-            arm: {float(x): found[setting, arm] for x, setting in settings.items() if (setting, arm) in found}
-            for arm in RATED
+            name: {
+                float(x): found[setting, name] for x, setting in settings.items() if (setting, name) in found
+            }
+            for name in RATED
         }
-        return {arm: line for arm, line in lines.items() if line}
+        return {condition: line for condition, line in lines.items() if line}
 
     def _planting(self, page: Page) -> None:
-        planted = [s for s in self.settings["settings"] if SETTINGS[s].control == s and s != MAIN]
-        if not planted:
+        added = [s for s in self.settings["settings"] if SETTINGS[s].control == s and s != MAIN]
+        if not added:
             return
-        page.section("Where does it vanish?")
+        page.section("Where is nothing saved?")
         self._settings_table(
-            page, planted, "Other trouble, usual raters, each against uniform in the same trouble"
+            page, added, "Other defects, usual raters, each against uniform with the same defects"
         )
 
     def _settings_table(self, page: Page, settings: Sequence[str], caption: str) -> None:
         rows = [
             [
-                c.task, SETTINGS[c.setting].says, c.arm, f"{c.against_reached} of {c.pairs}",
+                c.task, SETTINGS[c.setting].says, c.condition, f"{c.against_reached} of {c.pairs}",
                 f"{c.reached} of {c.pairs}", percent(c.flops), verdict(c), points(c.accuracy),
                 round(c.minutes, 1),
             ]
             for task in self.tasks
             for setting in settings
             for c in self.found
-            if c.task == task and c.setting == setting and (c.arm in RATED or setting != MAIN)
+            if c.task == task and c.setting == setting and (c.condition in RATED or setting != MAIN)
         ]  # fmt: skip
         if rows:
             page.table(
                 [
-                    "task", "setting", "arm", "uniform reached", "reached", "operations saved", "verdict",
+                    "task", "setting", "condition", "uniform reached", "reached", "operations saved", "verdict",
                     "accuracy after the budget", "people's minutes",
                 ],
                 rows,
@@ -389,8 +397,8 @@ class Story:
                     "runs until money is paid back", "interval",
                 ],
                 rows,
-                caption=f"{task}, arm {c.arm}: {c.minutes:,.0f} minutes of people's time; {self.raters}. One run "
-                f"pays from {needed[0]} operations a sample in energy and {needed[1]} in money.",
+                caption=f"{task}, condition {c.condition}: {c.minutes:,.0f} minutes of people's time; {self.raters}. "
+                f"One run pays from {needed[0]} operations a sample in energy and {needed[1]} in money.",
             )  # fmt: skip
         best = {task: c for task, c in best.items() if c.flops.value > 0}
         if not best:
@@ -419,45 +427,3 @@ class Story:
             "raters": self.raters,
             **told,
         }
-
-
-def percent(interval: Interval) -> str:
-    """A share with its interval: "31 % [22, 40]"."""
-    value, low, high = (round(100 * v) if math.isfinite(v) else v for v in interval)  # an integer has no -0
-    return f"{value} % [{low}, {high}]"
-
-
-def verdict(c: Comparison) -> str:
-    """In words; with what budgets that ended before the target leave open."""
-    if c.verdict == "undecided":
-        return (
-            "undecided: a budget ended too early" if c.reached or c.against_reached else "neither got there"
-        )
-    bound = (
-        "at least" if c.verdict == "costs" and c.bound == "at most" else c.bound
-    )  # to save less is to cost more
-    return f"{c.verdict}, {bound}" if bound else c.verdict
-
-
-def bounded(c: Comparison) -> str:
-    """Operations saved, with what is known of runs that did not reach the target."""
-    told = percent(c.flops)
-    return f"{told} (within the budget)" if c.bound == "within the budget" else f"{c.bound} {told}".strip()
-
-
-def points(interval: Interval) -> str:
-    """A difference of accuracies in percentage points: "+2.1 [1.0, 3.2]"."""
-    value, low, high = (100 * v for v in interval)
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
-
-
-def steps(value: float | None) -> str:
-    return "never" if value is None or math.isinf(value) else f"{value:g}"
-
-
-def number(value: float) -> str:
-    """Two digits of a number over many orders of magnitude: "12", "3,400", "2.1e+09", "never"."""
-    if math.isinf(value):
-        return "never"
-    short = float(f"{value:.2g}")
-    return f"{short:,.0f}" if 10 <= short < 1e6 else f"{short:g}"

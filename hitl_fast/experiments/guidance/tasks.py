@@ -1,4 +1,4 @@
-"""The two tasks: images and texts, with trouble planted and its truth known."""
+"""The two tasks: images and texts, with synthetic data defects and their truth known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from hitl_fast._common.errors import InputError
 
 from ..common import digits, text
-from .defects import LOWEST, Planting, Split, between_classes, plant
+from .defects import LOWEST, Defects, Split, between_classes, plant
 from .models import ImageModel, TextModel
 
 TASKS = ("image", "text")
@@ -42,7 +42,7 @@ class Task:
         inputs: (n, ...) the pool.
         labels: (n,) as given.
         validation, test: inputs and right labels.
-        split: what was planted where.
+        split: which defects are where.
         model: makes an untrained model.
         features: names of the features that people rate for the whole task.
         feature_truth: (features,) how important each is, 1 to 5.
@@ -68,7 +68,7 @@ class Task:
         return len(self.labels)
 
 
-def make(name: str, sizes: Sizes, planting: Planting, seed: int) -> Task:
+def make(name: str, sizes: Sizes, defects: Defects, seed: int) -> Task:
     """A task by its name; the same arguments make the same task.
 
     Raises:
@@ -77,7 +77,7 @@ def make(name: str, sizes: Sizes, planting: Planting, seed: int) -> Task:
     """
     if name not in TASKS:
         raise InputError(f"task must be one of {', '.join(TASKS)}, not {name!r}")
-    return _image(sizes, planting, seed) if name == "image" else _text(sizes, planting, seed)
+    return _image(sizes, defects, seed) if name == "image" else _text(sizes, defects, seed)
 
 
 def available(name: str) -> str:
@@ -89,10 +89,10 @@ def available(name: str) -> str:
     return ""
 
 
-def _image(sizes: Sizes, planting: Planting, seed: int) -> Task:
+def _image(sizes: Sizes, defects: Defects, seed: int) -> Task:
     data = _digits()
     truth = data.labels.numpy()
-    split = plant(truth, planting, pool=sizes.pool, validation=sizes.validation, test=sizes.test, seed=seed)
+    split = plant(truth, defects, pool=sizes.pool, validation=sizes.validation, test=sizes.test, seed=seed)
     generator = np.random.default_rng([seed, 1])
     images = data.images[torch.from_numpy(split.source)].clone()
     noise = generator.normal(0, UNLIKE, (int(split.copy.sum()), 1, digits.SIDE, digits.SIDE))
@@ -102,7 +102,7 @@ def _image(sizes: Sizes, planting: Planting, seed: int) -> Task:
     held = []
     for rows in (split.validation, split.test):
         inputs = data.images[torch.from_numpy(rows)].clone()
-        if planting.marks > 0:
+        if defects.marks > 0:
             _stamp(inputs, generator.integers(0, digits.CLASSES, len(rows)), np.arange(len(rows)))
         held.append((inputs, torch.from_numpy(truth[rows])))
     across = digits.SIDE // PATCH
@@ -143,11 +143,11 @@ def _over_pixels(importance: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda x: table
 
 
-def _text(sizes: Sizes, planting: Planting, seed: int) -> Task:
+def _text(sizes: Sizes, defects: Defects, seed: int) -> Task:
     data = text.load()
     classes = len(data.topics)
     split = plant(
-        data.labels, planting, pool=sizes.pool, validation=sizes.validation, test=sizes.test, seed=seed
+        data.labels, defects, pool=sizes.pool, validation=sizes.validation, test=sizes.test, seed=seed
     )
     generator = np.random.default_rng([seed, 1])
     pool = [text.words(data.texts[i])[:LENGTH] for i in split.source]
@@ -156,11 +156,11 @@ def _text(sizes: Sizes, planting: Planting, seed: int) -> Task:
     held = [[text.words(data.texts[i])[:LENGTH] for i in rows] for rows in (split.validation, split.test)]
     for i in np.flatnonzero(split.marked):
         pool[i].insert(0, _mark(split.label[i]))
-    if planting.marks > 0:
+    if defects.marks > 0:
         for texts in held:
             for words in texts:
                 words.insert(0, _mark(int(generator.integers(classes))))
-    marks = [_mark(c) for c in range(classes)] if planting.marks > 0 else []
+    marks = [_mark(c) for c in range(classes)] if defects.marks > 0 else []
     plain = [[word for word in words if not word[0].isupper()] for words in pool]
     vocabulary = marks + text.vocabulary(plain, WORDS)
     known = {word: i for i, word in enumerate(vocabulary, text.UNKNOWN + 1)}

@@ -18,7 +18,7 @@ from hitl_fast.sampling import PriorityBatchSampler
 
 from ..common import digits
 from ..common.flops import training_flops
-from .conditions import Arm
+from .conditions import Condition
 from .models import ImageModel, TextModel
 from .raters import FLOOR, Guidance
 from .tasks import Task
@@ -29,7 +29,7 @@ Model = ImageModel | TextModel
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a task is trained, the same for every arm.
+    """How a task is trained, the same for every condition.
 
     Attributes:
         steps: the budget.
@@ -37,7 +37,7 @@ class Recipe:
         every: steps between two looks at the validation accuracy.
         target: validation accuracy at which one would stop.
         rate: learning rate of Adam.
-        penalty_every: steps that share one penalty on features, in the arm that has one.
+        penalty_every: steps that share one penalty on features, in the condition that has one.
         strength: of that penalty.
     """
 
@@ -52,7 +52,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to; all of it follows from task, arm, guidance, recipe and seed.
+    """What a run came to; all of it follows from task, condition, guidance, recipe and seed.
 
     Attributes:
         curve: validation samples classified rightly after every ``recipe.every`` steps.
@@ -60,8 +60,8 @@ class Outcome:
         steps_to_target: at the first look with the target reached; None if the budget ended before.
         test_right: test samples classified rightly at the end of the budget.
         test_right_at_target: the same when the target was reached.
-        flops_per_step: forward and backward, with what the arm adds to a step.
-        flops_per_epoch: what the arm adds to an epoch.
+        flops_per_step: forward and backward, with what the condition adds to a step.
+        flops_per_epoch: what the condition adds to an epoch.
         steps_per_epoch: steps of an epoch.
     """
 
@@ -83,36 +83,36 @@ class Outcome:
 
 def train(
     task: Task,
-    arm: Arm,
+    condition: Condition,
     guidance: Guidance | None,
     recipe: Recipe,
     seed: int,
     spending: Spending | None = None,
 ) -> Outcome:
-    """Train one arm. Arms of one seed begin at the same weights; no global state is touched.
+    """Train one condition. Conditions of one seed begin at the same weights; no global state is touched.
 
     Args:
         task: drawn from the seed that is to be paired over.
-        arm: what guides the training.
-        guidance: what people said, for arms that ask them.
-        recipe: the same for all arms of a task.
+        condition: what guides the training.
+        guidance: what people said, for conditions that ask them.
+        recipe: the same for all conditions of a task.
         seed: of the initial weights, of the order of samples and of the shuffling of priorities.
         spending: told when training goes on, when it rests for a look at the accuracy, and when the target is met.
 
     Raises:
-        ValueError: the arm needs guidance and there is none.
+        ValueError: the condition needs guidance and there is none.
     """
-    if guidance is None and (arm.human or arm.draw):
-        raise InputError(f"arm {arm.name!r} needs ratings")
+    if guidance is None and (condition.human or condition.draw):
+        raise InputError(f"arm {condition.name!r} needs ratings")
     if guidance is not None and len(guidance.weights) != len(task):
         raise InputError(f"{len(guidance.weights)} weights for {len(task)} samples")
     spending = spending or Spending()
     weights = np.ones(len(task)) if guidance is None else guidance.weights
     model: Model = digits.seeded(task.model, seed)  # type: ignore[assignment]
-    loss_of = _loss(task, arm, guidance, recipe)
-    in_loss = torch.from_numpy(weights / weights.mean()).float() if arm.loss else None
+    loss_of = _loss(task, condition, guidance, recipe)
+    in_loss = torch.from_numpy(weights / weights.mean()).float() if condition.loss else None
     sampler = PriorityBatchSampler(
-        _drawn_by(arm, weights, seed), recipe.batch, method="systematic", seed=seed, drop_last=True
+        _drawn_by(condition, weights, seed), recipe.batch, method="systematic", seed=seed, drop_last=True
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.rate)
     curve: list[int] = []
@@ -121,9 +121,9 @@ def train(
     step = epoch = 0
     while step < recipe.steps:
         sampler.set_epoch(epoch)
-        if arm.automatic and epoch > 0:
+        if condition.automatic and epoch > 0:
             with spending.training():
-                sampler.update(np.arange(len(task)), _scores(model, task, arm.automatic))
+                sampler.update(np.arange(len(task)), _scores(model, task, condition.automatic))
         for part in _split(list(sampler)[: recipe.steps - step], recipe.every, step):
             with spending.training():
                 model.train()
@@ -140,7 +140,7 @@ def train(
                     reached, right_then = step, right(model, *task.test)
                     spending.reached()
         epoch += 1
-    per_step, per_epoch = step_flops(task, arm, guidance, recipe)
+    per_step, per_epoch = step_flops(task, condition, guidance, recipe)
     return Outcome(
         curve, len(task.validation[1]), len(task.test[1]), reached, right(model, *task.test), right_then,
         per_step, per_epoch, len(sampler),
@@ -157,7 +157,9 @@ def right(model: nn.Module, inputs: Tensor, labels: Tensor) -> int:
     return found
 
 
-def step_flops(task: Task, arm: Arm, guidance: Guidance | None, recipe: Recipe) -> tuple[float, float]:
+def step_flops(
+    task: Task, condition: Condition, guidance: Guidance | None, recipe: Recipe
+) -> tuple[float, float]:
     """Operations of a step (mean over steps with and without a penalty) and, besides, of an epoch.
 
     Torch counts products of matrices and convolutions, so that weighing the loss, drawing samples and Adam itself
@@ -167,30 +169,30 @@ def step_flops(task: Task, arm: Arm, guidance: Guidance | None, recipe: Recipe) 
     inputs, labels = task.inputs[: recipe.batch], task.labels[: recipe.batch]
     plain = training_flops(model, inputs, labels)
     per_step = sum(plain) * len(labels)
-    if arm.features:
-        loss_of = _loss(task, arm, guidance, recipe)
+    if condition.features:
+        loss_of = _loss(task, condition, guidance, recipe)
         with_penalty = sum(
             training_flops(model, inputs, labels, lambda m, x, y: loss_of(m, x, y, None, 0))  # type: ignore[arg-type]
         ) * len(labels)
         per_step += (with_penalty - per_step) / recipe.penalty_every
-    return per_step, plain[0] * len(task) if arm.automatic else 0.0
+    return per_step, plain[0] * len(task) if condition.automatic else 0.0
 
 
-def _drawn_by(arm: Arm, weights: np.ndarray, seed: int) -> np.ndarray:
-    if arm.draw == "rated":
+def _drawn_by(condition: Condition, weights: np.ndarray, seed: int) -> np.ndarray:
+    if condition.draw == "rated":
         return weights
-    if arm.draw == "shuffled":
+    if condition.draw == "shuffled":
         return np.random.default_rng([seed, 3]).permutation(weights)
     return np.ones(len(weights))
 
 
 def _loss(
-    task: Task, arm: Arm, guidance: Guidance | None, recipe: Recipe
+    task: Task, condition: Condition, guidance: Guidance | None, recipe: Recipe
 ) -> Callable[[Model, Tensor, Tensor, Tensor | None, int], Tensor]:
-    if not arm.features:
+    if not condition.features:
         return _plain_loss
     if guidance is None or guidance.importance is None:
-        raise InputError(f"arm {arm.name!r} needs ratings of features")
+        raise InputError(f"arm {condition.name!r} needs ratings of features")
     return functools.partial(_penalised_loss, task.spread(guidance.importance), recipe)
 
 

@@ -1,0 +1,167 @@
+"""The page of the second edition: for which defects do people pay, with how many minutes, from which model size on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..common.journal import Record
+from ..common.page import Page
+from .analysis import CONTROL, Comparison, compare
+from .breakeven import size_to_break_even
+from .conditions import CONDITIONS, SECOND
+from .formatting import bounded, number, percent, points, verdict
+from .plan import SETTINGS
+from .report import QUESTION, TOO_FEW, Report
+
+AUTOMATIC = ("class_balance", "auto", "cleanlab")
+LIMITS = (
+    "Synthetic data defects are not those of real data, and simulated raters know, with their errors, exactly the "
+    "importance that this experiment defined.",
+    "A condition without a model in training pays for its signals: products of matrices of the features' components, "
+    "of ridge regression and of all distances, counted once a run and included in its operations. In models as small "
+    "as these they weigh more than in any that is used.",
+    "Break-even sizes assume that a larger model saves as many samples, which was not tried. Intervals are of single "
+    "comparisons, not corrected for their number, and a best condition is chosen by the runs that it is judged by.",
+)
+
+
+class SecondReport(Report):
+    """Records of the second edition, compared once, for the page and for the terminal."""
+
+    def answer(self) -> str:
+        """A sentence for each setting and task."""
+        told = [self._verdict(task, setting) for setting in self._settings() for task in self.tasks]
+        return " ".join(filter(None, told)) or "Nothing can be said: no condition was compared."
+
+    def details(self) -> list[str]:
+        return [f"{SETTINGS[s].says}: {line}" for s in self._settings() if (line := self._checks(s))]
+
+    def lines(self) -> list[str]:
+        """A few lines for the terminal."""
+        found = [QUESTION, self.answer(), "", *self.details(), ""]
+        for task in self.tasks:
+            for setting in self._settings():
+                found.append(f"{task}, {SETTINGS[setting].says}: operations saved against {CONTROL}")
+                found += [
+                    f"  {c.condition:<18} {percent(c.flops):>20}  {c.minutes:6.1f} min  {verdict(c)}"
+                    for c in self._of(task, setting)
+                ]
+        return found
+
+    def write(self, path: Path) -> None:
+        """The page as one file."""
+        page = Page(QUESTION)
+        page.question(
+            "Second edition: few answers, chosen and propagated to all samples, beside priorities that need no people. "
+            f"All ratings are of {self.raters}. For which defects do people pay, and from which model size on?"
+        )
+        page.answer(self.answer())
+        page.text(*self.details())
+        page.section("What was compared")
+        trained = [c for c in CONDITIONS.values() if any(r["arm"] == c.name for r in self.records)]
+        page.table(
+            ["condition", "what it does"], [[c.name, c.says] for c in trained], caption="The conditions."
+        )
+        for setting in self._settings():
+            page.section(SETTINGS[setting].says.capitalize())
+            for task in self.tasks:
+                self._setting(page, task, setting)
+        page.section("What this cannot show")
+        page.text(*([TOO_FEW] if any(c.few for c in self.found) else []), *LIMITS)
+        page.provenance(self._provenance())
+        page.write(path)
+
+    def _settings(self) -> list[str]:
+        return [s for s in self.settings["settings"] if any(c.setting == s for c in self.found)]
+
+    def _of(self, task: str, setting: str) -> list[Comparison]:
+        found = {c.condition: c for c in self.found if (c.task, c.setting) == (task, setting)}
+        return [found[name] for name in SECOND if name in found]
+
+    def _verdict(self, task: str, setting: str) -> str:
+        found = self._of(task, setting)
+        people = [c for c in found if CONDITIONS[c.condition].human]
+        automatic = [c for c in found if c.condition in AUTOMATIC]
+        if not people:
+            return ""
+        best = max(people, key=lambda c: c.flops.value)
+        begin = f"{SETTINGS[setting].says.capitalize()}, {task}:"
+        if best.few:
+            return f"{begin} {best.pairs} seeds are too few for a conclusion."
+        without = max(automatic, key=lambda c: c.flops.value, default=None)
+        rival = "" if without is None else f"; without human input {without.condition} {bounded(without)}"
+        if best.verdict != "saves":
+            return f"{begin} people do not save operations beyond doubt ({bounded(best)}){rival}."
+        gain = None if without is None else self._against(best, without.condition)
+        worth = gain is None or gain.verdict == "saves"
+        size = self._size(best, CONTROL)
+        return (
+            f"{begin} {best.condition} saves {bounded(best)} in {best.minutes:.1f} minutes{rival}; people "
+            f"{'pay' if worth else 'add nothing that is shown'}"
+            + (f", from {number(size)} operations a sample on." if worth else ".")
+        )
+
+    def _against(self, c: Comparison, rival: str) -> Comparison | None:
+        return compare(
+            self.records,
+            c.task,
+            c.setting,
+            c.condition,
+            against=rival,
+            against_setting=SETTINGS[c.setting].control,
+        )
+
+    def _size(self, c: Comparison, against: str) -> float:
+        """Operations a sample of the smallest model that pays for the minutes in one run, in energy."""
+        of = SETTINGS[c.setting].control
+        control: Sequence[Record] = [
+            r for r in self.records if (r["task"], r["setting"], r["arm"]) == (c.task, of, CONTROL)
+        ]
+        rival = c if against == CONTROL else self._against(c, against)
+        base = [r for r in self.records if (r["task"], r["setting"], r["arm"]) == (c.task, of, against)]
+        if rival is None or not base or not control:
+            return float("inf")
+        scale = float(np.mean([r["samples"] for r in base]))
+        saved = type(rival.samples)(*(share * scale for share in rival.samples))
+        return size_to_break_even(c.minutes, saved, 1, self.prices, "joules").value
+
+    def _setting(self, page: Page, task: str, setting: str) -> None:
+        rows: list[list[object]] = []
+        for c in self._of(task, setting):
+            rival = None if c.condition == "auto" else self._against(c, "auto")
+            human = CONDITIONS[c.condition].human
+            rows.append([
+                c.condition, f"{c.against_reached} of {c.pairs}", f"{c.reached} of {c.pairs}", percent(c.flops),
+                verdict(c), percent(c.samples), "" if rival is None else percent(rival.samples),
+                points(c.accuracy), round(c.minutes, 1), number(self._size(c, CONTROL)) if human else "",
+                number(self._size(c, "auto")) if human else "",
+            ])  # fmt: skip
+        if rows:
+            page.table(
+                [
+                    "condition", "uniform reached", "reached", "operations saved", "verdict", "samples saved",
+                    "samples saved against auto", "accuracy after the budget", "people's minutes",
+                    "break-even size against uniform", "against auto",
+                ],
+                rows,
+                caption=f"{task}, {SETTINGS[setting].says}: to {self._target(task):.0%} validation accuracy, 95 % "
+                f"intervals over seeds in pairs; {self.raters}. Break-even: operations a sample from which one run "
+                "pays for the minutes, in energy.",
+            )  # fmt: skip
+
+    def _checks(self, setting: str) -> str:
+        """How often the answers contradicted the automatic priorities."""
+        parts = []
+        for task in self.tasks:
+            for name in SECOND:
+                checked = [
+                    r["check"]["contradicts"]
+                    for r in self.records
+                    if (r["task"], r["setting"], r["arm"]) == (task, setting, name) and "check" in r
+                ]
+                if checked and CONDITIONS[name].prior is None and CONDITIONS[name].chosen:
+                    parts.append(f"{task}, {name}: {sum(checked)} of {len(checked)}")
+        return f"answers contradicted the automatic priorities in {'; '.join(parts)} runs." if parts else ""
