@@ -134,9 +134,8 @@ def import_graph(files: list[tuple[str, Path]]) -> dict[str, set[str]]:
 def test_no_import_circles() -> None:
     """Counting imports in functions and under TYPE_CHECKING too."""
     found = circles(import_graph(modules()))
-    assert [
-        group for group in found if part_of(group[0]) not in ("hitl_fast.ratings", "hitl_fast.shift")
-    ] == []
+    # Priorities.propagate returns Priorities of a kind of its own, made from Signals that make Priorities.
+    assert [group for group in found if "hitl_fast.ratings.priorities" not in group] == []
 
 
 def test_circles_are_seen(tmp_path: Path) -> None:

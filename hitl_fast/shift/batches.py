@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,33 +23,10 @@ from torch.utils.data import (
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
+from .inputs import Inputs
 from .masks import given_mask
 
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What the model is called with: ``model(*args, **kwargs)``, tensors in mappings, tuples and lists included."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    def map(self, function: Callable[[Any], Any]) -> Inputs:
-        kwargs = {k: _mapped(function, v) for k, v in self.kwargs.items()}
-        return Inputs(tuple(_mapped(function, v) for v in self.args), kwargs)
-
-    def values(self) -> list[Any]:
-        return [leaf for v in (*self.args, *self.kwargs.values()) for leaf in _leaves(v)]
-
-    def wanted(self, names: frozenset[str] | None) -> Inputs:
-        """Without what a batch carries beside the inputs (paths, indices) and the model does not ask for by name."""
-        if names is None:
-            return self
-        return Inputs(self.args, {k: v for k, v in self.kwargs.items() if k in names})
-
-    def to(self, device: torch.device) -> Inputs:
-        return self.map(lambda v: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v)
 
 
 @dataclass(frozen=True)
@@ -182,31 +158,6 @@ def _in_order(shifted: Inputs, clean: Inputs, position: int) -> Inputs:
             f" {len(ordered.values())}"
         )
     return ordered
-
-
-def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
-    """The value with the function applied to every leaf; containers are new ones, of the same types."""
-    if isinstance(value, MutableMapping):
-        held = copy.copy(value)
-        for key, inner in value.items():
-            held[key] = _mapped(function, inner)
-        return held
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_mapped(function, inner) for inner in value))
-    if type(value) in (tuple, list):
-        return type(value)(_mapped(function, inner) for inner in value)
-    return function(value)
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """What ``_mapped`` applies a function to, in the same order."""
-    if isinstance(value, MutableMapping):
-        value = tuple(value.values())
-    if type(value) in (tuple, list) or (isinstance(value, tuple) and hasattr(value, "_fields")):
-        for inner in value:
-            yield from _leaves(inner)
-    else:
-        yield value
 
 
 def split(batch: Any, splitting: Splitting, name: str) -> tuple[Inputs, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batches import Inputs
+from .inputs import Inputs
 
 
 class Changes:

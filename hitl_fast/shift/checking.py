@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hitl_fast._common.errors import InputError
 
-from .batches import Inputs
 from .forward import Role, Watch
+from .inputs import Inputs
 from .proof import LOGITS, Lone, Proof
 from .samples import Taking, takings
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from hitl_fast._common.errors import InputError, InputTypeError
 
 from .arrangement import tolerance
-from .batches import Inputs
 from .evaluation import logits_of
 from .head import Calls, Head, find_head, position_rows
+from .inputs import Inputs
 from .layers import counted_layers, entering, find_module, output_tensor, scripted, unit_axis
 from .proof import LOGITS, Key, Lone, Proof
 from .rows import Reading, layer_rows, pooled_values

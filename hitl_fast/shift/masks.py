@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
-if TYPE_CHECKING:
-    from .batches import Inputs
+from .inputs import Inputs
 
 # By their conventions: True or 1 for what counts; True for padding; the number of positions that count.
 KEPT = ("attention_mask", "mask")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .report import PreIndexReport
+from .results import PreIndexResults
 
 SCALARS = (
     "index", "distance", "inverse_ari", "u", "effort_score", "path_excess", "probe_increase", "probe_error",
@@ -13,7 +10,7 @@ SCALARS = (
 )  # fmt: skip
 
 
-def metrics(report: PreIndexReport) -> dict[str, float]:
+def metrics(report: PreIndexResults) -> dict[str, float]:
     """Every number of the report by name; what it does not have is left out."""
     found = {name: getattr(report, name) for name in SCALARS}
     found |= {f"accuracy_{side}": value for side, value in (report.accuracy or {}).items()}

@@ -18,11 +18,12 @@ from tqdm import tqdm
 from hitl_fast._common.errors import InputError, InputTypeError
 
 from .accumulator import LayerReport, PreIndexAccumulator
-from .batches import Inputs, Pair, Splitting, expected_samples, pairs, same
+from .batches import Pair, Splitting, expected_samples, pairs, same
 from .changes import Changes
 from .checking import Checking, Passed
 from .embeddings import EmbeddingStore
 from .forward import SHORT, Role, Watch
+from .inputs import Inputs
 from .layer_inputs import InputStore, LayerInputs
 from .masks import Mask, named_mask, with_padding
 from .options import Options

@@ -5,20 +5,18 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hitl_fast._common.errors import MissingExtraError
 
-if TYPE_CHECKING:
-    from .report import PreIndexReport
+from .results import PreIndexResults
 
 WORST = 3
 COLOURS = {"clean": "#4c72b0", "shifted": "#c44e52"}
 
 
-def draw(report: PreIndexReport, path: str | os.PathLike[str]) -> None:
+def draw(report: PreIndexResults, path: str | os.PathLike[str]) -> None:
     """Write the picture of a report, whole or not at all."""
     try:
         from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hitl_fast._common.errors import InputError
 
-from .batches import Inputs
+from .inputs import Inputs
 
 # Ways of taking samples that are tried at most: many inputs have very many.
 WAYS = 27

@@ -135,7 +135,9 @@ def test_a_history_has_a_row_for_each_retraining(records):
     rows = list(csv.DictReader(history_csv(records).splitlines()))
     assert len(rows) == 2
     names = {
-        name for name in rows[0] if hasattr(PreIndexReport, name) or name in PreIndexReport.__annotations__
+        name
+        for name in rows[0]
+        if hasattr(PreIndexReport, name) or name in PreIndexReport.__dataclass_fields__
     }
     assert {
         "index",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import hitl_fast as hf
-from hitl_fast.shift.batches import Inputs
+from hitl_fast.shift.inputs import Inputs
 
 N, CLASSES = 30, 3
 Batches = list[tuple[Tensor, Tensor]]

@@ -1,0 +1,135 @@
+"""What the weighted trainers share: the way of weights from the data set to the training step."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from hitl_fast._common.errors import InputError
+from hitl_fast.sampling import PrioritySampler, with_weights
+
+from .weight_columns import SAMPLE, TOKEN, WeightCollator, columns_of, leave_out, weights_of
+
+
+class WeightedTrainer:
+    """What the weighted trainers share: the weights' way from the dataset to the step."""
+
+    # Of the base class.
+    model: Any
+    args: Any
+    accelerator: Any
+    train_dataset: Any
+    data_collator: Any
+    compute_loss_func: Any
+    _signature_columns: Any
+
+    def __init__(
+        self,
+        *given: Any,
+        weights: Any = None,
+        sample: bool = False,
+        fused: bool = False,
+        **named: Any,
+    ) -> None:
+        arguments = _named_arguments(super().__init__, given, named)
+        self._draws = sample
+        self._checked = False
+        self._refuse(arguments, fused)
+        dataset = arguments.get("train_dataset")
+        if dataset is None:
+            raise InputError("train_dataset must be given: weights belong to its samples")
+        if weights is not None:
+            dataset = arguments["train_dataset"] = with_weights(dataset, weights)
+        known = columns_of(dataset)
+        if known is not None and not known & {SAMPLE, TOKEN}:
+            raise InputError(
+                f"give weights=, or a column {SAMPLE!r} or {TOKEN!r}; the dataset has {', '.join(sorted(known))}"
+            )
+        if sample and known is not None and TOKEN in known:
+            raise InputError(f"sample=True draws whole samples: {TOKEN!r} cannot be used with it")
+        super().__init__(**arguments)
+        if self.args.n_gpu > 1:
+            raise InputError(
+                "several GPUs in one process (DataParallel) are not supported: start with torchrun"
+            )
+        self.data_collator = WeightCollator(self.data_collator, not sample, self._truncation())
+
+    def _refuse(self, arguments: dict[str, Any], fused: bool) -> None:
+        if arguments.get("compute_loss_func") is not None:
+            raise InputError(
+                "compute_loss_func never receives weights: use its class without weighted_trainer"
+            )
+        args: Any = arguments.get("args")
+        if getattr(args, "use_liger_kernel", False):
+            raise InputError(
+                "use_liger_kernel=True has no weights: leave it out (fused=True saves the same memory)"
+            )
+        if self._draws and getattr(args, "train_sampling_strategy", "random") != "random":
+            raise InputError(
+                f"sample=True needs train_sampling_strategy='random', not {args.train_sampling_strategy!r}"
+            )
+
+    def _truncation(self) -> tuple[int | None, str]:
+        return None, "keep_start"
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()  # type: ignore[misc]
+        columns = self._signature_columns
+        columns += [name for name in (SAMPLE, TOKEN) if name not in columns]
+
+    def _get_train_sampler(self, *given: Any, **named: Any) -> Any:
+        if not self._draws:
+            return super()._get_train_sampler(*given, **named)  # type: ignore[misc]
+        dataset = given[0] if given else named.get("train_dataset") or self.train_dataset
+        args = self.args
+        seed = args.seed if args.data_seed is None else args.data_seed
+        return PrioritySampler(weights_of(dataset), method="systematic", seed=seed)
+
+    def get_batch_samples(self, epoch_iterator: Any, *rest: Any, **named: Any) -> Any:
+        if not self._draws:
+            epoch_iterator = map(self._prepared, epoch_iterator)
+        found = super().get_batch_samples(epoch_iterator, *rest, **named)  # type: ignore[misc]
+        if not self._draws:
+            self._count(found[0])
+        return found
+
+    def _prepared(self, batch: Any) -> Any:
+        return leave_out(batch)
+
+    def _count(self, batches: Iterable[Any]) -> None:
+        """What a trainer has to know of the whole step."""
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **rest: Any) -> Any:
+        weights = {name: inputs.pop(name) for name in (SAMPLE, TOKEN) if name in inputs}
+        if self._draws or not self.model.training:
+            return self._unweighted_loss(model, inputs, return_outputs, **rest)
+        if not weights:
+            raise InputError(
+                f"a training batch has neither {SAMPLE!r} nor {TOKEN!r}: its samples carry no weight"
+            )
+        return self._weighted_loss(model, inputs, weights, return_outputs, **rest)
+
+    def prediction_step(self, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
+        inputs = {name: value for name, value in inputs.items() if name not in (SAMPLE, TOKEN)}
+        return super().prediction_step(model, inputs, *rest, **named)  # type: ignore[misc]
+
+    def _unweighted_loss(self, model: Any, inputs: Any, return_outputs: bool, **rest: Any) -> Any:
+        return super().compute_loss(model, inputs, return_outputs=return_outputs, **rest)  # type: ignore[misc]
+
+    def _weighted_loss(
+        self, model: Any, inputs: Any, weights: dict[str, torch.Tensor], return_outputs: bool, **rest: Any
+    ) -> Any:
+        raise NotImplementedError
+
+
+def _named_arguments(initialise: Any, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """All arguments by name, whatever the base class calls its first ones."""
+    bound = inspect.signature(initialise).bind_partial(*given, **named)
+    arguments = dict(bound.arguments)
+    for parameter in bound.signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            arguments.update(arguments.pop(parameter.name, {}))
+    return arguments
