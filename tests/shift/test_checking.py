@@ -106,7 +106,9 @@ def test_equal_to_samples_alone_at_every_batch_size(make: Any, layer: str, shape
         assert list(report.layers) == [layer]
         assert report.layers[layer].rows % N == 0
         assert report.distance == pytest.approx(expected, abs=1e-6)
-        assert not report.notes
+        assert not [
+            note for note in report.notes if "effort score" not in note
+        ]  # of 12 samples it is doubtful
 
 
 def test_a_shift_of_nothing_is_nothing_however_samples_are_joined() -> None:
@@ -198,7 +200,8 @@ def test_padding_does_not_count(per_token: bool, widths: tuple[int, int], left: 
     report = run(texts(widths[0], left[0], 0), texts(widths[1], left[1], 1))
     for name in ("distance", "cka", "probe_error", "inverse_ari"):
         assert getattr(report, name) == pytest.approx(getattr(expected, name), abs=1e-6)
-    assert report.notes == ["padding left out by attention_mask"]
+    notes = [note for note in report.notes if "effort score" not in note]
+    assert notes == ["padding left out by attention_mask"]
     assert ("at the position of the logits" in report.embedding) == per_token
 
 
