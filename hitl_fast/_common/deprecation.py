@@ -29,6 +29,7 @@ def deprecated(since: str, instead: str) -> Callable[[Callable[P, T]], Callable[
     ... def old(x):
     ...     return x
     >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
     ...     old(3)
     3
     >>> str(caught[0].message)

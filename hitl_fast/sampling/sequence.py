@@ -251,6 +251,7 @@ class GlobalSequence(Sampler[T], ABC):
         Raises:
             TypeError: it cannot be called. What it returns is checked when an epoch starts, as in ``update``.
 
+        >>> from hitl_fast.sampling import PrioritySampler
         >>> sampler = PrioritySampler([1.0, 1.0], num_samples=4)
         >>> sampler.follow(lambda epoch: [0.0, 1.0] if epoch == 1 else None)
         >>> _, second = list(sampler), list(sampler)

@@ -31,6 +31,15 @@ def _alias_table(generator: np.random.Generator) -> None:
     draw(alias_table(generator.random(50)), Stream(0, 0, Purpose.DRAW), 0, 60)
 
 
+def _bradley_terry(generator: np.random.Generator) -> None:
+    from .bradley_terry import bradley_terry
+
+    first, step, raters = generator.integers(4, size=(3, 60))
+    bradley_terry(
+        first, (first + 1 + step % 3) % 4, generator.choice([0.0, 0.5, 1.0], 60), raters, max_steps=2
+    )
+
+
 def _dawid_skene(generator: np.random.Generator) -> None:
     from .dawid_skene import dawid_skene
 
@@ -120,6 +129,7 @@ def _weighted_cross_entropy(generator: np.random.Generator) -> None:
 
 OPERATIONS: dict[str, Callable[[np.random.Generator], None]] = {
     "alias_table": _alias_table,
+    "bradley_terry": _bradley_terry,
     "dawid_skene": _dawid_skene,
     "exponential_keys": _exponential_keys,
     "lloyd": _lloyd,

@@ -359,7 +359,7 @@ def peak():
 def rows(n):
     return np.memmap(sys.argv[1], np.float32, "r", shape=(n, 512))
 
-kmeans(rows(8192), 4, max_iter=2)  # compiles
+kmeans(rows(50_000), 4, max_iter=2)  # compiles, for as many threads
 before = peak()
 result = kmeans(rows(100_000), 4, max_iter=3)
 print(len(set(result.labels)), peak() - before)

@@ -82,7 +82,14 @@ def test_equals_torch_in_float64(rows: int, classes: int, dtype: torch.dtype) ->
         result.losses.double(), torch.where(weight == 0, 0, losses.detach()), rtol=of_loss, atol=of_loss
     )
     scale = exact.grad.abs().max()
-    torch.testing.assert_close(result.gradient.double() / scale, exact.grad / scale, rtol=0, atol=of_gradient)
+    # Fewer vector lanes add longer sums of float32, by which torch errs too: never be less exact than torch is here.
+    same = logits.detach().clone().requires_grad_()
+    ((F.cross_entropy(same, target, reduction="none") * weight.to(dtype)).sum() / counts).backward()
+    assert same.grad is not None
+    of_torch = float((same.grad.double() - exact.grad).abs().max() / scale)
+    torch.testing.assert_close(
+        result.gradient.double() / scale, exact.grad / scale, rtol=0, atol=max(of_gradient, of_torch)
+    )
     assert result.denominator == counts
 
 

@@ -23,6 +23,9 @@ SEED = 0  # of the resamples
 
 # name: what it is for a reader; all are turned so that higher should mean dearer.
 SCORES = {
+    "effort_score": "effort score",
+    "path_excess": "path excess alone",
+    "probe_increase": "probe increase of all layers alone",
     "index": "index: p + inverse ARI",
     "distance": "p alone (Jensen-Shannon, 32 bins)",
     "inverse_ari": "inverse ARI alone",
@@ -60,6 +63,7 @@ STATISTICS = {"spearman": spearman, "kendall": kendall, "concordance": concordan
 
 # Sets of scores that effort is predicted from, one model each.
 SETS = {
+    "effort score": ("effort_score",),
     "index": ("index",),
     "p": ("distance",),
     "inverse ARI": ("inverse_ari",),
@@ -71,7 +75,6 @@ SETS = {
     "accuracy drop + probe error": ("accuracy_drop", "probe_error"),
     "p + inverse ARI, weighted": ("distance", "inverse_ari"),
     "probe error + 1 - CKA": ("probe_error", "cka"),
-    "all forward scores": tuple(name for name in SCORES if name != "gradient_norm"),
 }
 # What a model of effort is not fitted on before it predicts it: name -> the group of a row.
 LEFT_OUT: dict[str, Callable[[Record], str]] = {
@@ -135,17 +138,20 @@ def analyse(records: Sequence[Record], resamples: int | None = None) -> Findings
     weights = resampled([LEFT_OUT["shift type"](row) for row in rows], resamples or RESAMPLES, SEED)
     effort = effort_of(rows)
     models = strata(rows, "within a model")
-    drawn = {name: within(spearman, column(rows, name), effort, models, weights) for name in SCORES}
+    scores = scores_of(rows)
+    drawn = {name: within(spearman, column(rows, name), effort, models, weights) for name in scores}
     return Findings(
         rows=rows,
         censored=int(effort.censored.sum()),
-        ranks={name: _ranks(rows, name, effort, weights) for name in SCORES},
+        ranks={name: _ranks(rows, name, effort, weights) for name in scores},
         over_accuracy_drop={
             name: interval(values - drawn["accuracy_drop"]) for name, values in drawn.items()
         },
         over_index={name: interval(values - drawn["index"]) for name, values in drawn.items()},
         predictions={
-            what: {name: predicted(rows, names, group, effort, weights) for name, names in SETS.items()}
+            what: {
+                name: predicted(rows, names, group, effort, weights) for name, names in _sets(scores).items()
+            }
             for what, group in LEFT_OUT.items()
             if len({group(row) for row in rows}) > 1
         },
@@ -154,6 +160,17 @@ def analyse(records: Sequence[Record], resamples: int | None = None) -> Findings
         floor=_floor(records, rows),
         samples=_samples(rows, effort, models, weights),
     )
+
+
+def scores_of(rows: Sequence[Record]) -> list[str]:
+    """The scores that every retraining has: records of the first edition have no effort score."""
+    return [name for name in SCORES if all(name in row["scores"] for row in rows)]
+
+
+def _sets(scores: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The sets of scores to predict from, of those that are there."""
+    every = {"all forward scores": tuple(name for name in scores if name != "gradient_norm")}
+    return {name: names for name, names in SETS.items() if set(names) <= set(scores)} | every
 
 
 def effort_of(rows: Sequence[Record]) -> Effort:
@@ -267,7 +284,8 @@ def _efforts(rows: Sequence[Record], models: NDArray[Any], weights: Floats) -> d
     reached = np.array([not row["effort"]["censored"] for row in rows])
     found = {
         kind: {
-            name: interval(within(spearman, column(rows, name), effort, models, weights)) for name in SCORES
+            name: interval(within(spearman, column(rows, name), effort, models, weights))
+            for name in scores_of(rows)
         }
         for kind, effort in kinds.items()
     }
@@ -280,7 +298,7 @@ def _efforts(rows: Sequence[Record], models: NDArray[Any], weights: Floats) -> d
                     models[reached], weights[:, reached],
                 )
             )
-            for name in SCORES
+            for name in scores_of(rows)
         }  # fmt: skip
     return found
 
@@ -289,7 +307,7 @@ def _floor(records: Sequence[Record], rows: Sequence[Record]) -> dict[str, dict[
     """Means over base models with no shift, and over shifts at each strength."""
     bases = [record["floor"] for record in records if "floor" in record]
     found = {}
-    for name in SCORES:
+    for name in scores_of(rows):
         if name not in bases[0]["paired"]:
             continue
         means = {kind: _mean([base[kind][name] for base in bases]) for kind in ("paired", "unpaired")}

@@ -48,7 +48,7 @@ def ranking(findings: Findings) -> Figure:
     from matplotlib.figure import Figure
 
     levels = ("within a model", "all together")
-    order = sorted(SCORES, key=lambda name: findings.ranks[name][levels[0]]["spearman"].value)
+    order = sorted(findings.ranks, key=lambda name: findings.ranks[name][levels[0]]["spearman"].value)
     figure = Figure(figsize=(9, 0.36 * len(order) + 1.4), layout="constrained")
     axes = figure.add_subplot()
     for offset, (level, colour) in enumerate(zip(levels, COLOURS, strict=False)):

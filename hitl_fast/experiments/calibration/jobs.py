@@ -227,6 +227,8 @@ def _report(
         clean.batches(),
         moved.batches(),
         mask=mask,
+        # The same for all variants, and in the scores from the first one.
+        effort_samples=len(clean) if (arithmetic, pooling) == VARIANTS[0] else 0,
         arithmetic=arithmetic,
         pooling=pooling,
         bins=BINS,
@@ -245,6 +247,9 @@ def _all_scores(
 ) -> dict[str, float | None]:
     """By the names of the report's attributes and distances where they are its own."""
     names = (
+        "effort_score",
+        "path_excess",
+        "probe_increase",
         "index",
         "distance",
         "inverse_ari",

@@ -73,11 +73,12 @@ class RowGRU(nn.Module):
     def __init__(self, side: int = SIDE, width: int = 96) -> None:
         super().__init__()
         self.gru = nn.GRU(side, width, batch_first=True)
+        self.fc = nn.Linear(width, width)
         self.head = nn.Linear(width, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         states = self.gru(x[:, 0])[0]  # [n, side, width]
-        logits: Tensor = self.head(states.mean(1))
+        logits: Tensor = self.head(self.fc(states.mean(1)).relu())
         return logits
 
 
@@ -154,9 +155,10 @@ class TextGRU(TextNetwork):
     def __init__(self, words: int, classes: int, width: int = 64) -> None:
         super().__init__(words, classes, width)
         self.gru = nn.GRU(width, width, batch_first=True)
+        self.fc = nn.Linear(width, width)
 
     def body(self, x: Tensor, present: Tensor) -> Tensor:
-        out: Tensor = self.gru(x)[0]
+        out: Tensor = self.fc(self.gru(x)[0]).relu()
         return out
 
 

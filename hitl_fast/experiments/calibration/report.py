@@ -30,7 +30,7 @@ def answer(findings: Findings) -> str:
     """The result in one sentence; negative results are reported as such."""
     level = "within a model"
     index, drop = (findings.ranks[name][level]["spearman"] for name in ("index", "accuracy_drop"))
-    forward = [name for name in SCORES if name != "gradient_norm"]
+    forward = [name for name in findings.ranks if name != "gradient_norm"]
     best = max(forward, key=lambda name: _number(findings.ranks[name][level]["spearman"].value))
     sentence = (
         f"Within a model the index ranks retraining effort with Spearman {_text(index)}, {_verdict(findings)} the"
@@ -48,13 +48,17 @@ def answer(findings: Findings) -> str:
 
 
 def unseen(findings: Findings) -> str:
-    """Prediction for shift types and architectures left out of the fit, one sentence each."""
-    return " ".join(
-        f"With a whole {what} left out, effort is predicted with Spearman {_text(by_set['index'].spearman)} from the"
-        f" index, {_text(by_set['accuracy drop'].spearman)} from the accuracy drop and"
-        f" {_text(by_set['probe error'].spearman)} from the probe error."
-        for what, by_set in findings.predictions.items()
-    )
+    """Prediction for what was left out of the fit, one sentence each."""
+    principal = ("effort score", "index", "accuracy drop", "probe error")
+    sentences = []
+    for what, by_set in findings.predictions.items():
+        *first, last = [
+            f"{_text(by_set[name].spearman)} from the {name}" for name in principal if name in by_set
+        ]
+        sentences.append(
+            f"With a whole {what} left out, effort is predicted with Spearman {', '.join(first)} and {last}."
+        )
+    return " ".join(sentences)
 
 
 def page(header: Mapping[str, Any], findings: Findings) -> Page:
@@ -140,7 +144,7 @@ def _rankings(made: Page, findings: Findings) -> None:
         "Steps to the target against four scores. Hollow triangles did not reach the target.",
     )
     order = sorted(
-        SCORES, key=lambda name: -_number(findings.ranks[name]["within a model"]["spearman"].value)
+        findings.ranks, key=lambda name: -_number(findings.ranks[name]["within a model"]["spearman"].value)
     )
     for statistic, name in (
         ("spearman", "Spearman"), ("kendall", "Kendall's tau-b"), ("concordance", "Harrell's C (0.5 is chance)"),
