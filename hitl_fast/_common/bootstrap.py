@@ -44,7 +44,7 @@ def bootstrap(
         level: above 0 and below 1.
         resamples: 1 or more.
         groups: (n,) labels of what is alike (a model, a kind of shift): whole groups are resampled, so that many
-            rows of few groups do not feign certainty.
+            rows of few groups do not give overconfident intervals.
 
     Raises:
         ValueError: no rows, columns of different length, or a level or resamples out of range.

@@ -213,7 +213,7 @@ def _refuse_classes(target: torch.Tensor, classes: int, ignore_index: int, check
 
 
 def may_look(values: torch.Tensor, check: bool) -> bool:
-    """Whether values can be read without a wait for the device that nobody asked for."""
+    """Whether values can be read without forcing a device synchronisation."""
     if torch.compiler.is_compiling() or values.is_meta or type(values) not in (torch.Tensor, torch.nn.Buffer):
         return False
     return check or values.device.type == "cpu"
