@@ -16,7 +16,6 @@ import tiny_models as tiny
 import hitl_fast as hf
 
 pytestmark = [
-    pytest.mark.jit,  # nothing compiled is looked at here that other tests do not look at
     pytest.mark.filterwarnings("ignore"),  # what these frameworks warn of is their own affair
 ]
 needs_trl = pytest.mark.skipif(sys.version_info < (3, 11), reason="trl needs Python 3.11")
