@@ -1,6 +1,8 @@
 """Joules per phase of a run. Imports neither torch nor Numba, nor NumPy before a result is analysed."""
 
-from .measuring.meter import EnergyMeter, OpenWindow, find_sensors
+from .measuring.meter import EnergyMeter
+from .measuring.open_window import OpenWindow
+from .measuring.sensor_set import find_sensors
 from .reporting.carbon import INTENSITIES, Carbon, carbon
 from .reporting.comparison import Comparison, compare
 from .reporting.report import EnergyReport

@@ -7,7 +7,8 @@ from typing import Any
 
 from hitl_fast._common.errors import InputError, MissingExtraError
 from hitl_fast.energy import Window
-from hitl_fast.energy.measuring.meter import EnergyMeter, OpenWindow
+from hitl_fast.energy.measuring.meter import EnergyMeter
+from hitl_fast.energy.measuring.open_window import OpenWindow
 
 
 class Phases:

@@ -166,6 +166,12 @@ int nvmlDeviceGetPowerUsage(device *d, unsigned *mw) {
     *mw = (unsigned)value(d, 1);
     return OK;
 }
+int nvmlDeviceGetEnforcedPowerLimit(device *d, unsigned *mw) {
+    const char *limit = strstr(d->can, "limit");
+    if (!limit) return NOT_SUPPORTED;
+    *mw = 1000 * (unsigned)atoi(limit + 5);
+    return OK;
+}
 int nvmlDeviceGetFieldValues(device *d, int n, field *f) {
     for (int i = 0; i < n; i++) {
         f[i].status = strstr(d->can, "instant") && f[i].field == 186 ? OK : NOT_SUPPORTED;
@@ -189,7 +195,10 @@ def build_nvml(folder: Path) -> Path:
 
 
 class Gpus:
-    """What the library shows: devices as (uuid, name, what it can, MIG devices), and their values."""
+    """What the library shows: devices as (uuid, name, what it can, MIG devices), and their values.
+
+    ``limit700`` among what a device can is its enforced power limit in watts.
+    """
 
     def __init__(self, folder: Path, *devices: tuple[str, str, str, int]) -> None:
         folder.mkdir(parents=True, exist_ok=True)

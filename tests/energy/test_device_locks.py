@@ -157,7 +157,7 @@ def test_unusable_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     file.write_text("")
     with pytest.raises(OSError, match="file"):
         EnergyMeter(rapl_root="/nonexistent", gpus="none", run_dir=file / "run").start()
-    monkeypatch.setattr("hitl_fast.energy.measuring.meter.run_directory", lambda: str(file / "run"))
+    monkeypatch.setattr("hitl_fast.energy.measuring.sensor_set.run_directory", lambda: str(file / "run"))
     with EnergyMeter(rapl_root="/nonexistent", gpus="none") as meter:
         assert meter.domains
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,27 +37,33 @@ with meter:
 """
 
 
-@pytest.mark.jit
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_at_a_random_moment(sent: signal.Signals, tree: Tree, tmp_path: Path) -> None:
-    """Twenty times: the file is whole, and its last second is less than five before the end."""
+def killed(folder: Path, sent: signal.Signals, seed: int) -> None:
+    """One run that is killed at a random moment: the file is whole, and its last second is less than five before."""
+    tree = Tree(folder / "powercap")
     tree.zone("intel-rapl:0", "package-0", 1_000_000)
-    path = tmp_path / "run.json"
-    rng = random.Random(4)
-    for _ in range(20 if sent == signal.SIGKILL else 2):
-        path.unlink(missing_ok=True)
-        command = [sys.executable, "-c", INSIDE, str(tree.root), str(path)]
-        with subprocess.Popen(command, env=PATH, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            began = time.monotonic()
-            time.sleep(rng.uniform(0, 0.5))
-            lasted = time.monotonic() - began
-            process.send_signal(sent)
-        report = EnergyReport.from_json(path)
-        assert report.complete is False
-        assert report.total.seconds > lasted - 5
-        assert report.total.total_joules is not None
+    path = folder / "run.json"
+    command = [sys.executable, "-c", INSIDE, str(tree.root), str(path)]
+    with subprocess.Popen(command, env=PATH, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        began = time.monotonic()
+        time.sleep(random.Random(seed).uniform(0, 0.5))
+        lasted = time.monotonic() - began
+        process.send_signal(sent)
+    report = EnergyReport.from_json(path)
+    assert process.returncode == -sent
+    assert report.complete is False
+    assert report.total.seconds > lasted - 5
+    assert report.total.total_joules is not None
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize(("sent", "times"), [(signal.SIGKILL, 20), (signal.SIGTERM, 2)])
+def test_killed_at_a_random_moment(sent: signal.Signals, times: int, tmp_path: Path) -> None:
+    """Twenty runs, a few at a time."""
+    folders = [tmp_path / str(seed) for seed in range(times)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(killed, folders, [sent] * times, range(times)))
 
 
 def test_journal_of_a_command_is_read_again(

@@ -1,7 +1,6 @@
 """The meter as a whole: windows, threads, forks, faults, and what it leaves behind."""
 
 import gc
-import itertools
 import logging
 import os
 import subprocess
@@ -11,14 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from energy_fakes import MS, RANGE, Clock, S, Source, Tree
+from energy_fakes import MS, Clock, Source, Tree
 
 from hitl_fast.energy import EnergyMeter
 from hitl_fast.energy.measuring import meter as meter_module
 from hitl_fast.energy.measuring.channel import CounterChannel
-from hitl_fast.energy.measuring.power_channel import PowerChannel
 from hitl_fast.energy.measuring.session import Session
-from hitl_fast.energy.measuring.timeline import Timeline
 from hitl_fast.energy.sensors.domain import Domain
 
 PACKAGE = Domain("package-0", "package", "measured", "counter")
@@ -269,142 +266,11 @@ def test_a_program_that_forgets_its_meter_ends(tree: Tree) -> None:
     assert (run.returncode, run.stdout, run.stderr) == (0, "end of the script\n", "")
 
 
-def virtual(clock: Clock, watts: int = 100, interval: int = 100 * MS) -> Session:
-    source = Source(clock, lambda time: (1000 + watts * time // 1000) % (RANGE + 1))
-    channel = CounterChannel(PACKAGE, source, MS, modulus=RANGE + 1, zero_is_fault=True, clock=clock)
-    return Session([channel], [], interval=interval, clock=clock)
-
-
-def test_sampler_keeps_to_its_grid_and_reports_gaps() -> None:
-    clock = Clock()
-    session = virtual(clock)
-    assert session.tick() == 100 * MS
-    for late, wait in ((0, 100 * MS), (30 * MS, 70 * MS), (650 * MS, 50 * MS), (0, 100 * MS)):
-        clock.now = session._due + late
-        assert session.tick() == wait
-    assert session.recorder.longest_gap == 720 * MS
-    assert len(session.recorder.timeline) == 5
-
-
-def test_slow_rates_keep_the_heartbeat() -> None:
-    """Twenty minutes at 250 W turn the counter over: sampled every 1000 s if one could ask for that, read every 30."""
-    clock = Clock()
-    session = virtual(clock, watts=250, interval=1000 * S)
-    record = session.open("long")
-    while clock.now < 3000 * S:
-        clock.now += session.tick()
-    session.close(record)
-    session.end()
-    (window,) = session.windows()
-    assert window.total_joules == pytest.approx(250 * window.seconds)
-    assert "wrap" in window.flags
-    assert "gap" not in window.flags
-
-
-def test_peaks_and_timeline() -> None:
-    clock = Clock()
-    session = virtual(clock, watts=70)
-    record = session.open("w")
-    for _ in range(50):
-        clock.now += session.tick()
-    session.close(record)
-    session.end()
-    (window,) = session.windows()
-    assert window.peak_watts == {"package-0": pytest.approx(70, rel=1e-3)}
-    assert window.uncertainty_joules == pytest.approx(
-        1.5 * 70 * 0.001, rel=0.05
-    )  # a millisecond at one and a half times the power there is
-
-
-def test_long_timelines_get_coarser_not_longer() -> None:
-    timeline = Timeline(1, capacity=8)
-    for i in range(100):
-        timeline.append(10 * i, [i], [1000 if i == 37 else 5])
-        assert len(timeline) <= 8
-    times = timeline.times()
-    assert times[0] == 0
-    assert times == sorted(times)
-    apart = {b - a for a, b in itertools.pairwise(times)}
-    assert len(apart) == 1
-    assert timeline.energies(0) == [t // 10 for t in times]
-    assert timeline.peak(0, 0, 1000) == 1000  # peaks survive the thinning
-    assert timeline.peak(0, 0, 5) is None
-
-
-def test_many_windows_are_settled_on_the_way() -> None:
-    """Their readings are dropped, and the results are the same."""
-    clock = Clock()
-    session = virtual(clock, watts=100)
-    outer = session.open("outer")
-    for _ in range(200):
-        record = session.open("step")
-        clock.now += 25 * MS
-        session.close(record)
-        clock.now += session.tick()
-    assert outer.anchors is not None
-    assert sum(record.numbers is not None for record in session.records) >= 100
-    assert session.records[1].opening is None
-    session.close(outer)
-    session.end()
-    windows = session.windows()
-    assert [w.total_joules for w in windows[1:]] == [pytest.approx(2.5)] * 200
-    assert windows[0].counted_microjoules["package-0"] == 100 * (outer.end - outer.start) // 1000
-
-
 def test_fault_in_the_sampler_reaches_nobody(meter: EnergyMeter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "tick", lambda self: 1 // 0)
     with meter, meter.window("w"):
         pass
     assert meter.windows[0].total_joules == 0.0
-
-
-def test_power_that_is_read_rarely_says_how_much_it_may_be_off() -> None:
-    clock = Clock()
-    source = Source(clock, lambda time: 100_000 if time < 12 * S else 300_000)
-    channel = PowerChannel(PACKAGE, source, 100 * MS, lag=100 * MS, hole=350 * MS, clock=clock)
-    session = Session([channel], [], interval=100 * MS, clock=clock)
-    record = session.open("w")
-    for step in (
-        100,
-        100,
-        650,
-        100,
-        1200,
-        100,
-    ):  # twice the sampler comes late, the second time across the step
-        clock.now += step * MS
-        session.tick()
-    session.close(record)
-    session.end()
-    (window,) = session.windows()
-    assert window.flags == ("gap",)
-    true = 100 * 2.0 + 300 * (window.seconds - 2.0)
-    assert window.total_joules is not None
-    assert window.uncertainty_joules is not None
-    assert abs(window.total_joules - true) <= window.uncertainty_joules <= 200 * 1.5
-
-
-def test_power_channel_that_fails_and_returns() -> None:
-    clock = Clock()
-    broken = [False]
-
-    def power(time: int) -> int:
-        if broken[0]:
-            raise OSError("gone")
-        return 50_000
-
-    channel = PowerChannel(PACKAGE, Source(clock, power), MS, lag=MS, hole=S, clock=clock)
-    broken[0] = True
-    for _ in range(4):
-        clock.now += S
-        channel.poll(clock())
-    assert channel.lost
-    assert channel.poll(clock())[1] == 0  # asked once a second, not at every edge
-    broken[0] = False
-    clock.now += 2 * S
-    assert channel.poll(clock())[1] == 50 * 6 * 10**6
-    assert not channel.lost
-    assert channel.domain.status == "measured"
 
 
 def test_overhead_is_told(meter: EnergyMeter) -> None:

@@ -157,6 +157,30 @@ def test_constant_power_is_integrated_over_the_window(gpus: Make) -> None:
     assert window.total_joules > 0
 
 
+@pytest.mark.parametrize(
+    ("can", "limit"), [("counter", 1_000_000), ("counter+limit700", 1_050_000), ("limit70+power", 105_000)]
+)
+def test_enforced_power_limit_bounds_what_counts(can: str, limit: int, gpus: Make) -> None:
+    """Half as much again as the driver enforces; a kilowatt where it does not say."""
+    gpus((A, "H100", can, 0))
+    with EnergyMeter(rapl_root="/nonexistent") as meter:
+        session = meter._session
+        assert session is not None
+        (channel,) = session.recorder.channels
+        assert channel.limit == limit
+
+
+@pytest.mark.parametrize(("can", "counts"), [("counter", True), ("counter+limit60", False)])
+def test_step_that_only_a_larger_gpu_could_make_is_a_glitch(can: str, counts: bool, gpus: Make) -> None:
+    """100 J at once are possible for a device of a kilowatt, and not for one of 60 W."""
+    fake = gpus((A, "L4", can, 0))
+    with EnergyMeter(rapl_root="/nonexistent", rate_hz=0.1) as meter, meter.window("w"):
+        fake.set(0, 5_000_000 + 100_000)
+    (window,) = meter.windows
+    assert window.counted_microjoules.get(A, 0) == (100_000_000 if counts else 0)
+    assert ("glitch" in window.flags) != counts
+
+
 SCRIPT = """
 import json, os, struct, sys
 from hitl_fast.energy import EnergyMeter

@@ -7,8 +7,7 @@ import os
 import socket
 import time
 import weakref
-from collections.abc import Callable, Iterable
-from types import TracebackType
+from collections.abc import Iterable
 from typing import Any
 
 from hitl_fast._common.errors import InputError, InputTypeError
@@ -18,16 +17,14 @@ from ..reporting.results import Overhead, Timeline, Window
 from ..sensors import rapl
 from ..sensors.cpu_time import CpuTime
 from ..sensors.domain import Domain
-from ..sensors.nvml import REFRESH, Nvml
 from ..sensors.sources import EnergySource
-from ..units import MILLISECOND, MOST_MILLIWATTS, SECOND
-from .channel import Channel, CounterChannel
-from .device_locks import DeviceLocks, run_directory, warn_unshared
+from ..units import MILLISECOND, SECOND
+from .channel import CounterChannel
 from .journal import Journal
-from .power_channel import PowerChannel
+from .open_window import OpenWindow
+from .sensor_set import Candidates, SensorSet, checked_gpus
 from .session import Session
 from .source_log import SourceLog, checked, with_sources
-from .windows import Record
 
 JOURNAL_SAMPLES = 512  # of the timeline; the whole of it would take longer to write than the journal waits
 
@@ -92,12 +89,7 @@ class EnergyMeter:
             raise InputError(f"estimate=True needs cpu_watts, the watts of one busy core, not {cpu_watts!r}")
         self.rate_hz = float(rate_hz)
         self.synchronize = bool(synchronize)
-        if not isinstance(gpus, (str, Iterable)):
-            raise InputTypeError(
-                f'gpus must be "visible", "all", "none" or a list of indices and UUIDs, not {gpus!r}; one is [{gpus!r}]'
-            )
-        self._gpus = gpus if isinstance(gpus, str) else list(gpus)
-        _refuse_names(self._gpus)
+        self._gpus = checked_gpus(gpus)
         self._rapl_root = os.fspath(rapl_root)
         self._cpu_watts = cpu_watts if estimate else None
         self._run_dir = None if run_dir is None else os.fspath(run_dir)
@@ -115,8 +107,11 @@ class EnergyMeter:
         if self._session is not None and self._session.stopped is None and not self._session.forked:
             raise RuntimeError("the meter is already running: stop it first, or open a window")
         interval = round(SECOND / self.rate_hz)
-        channels, domains, release = self._sensors(interval)
-        session = Session(channels, domains, interval=interval, wait=self.synchronize, release=release)
+        found = self._sensors(interval)
+        channels = found.channels
+        session = Session(
+            channels, found.domains, interval=interval, wait=self.synchronize, release=found.release
+        )
         self._session = session
         self._epoch = time.time() - (session.clock() - session.started) / SECOND
         self._logs = [SourceLog(source) for source in self._sources]
@@ -242,68 +237,13 @@ class EnergyMeter:
             )
         return session
 
-    def _sensors(self, interval: int) -> tuple[list[Channel], list[Domain], Callable[[], None]]:
-        """Channels to read, domains that are not read, and what to call at the end."""
-        locks = DeviceLocks(self._run_dir) if self._run_dir is not None else _own_locks()
-        zones, domains = rapl.discover(self._rapl_root)
-        channels: list[Channel] = []
-        nvml: Nvml | None = None
-
-        def release() -> None:
-            locks.release()
-            if nvml is not None:
-                nvml.close()
-
-        try:
-            for zone in zones:
-                _add(channels, domains, locks, zone.domain, _rapl_channel, zone)
-            if self._gpus != "none":
-                nvml = self._add_gpus(channels, domains, locks, interval)
-            if self._cpu_watts is not None:
-                method = f"cpu time x {self._cpu_watts:g} W per busy core"
-                domain = Domain("cpu-estimate", "cpu", "estimated", method)
-                channels.append(CounterChannel(domain, CpuTime(self._cpu_watts), MILLISECOND, modulus=None))
-        except BaseException:
-            for channel in channels:
-                channel.close()
-            release()
-            raise
-        return channels, domains, release
-
-    def _add_gpus(
-        self, channels: list[Channel], domains: list[Domain], locks: DeviceLocks, interval: int
-    ) -> Nvml | None:
-        try:
-            nvml = Nvml()
-        except LookupError as problem:
-            domains.append(Domain("gpu", "gpu", "unavailable", reason=str(problem)))
-            return None
-        try:
-            gpus, broken = nvml.discover(self._gpus)
-        except BaseException:
-            nvml.close()
-            raise
-        domains += broken
-        for gpu in gpus:
-            _add(channels, domains, locks, gpu.domain, _gpu_channel, gpu, interval)
-        return nvml
-
-
-def find_sensors(
-    gpus: str | Iterable[str | int] = "visible", rapl_root: str | os.PathLike[str] = rapl.ROOT
-) -> list[Domain]:
-    """Every part of this machine that could be measured, with its status, without measuring anything."""
-    zones, domains = rapl.discover(os.fspath(rapl_root))
-    found = [zone.domain for zone in zones] + domains
-    try:
-        nvml = Nvml()
-    except LookupError as problem:
-        return [*found, Domain("gpu", "gpu", "unavailable", reason=str(problem))]
-    try:
-        measured, broken = nvml.discover(gpus if isinstance(gpus, str) else list(gpus))
-        return [*found, *(gpu.domain for gpu in measured), *broken]
-    finally:
-        nvml.close()
+    def _sensors(self, interval: int) -> SensorSet:
+        found = SensorSet(Candidates(self._gpus, self._rapl_root), self._run_dir, interval)
+        if self._cpu_watts is not None:
+            method = f"cpu time x {self._cpu_watts:g} W per busy core"
+            domain = Domain("cpu-estimate", "cpu", "estimated", method)
+            found.channels.append(CounterChannel(domain, CpuTime(self._cpu_watts), MILLISECOND, modulus=None))
+        return found
 
 
 def _stop_logs(logs: list[SourceLog]) -> None:
@@ -315,101 +255,6 @@ def _journal_text(meter: EnergyMeter | None) -> str:
     if meter is None:
         raise RuntimeError("the meter is gone")
     return meter.report().thinned(JOURNAL_SAMPLES).to_json()
-
-
-class OpenWindow:
-    """A window that is being taken; `result` once it is closed."""
-
-    def __init__(self, session: Session, name: str, finish: Callable[[Window], Window]) -> None:
-        self._finish = finish
-        self.name = name
-        self._session = session
-        self._record: Record | None = None
-
-    def start(self) -> OpenWindow:
-        """The opening edge."""
-        if self._record is not None:
-            raise RuntimeError(f"window {self.name!r} is already open: ask the meter for a new one")
-        self._record = self._session.open(self.name)
-        return self
-
-    def stop(self, error: str | None = None) -> None:
-        """The closing edge; the meter's end, if that was earlier. Does nothing in a process forked since, or twice."""
-        record = self._record
-        if record is not None and record.closing is None and record.numbers is None:
-            self._session.close(record, error)
-
-    def __enter__(self) -> OpenWindow:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop(None if kind is None else kind.__name__)
-
-    @property
-    def result(self) -> Window:
-        """The numbers, as well as they are known by now: just after the end a GPU's next refresh is still to come."""
-        record = self._record
-        if record is None or (record.closing is None and record.numbers is None):
-            raise RuntimeError(f"window {self.name!r} is not closed yet")
-        return self._finish(self._session.one(record))
-
-
-def _refuse_names(gpus: str | list[str | int]) -> None:
-    """Refuse what names a GPU on no machine, also on one without GPUs, where nobody would notice."""
-    for entry in gpus.split(",") if isinstance(gpus, str) else gpus:
-        named = str(entry).strip()
-        if entry in ("visible", "all", "none") and entry == gpus:
-            continue
-        if isinstance(entry, bool) or not (named.isdecimal() or named.startswith(("GPU-", "MIG-"))):
-            raise InputError(
-                'gpus must be "visible", "all", "none" or a list of indices and UUIDs (GPU-... or MIG-...); '
-                f"{entry!r} is none of them"
-            )
-
-
-def _own_locks() -> DeviceLocks:
-    try:
-        return DeviceLocks(run_directory())
-    except OSError as problem:
-        warn_unshared(problem)
-        return DeviceLocks(None)
-
-
-def _add(
-    channels: list[Channel],
-    domains: list[Domain],
-    locks: DeviceLocks,
-    domain: Domain,
-    make: Callable[..., Channel],
-    *arguments: object,
-) -> None:
-    """Count the domain if no other rank does and its sensor still answers."""
-    holder = locks.acquire(domain.name)
-    if holder:
-        reason = f"counted by {holder} of this run"
-        domains.append(Domain(domain.name, domain.kind, "unavailable", "", reason, domain.source))
-        return
-    try:
-        channels.append(make(*arguments))
-    except Exception as problem:  # between looking and opening, a sensor may go
-        reason = f"went away at the start: {problem}"
-        domains.append(Domain(domain.name, domain.kind, "unavailable", "", reason, domain.source))
-
-
-def _rapl_channel(zone: rapl.Zone) -> Channel:
-    sensor = rapl.CounterFile(zone.path)
-    return CounterChannel(zone.domain, sensor, rapl.REFRESH, modulus=zone.modulus, zero_is_fault=True)
-
-
-def _gpu_channel(gpu: Any, interval: int) -> Channel:
-    limit = gpu.limit or MOST_MILLIWATTS
-    if gpu.lag is None:
-        unit = 1000  # microjoules in the counter's millijoule
-        return CounterChannel(gpu.domain, gpu.sensor, REFRESH, modulus=None, unit=unit, limit=limit)
-    hole = 3 * interval + 50 * MILLISECOND
-    return PowerChannel(gpu.domain, gpu.sensor, REFRESH, lag=gpu.lag, hole=hole, limit=limit)
 
 
 def _say_once(domains: dict[str, Domain]) -> None:
