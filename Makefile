@@ -25,14 +25,14 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/hitl-fast demo
 
-# Three passes over the same tests: compiled; as plain Python, so that line coverage sees the CPU kernels; and the
-# Triton kernels in Triton's interpreter, which adds the coverage of the GPU versions. Then each
-# microbenchmark once, without timing.
+# All tests, compiled; those of the kernels again as plain Python, so that line coverage sees the CPU versions and
+# Python checks every index; and again in Triton's interpreter, for the GPU versions. Then each microbenchmark once,
+# without timing.
 test: $(READY)
-	$(PYTEST) $(PARALLEL)
-	NUMBA_DISABLE_JIT=1 $(PYTEST) $(PARALLEL) -m 'not jit' --cov --cov-report=
+	$(PYTEST) $(PARALLEL) --cov --cov-report=
+	NUMBA_DISABLE_JIT=1 $(PYTEST) $(PARALLEL) -m 'not jit' tests/kernels --cov --cov-append --cov-report=
 	TRITON_INTERPRET=1 $(PYTEST) $(PARALLEL) -m interpreter --cov --cov-append --cov-report=term --cov-fail-under=95
-	$(PYTEST) bench/microbench --benchmark-disable
+	$(PYTEST) $(PARALLEL) bench/microbench --benchmark-disable
 
 check: $(READY)
 	$(BIN)/ruff format --check .
