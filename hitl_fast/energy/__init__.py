@@ -8,7 +8,7 @@ from .reporting.comparison import Comparison, compare
 from .reporting.report import EnergyReport
 from .reporting.results import Overhead, Window
 from .sensors.domain import Domain
-from .sensors.sources import CsvLog, EnergySource, HttpPlug, Joules, Watts, shelly, tasmota
+from .sensors.sources import CsvLog, EnergySource, HomeAssistantLog, HttpPlug, Joules, Watts, shelly, tasmota
 
 __all__ = [
     "INTENSITIES",
@@ -19,6 +19,7 @@ __all__ = [
     "EnergyMeter",
     "EnergyReport",
     "EnergySource",
+    "HomeAssistantLog",
     "HttpPlug",
     "Joules",
     "OpenWindow",

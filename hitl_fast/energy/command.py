@@ -29,7 +29,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--run-dir", metavar="DIR", help="where the ranks of one run meet, to count nothing twice"
     )
     parser.add_argument(
-        "--cpu-watts", type=float, metavar="W", help="also estimate: CPU time x W per busy core"
+        "--estimate",
+        action="store_true",
+        help="also estimate, apart from what is measured: CPU time x watts by model of the processor, and memory",
+    )
+    parser.add_argument(
+        "--cpu-watts", type=float, metavar="W", help="the same with W per busy core instead of the table"
     )
     parser.add_argument(
         "--carbon",
@@ -84,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.gpus if arguments.gpus in ("visible", "all", "none") else arguments.gpus.split(","),
         arguments.rate,
         arguments.rapl_root,
-        estimate=arguments.cpu_watts is not None,
+        estimate=arguments.estimate or arguments.cpu_watts is not None,
         cpu_watts=arguments.cpu_watts,
         run_dir=arguments.run_dir,
         journal=_journal(arguments.json),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from energy_fakes import Tree
 
-from hitl_fast.energy import CsvLog, EnergyMeter, Joules, Watts, shelly, tasmota
+from hitl_fast.energy import CsvLog, EnergyMeter, HomeAssistantLog, Joules, Watts, shelly, tasmota
 from hitl_fast.energy.measuring.source_log import SourceLog
 
 
@@ -136,3 +136,124 @@ def test_sources_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no column 'time'"):
         list(CsvLog(tmp_path / "x", watts="b").history(0, 1))
     assert isinstance(Joules(3), float)
+
+
+class Shelf(Wall):
+    """A disk shelf that no sensor of the machine contains."""
+
+    name, kind, in_total = "shelf", "other", True
+
+    def __init__(self, works: bool = True) -> None:
+        self.works = works
+
+    def read(self) -> Watts:
+        if not self.works:
+            raise OSError("no answer")
+        return Watts(200.0)
+
+
+def test_source_that_belongs_into_the_total(tree: Tree) -> None:
+    tree.zone("intel-rapl:0", "package-0", 1_000_000)
+    with EnergyMeter(rapl_root=tree.root, gpus="none", sources=[Shelf()]) as meter, meter.window("w"):
+        tree.set("intel-rapl:0", 4_000_000)
+        time.sleep(0.1)
+    (window,) = meter.windows
+    assert window.joules is not None
+    joules = window.joules["shelf"]
+    assert abs(joules - 200 * window.seconds) <= window.uncertainties["shelf"] + 1e-3
+    assert window.total_joules == 3.0 + joules
+    assert window.uncertainty_joules == pytest.approx(sum(window.uncertainties.values()))
+    assert meter.domains["shelf"].in_total
+    assert meter.report().domains["shelf"].in_total
+
+
+def test_total_without_a_source_that_belongs_into_it_is_partial(tree: Tree) -> None:
+    tree.zone("intel-rapl:0", "package-0", 1_000_000)
+    with EnergyMeter(rapl_root=tree.root, gpus="none", sources=[Shelf(False)]) as meter, meter.window("w"):
+        tree.set("intel-rapl:0", 4_000_000)
+        time.sleep(0.03)
+    (window,) = meter.windows
+    assert window.total_joules == 3.0
+    assert {"partial", "lost_sensor"} <= set(window.flags)
+
+
+def test_source_alone_is_the_total() -> None:
+    with EnergyMeter(rapl_root="/none", gpus="none", sources=[Shelf()]) as meter, meter.window("w"):
+        time.sleep(0.1)
+    (window,) = meter.windows
+    assert window.total_joules is not None
+    assert window.joules == {"shelf": window.total_joules}
+
+
+def test_wall_meter_is_never_added() -> None:
+    class Twice(Wall):
+        in_total = True
+
+    with pytest.raises(ValueError, match=r"sources\[0\].*in_total must be False"):
+        EnergyMeter(sources=[Twice()])
+
+
+EXPORT = """entity_id,state,last_changed
+sensor.plug_power,100,2023-11-14T22:13:20.000Z
+sensor.lamp,5,2023-11-14T22:13:25.000Z
+sensor.plug_power,300,2023-11-14T22:15:20.000Z
+sensor.plug_power,unavailable,2023-11-14T22:16:20.000Z
+sensor.plug_power,300,2023-11-14T22:17:20.000Z
+sensor.plug_energy,1.000,2023-11-14T22:13:20.000Z
+sensor.plug_energy,1.010,2023-11-14T22:15:20.000Z
+sensor.plug_energy,1.020,2023-11-14T22:16:20.000Z
+"""
+T0 = 1_700_000_000.0  # 22:13:20
+
+
+def test_home_assistant_holds_power(tmp_path: Path) -> None:
+    """Two minutes without a line; then a step that may have come up to ten seconds before its line."""
+    path = tmp_path / "history.csv"
+    path.write_text(EXPORT)
+    log = SourceLog(HomeAssistantLog(path, watts="sensor.plug_power", refresh=10))
+    held, step = log.energy(T0 + 10, T0 + 100), log.energy(T0 + 60, T0 + 150)
+    log.stop()
+    assert held is not None
+    assert step is not None
+    assert (held.joules, held.doubt) == (pytest.approx(9000), pytest.approx(0, abs=1e-6))
+    assert not held.gap
+    for late in (0, 5, 10):
+        assert abs(step.joules - (100 * (60 - late) + 300 * (30 + late))) <= step.doubt + 1e-6
+    assert step.doubt <= 200 * 10
+
+
+def test_home_assistant_says_where_the_sensor_was_gone(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(EXPORT)
+    log = SourceLog(HomeAssistantLog(path, watts="sensor.plug_power", refresh=5))
+    assert log.energy(T0 + 197, T0 + 223) is None
+    across = log.energy(T0 + 150, T0 + 260)
+    log.stop()
+    assert across is not None
+    assert across.gap
+
+
+def test_home_assistant_energy(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(EXPORT)
+    log = SourceLog(HomeAssistantLog(path, kilowatt_hours="sensor.plug_energy", refresh=120))
+    found = log.energy(T0 + 60, T0 + 150)
+    log.stop()
+    assert found is not None
+    assert abs(found.joules - (18_000 + 18_000)) <= found.doubt
+
+
+def test_home_assistant_files_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    for text, said in (
+        ("time,W\n1,2\n", "no column 'entity_id'"),
+        (EXPORT, "no entity 'sensor.x'.*sensor.lamp"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            list(HomeAssistantLog(path, watts="sensor.x").history(0, 1))
+    path.write_text("entity_id,state,last_changed\nsensor.x,1,yesterday\n")
+    with pytest.raises(ValueError, match="line 2: no time"):
+        list(HomeAssistantLog(path, watts="sensor.x").history(0, 1))
+    with pytest.raises(ValueError, match="watts or kilowatt_hours"):
+        HomeAssistantLog(path)

@@ -15,11 +15,10 @@ from hitl_fast._common.errors import InputError, InputTypeError
 from ..reporting.report import EnergyReport
 from ..reporting.results import Overhead, Timeline, Window
 from ..sensors import rapl
-from ..sensors.cpu_time import CpuTime
 from ..sensors.domain import Domain
 from ..sensors.sources import EnergySource
-from ..units import MILLISECOND, SECOND
-from .channel import CounterChannel
+from ..units import SECOND
+from .estimates import estimates
 from .journal import Journal
 from .open_window import OpenWindow
 from .sensor_set import Candidates, SensorSet, checked_gpus
@@ -47,13 +46,14 @@ class EnergyMeter:
         synchronize: whether edges wait until the GPUs are idle, if torch has initialised CUDA. With False an edge
             is marked in each GPU's current stream and costs no wait; the window then lasts, for all domains, from
             when the GPUs reached its beginning to when they reached its end.
-        estimate: adds CPU time of this process and its finished children x ``cpu_watts`` as
-            ``estimated_joules``, beside and never in the total.
-        cpu_watts: declared watts of one busy core, for ``estimate``.
+        estimate: adds CPU time of this process and its finished children x watts per busy core, and the machine's
+            memory x 0.3725 W per GB, as ``estimated_joules``, beside and never in the total.
+        cpu_watts: watts of one busy core, for ``estimate``; by default from a table of processors by model, or its
+            median where this one is not in it: the domain ``cpu-estimate`` says which.
         run_dir: where the ranks of one run on this node meet, so that each socket and GPU is counted by one of
             them; by default taken from what torchrun, MPI or SLURM set, and not needed by a process on its own.
         sources: meters of your own, see `EnergySource`: wall meters and others, reported beside the built-in
-            sensors and never added to their total.
+            sensors, and added to their total only where ``source.in_total`` says so.
         journal: a file that holds the report so far, as `EnergyReport.from_json` reads it. It is replaced every few
             seconds, so that a process that is killed loses at most five of them.
 
@@ -85,13 +85,13 @@ class EnergyMeter:
     ) -> None:
         if not hasattr(rate_hz, "__float__") or not 0 < rate_hz <= 1000:
             raise InputError(f"rate_hz must be above 0 and at most 1000 samples a second, not {rate_hz!r}")
-        if estimate and (not hasattr(cpu_watts, "__float__") or not 0 < cpu_watts < math.inf):  # type: ignore[operator]
-            raise InputError(f"estimate=True needs cpu_watts, the watts of one busy core, not {cpu_watts!r}")
+        if cpu_watts is not None and not (hasattr(cpu_watts, "__float__") and 0 < cpu_watts < math.inf):
+            raise InputError(f"cpu_watts must be the watts of one busy core, above 0, not {cpu_watts!r}")
         self.rate_hz = float(rate_hz)
         self.synchronize = bool(synchronize)
         self._gpus = checked_gpus(gpus)
         self._rapl_root = os.fspath(rapl_root)
-        self._cpu_watts = cpu_watts if estimate else None
+        self._estimate, self._cpu_watts = bool(estimate), cpu_watts
         self._run_dir = None if run_dir is None else os.fspath(run_dir)
         self._journal_path = None if journal is None else os.fspath(journal)
         self._journal: Journal | None = None
@@ -239,10 +239,8 @@ class EnergyMeter:
 
     def _sensors(self, interval: int) -> SensorSet:
         found = SensorSet(Candidates(self._gpus, self._rapl_root), self._run_dir, interval)
-        if self._cpu_watts is not None:
-            method = f"cpu time x {self._cpu_watts:g} W per busy core"
-            domain = Domain("cpu-estimate", "cpu", "estimated", method)
-            found.channels.append(CounterChannel(domain, CpuTime(self._cpu_watts), MILLISECOND, modulus=None))
+        if self._estimate:
+            found.channels += estimates(self._cpu_watts)
         return found
 
 

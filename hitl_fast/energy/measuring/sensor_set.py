@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
-from ..sensors import rapl
+from ..sensors import amdsmi, hwmon, nvml, perf_rapl, rapl
+from ..sensors.amdsmi import AmdSmi
 from ..sensors.domain import Domain
-from ..sensors.nvml import REFRESH, Nvml
+from ..sensors.nvml import Nvml
 from ..units import MILLISECOND, MOST_MILLIWATTS
 from .channel import Channel, CounterChannel
 from .device_locks import DeviceLocks, run_directory, warn_unshared
@@ -26,34 +27,79 @@ class Candidate(NamedTuple):
 
 
 class Candidates:
-    """What this machine has: sensors that answer, and domains that cannot be measured, each with its reason."""
+    """What this machine has: sensors that answer, and domains that cannot be measured, each with its reason.
+
+    RAPL is read through powercap, else through perf_event, else as hwmon shows it: one and the same counters. Those two
+    and hwmon's other sensors are looked for where sysfs is, if ``rapl_root`` is its ``class/powercap``.
+    """
 
     def __init__(self, gpus: str | Iterable[str | int], rapl_root: str) -> None:
         self._closers: list[Callable[[], None]] = []
         zones, self.domains = rapl.discover(rapl_root)
         self.sensors = [Candidate(zone.domain, partial(_rapl_channel, zone)) for zone in zones]
-        if gpus != "none":
-            try:
+        try:
+            if gpus != "none":
                 self._find_gpus(gpus)
-            except BaseException:
-                self.close()
-                raise
+            system = os.path.normpath(os.path.join(rapl_root, "..", ".."))
+            if os.path.normpath(rapl_root).endswith(os.path.join("class", "powercap")):
+                self._find_through_perf(system)
+                self._find_hwmon(os.path.join(system, "class", "hwmon"), gpus)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give libraries back."""
         while self._closers:
             self._closers.pop()()
 
-    def _find_gpus(self, gpus: str | Iterable[str | int]) -> None:
-        try:
-            nvml = Nvml()
-        except LookupError as problem:
-            self.domains.append(Domain("gpu", "gpu", "unavailable", reason=str(problem)))
+    def _has(self, kind: str) -> bool:
+        return any(sensor.domain.kind == kind for sensor in self.sensors)
+
+    def _find_through_perf(self, system: str) -> None:
+        if self._has("package"):
             return
-        self._closers.append(nvml.close)
-        found, broken = nvml.discover(gpus)
-        self.domains += broken
-        self.sensors += [Candidate(gpu.domain, partial(_gpu_channel, gpu)) for gpu in found]
+        zones, broken = perf_rapl.discover(system)
+        measured = {zone.domain.name for zone in zones}
+        if zones or (broken and not any(domain.source.endswith("energy_uj") for domain in self.domains)):
+            # What powercap lacks is read here; or this says more than that there is no powercap.
+            self.domains = [domain for domain in self.domains if domain.name not in measured and domain.fix]
+            self.domains += [domain for domain in broken if domain.name not in measured]
+        self.sensors += [Candidate(zone.domain, partial(_perf_channel, zone)) for zone in zones]
+
+    def _find_hwmon(self, root: str, gpus: str | Iterable[str | int]) -> None:
+        sensors, broken = hwmon.discover(root)
+        # An older driver of the same GPUs shows them under other names.
+        without = {kind for kind in ("package", "gpu") if self._has(kind)}
+        if gpus not in ("visible", "all"):
+            without.add("gpu")
+        kept = [sensor for sensor in sensors if sensor.domain.kind not in without]
+        if any(sensor.domain.kind == "package" for sensor in kept):
+            self.domains = [domain for domain in self.domains if domain.kind != "package"]
+        if any(sensor.domain.kind == "gpu" for sensor in kept):
+            self.domains = [domain for domain in self.domains if domain.name != "gpu"]
+        self.sensors += [Candidate(sensor.domain, partial(_hwmon_channel, sensor)) for sensor in kept]
+        self.domains += [domain for domain in broken if domain.kind not in without]
+
+    def _find_gpus(self, gpus: str | Iterable[str | int]) -> None:
+        absent = []
+        for library, refresh in ((Nvml, nvml.REFRESH), (AmdSmi, amdsmi.REFRESH)):
+            try:
+                opened = library()
+            except amdsmi.NoDriverError:
+                absent.append("")
+                continue
+            except LookupError as problem:
+                absent.append(str(problem))
+                continue
+            self._closers.append(opened.close)
+            found, broken = opened.discover(gpus)
+            self.domains += broken
+            self.sensors += [Candidate(gpu.domain, partial(_gpu_channel, gpu, refresh)) for gpu in found]
+            if gpus not in ("visible", "all"):
+                return  # indices are of the first vendor
+        if len(absent) == 2:
+            self.domains.append(Domain("gpu", "gpu", "unavailable", reason="; ".join(filter(None, absent))))
 
 
 def find_sensors(
@@ -144,10 +190,23 @@ def _rapl_channel(zone: rapl.Zone, interval: int) -> Channel:
     return CounterChannel(zone.domain, sensor, rapl.REFRESH, modulus=zone.modulus, zero_is_fault=True)
 
 
-def _gpu_channel(gpu: Any, interval: int) -> Channel:
+def _perf_channel(zone: perf_rapl.PerfZone, interval: int) -> Channel:
+    return CounterChannel(zone.domain, zone.open(), rapl.REFRESH, modulus=None)
+
+
+def _hwmon_channel(sensor: hwmon.HwmonSensor, interval: int) -> Channel:
+    if sensor.lag is None:
+        return CounterChannel(sensor.domain, sensor.open(), hwmon.REFRESH, modulus=None, limit=sensor.limit)
+    hole = 3 * interval + 50 * MILLISECOND
+    return PowerChannel(
+        sensor.domain, sensor.open(), hwmon.REFRESH, lag=sensor.lag, hole=hole, limit=sensor.limit
+    )
+
+
+def _gpu_channel(gpu: nvml.Gpu | amdsmi.AmdGpu, refresh: int, interval: int) -> Channel:
     limit = gpu.limit or MOST_MILLIWATTS
     if gpu.lag is None:
-        unit = 1000  # microjoules in the counter's millijoule
-        return CounterChannel(gpu.domain, gpu.sensor, REFRESH, modulus=None, unit=unit, limit=limit)
+        unit = gpu.unit  # microjoules in a count
+        return CounterChannel(gpu.domain, gpu.sensor, refresh, modulus=None, unit=unit, limit=limit)
     hole = 3 * interval + 50 * MILLISECOND
-    return PowerChannel(gpu.domain, gpu.sensor, REFRESH, lag=gpu.lag, hole=hole, limit=limit)
+    return PowerChannel(gpu.domain, gpu.sensor, refresh, lag=gpu.lag, hole=hole, limit=limit)

@@ -12,8 +12,8 @@ from typing import Any
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
-from ..reporting.results import Window
-from ..sensors.domain import Domain
+from ..reporting.results import Window, ordered
+from ..sensors.domain import Domain, Status
 from ..sensors.sources import Joules
 
 Sample = tuple[float, float]  # seconds since 1970, joules or watts
@@ -31,14 +31,22 @@ def checked(sources: Iterable[Any]) -> list[Any]:
             raise InputError(f"sources[{i}].kind must be 'wall' or 'other', not {source.kind!r}")
         if not 0 < source.refresh < float("inf"):
             raise InputError(f"sources[{i}].refresh must be seconds above 0, not {source.refresh!r}")
+        if _in_total(source) and source.kind == "wall":
+            raise InputError(
+                f"sources[{i}]: a wall meter contains what the total counts, so in_total must be False"
+            )
         if source.name in names:
             raise InputError(f"sources[{i}].name is {source.name!r}, as that of a source before it")
         names.add(source.name)
     return found
 
 
+def _in_total(source: Any) -> bool:
+    return bool(getattr(source, "in_total", False))
+
+
 def with_sources(window: Window, logs: Sequence[SourceLog], epoch: float) -> Window:
-    """The window with the joules of the sources beside its own; the total stays what it is.
+    """The window with the joules of the sources beside its own, and in its total where a source asks for that.
 
     ``epoch``: seconds since 1970 at the start of the meter.
     """
@@ -46,13 +54,25 @@ def with_sources(window: Window, logs: Sequence[SourceLog], epoch: float) -> Win
         return window
     joules, doubts = dict(window.joules or {}), dict(window.uncertainties)
     flags = dict(window.domain_flags)
+    total, doubt, of_total = window.total_joules, window.uncertainty_joules, set(window.flags)
+    lacking = False
     for log in logs:
         name, start = log.source.name, epoch + window.start
         found = log.energy(start, start + window.seconds)
         flags[name] = ("lost_sensor",) if found is None else ("gap",) if found.gap else ()
         if found is not None:
             joules[name], doubts[name] = found.joules, found.doubt
-    return replace(window, joules=joules or None, uncertainties=doubts, domain_flags=flags)
+        if _in_total(log.source):
+            of_total.update(flags[name])
+            lacking = lacking or found is None
+            if found is not None:
+                total, doubt = (total or 0.0) + found.joules, (doubt or 0.0) + found.doubt
+    if lacking and total is not None:
+        of_total.add("partial")
+    return replace(
+        window, joules=joules or None, uncertainties=doubts, domain_flags=flags, total_joules=total,
+        uncertainty_joules=doubt, flags=ordered(of_total),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,8 +101,16 @@ class SourceLog:
         """How it stands with the source by now."""
         lost = bool(self.problem) and not self._samples
         method = "" if lost else "own source"
+        status: Status = "unavailable" if lost else "measured"
+        added = _in_total(self.source)
         return Domain(
-            self.source.name, self.source.kind, "unavailable" if lost else "measured", method, self.problem
+            self.source.name,
+            self.source.kind,
+            status,
+            method,
+            self.problem,
+            missing=lost and added,
+            added=added,
         )
 
     def stop(self) -> None:

@@ -39,7 +39,7 @@ def rows(report: RunResults) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
         for name, joules in (window.estimated_joules or {}).items():
             yield base | {
-                "domain": name, "kind": "cpu", "status": "estimated", "joules": joules,
+                "domain": name, "kind": report.domains[name].kind, "status": "estimated", "joules": joules,
                 "uncertainty_joules": None, "counted_microjoules": None, "peak_watts": None, "flags": "estimated",
             }  # fmt: skip
         yield base | {
@@ -195,7 +195,9 @@ def html(report: RunResults) -> str:
 
 def _line(window: Window) -> str:
     if window.total_joules is None:
-        return f"{window.seconds:>10.3f} {'not measured':>12} {'':>10} {'':>9}  {' '.join(window.flags)}".rstrip()
+        # What is measured may be in no total: psys or a wall meter alone.
+        absent = "no total" if window.joules else "not measured"
+        return f"{window.seconds:>10.3f} {absent:>12} {'':>10} {'':>9}  {' '.join(window.flags)}".rstrip()
     watts = "" if window.watts is None else f"{window.watts:.2f}"
     doubt = window.uncertainty_joules or 0.0
     flags = " ".join(window.flags)

@@ -27,6 +27,7 @@ class Domain:
         in_total: whether ``total_joules`` counts it.
         fix: the command that would make it readable, where there is one.
         missing: whether it belongs into the total and cannot be read, so that totals are ``partial``.
+        added: whether an own source asked to be added to the total.
     """
 
     name: str
@@ -37,10 +38,11 @@ class Domain:
     source: str = ""
     fix: str = ""
     missing: bool = False
+    added: bool = False
 
     @property
     def in_total(self) -> bool:
-        return self.status == "measured" and self.kind in IN_TOTAL
+        return self.status == "measured" and (self.kind in IN_TOTAL or self.added)
 
     def __str__(self) -> str:
         how = f"{self.status}, {self.method}" if self.method else self.status

@@ -32,6 +32,7 @@ class Gpu(NamedTuple):
     sensor: NvmlSensor
     lag: int | None
     limit: int | None
+    unit: int = 1000  # microjoules in the counter's millijoule
 
 
 class NvmlSensor:

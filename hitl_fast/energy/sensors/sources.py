@@ -1,4 +1,4 @@
-"""Meters of one's own: what an object must offer to be measured beside the built-in sensors, and three that do."""
+"""Meters of one's own: what an object must offer to be measured beside the built-in sensors, and four that do."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ class EnergySource(Protocol):
 
     Attributes:
         name: its key in every result, unique.
-        kind: ``wall`` for a meter between the machine and the grid, else ``other``. Neither is added to the total of
-            packages, memory and GPUs: a wall meter contains them.
+        kind: ``wall`` for a meter between the machine and the grid, else ``other``.
         refresh: seconds between two readings worth making.
+        in_total: optional; whether its joules are added to the total of packages, memory and GPUs, which must not
+            contain what it measures: a wall meter contains them all, and is its own total.
+        history: optional; ``history(start, end)`` in seconds since 1970 returns (seconds, reading) pairs of a log that
+            is read after the run, in place of ``read``.
     """
 
     name: str
@@ -102,6 +105,93 @@ def _seconds(text: str) -> float:
         return float(text)
     except ValueError:
         return datetime.fromisoformat(text.strip().replace("Z", "+00:00")).timestamp()
+
+
+class HomeAssistantLog:
+    """Home Assistant's export of an entity's history: a CSV file with entity_id, state and last_changed.
+
+    It has a line a change, so that power is held until the next one, and is in doubt for ``refresh`` before that.
+    Entities of other names and states that are no numbers (``unavailable``) are passed over; an unavailable sensor's
+    power is not held.
+
+    Args:
+        path: the file; exported after the run.
+        watts: entity_id of a power sensor in watts, or
+        kilowatt_hours: entity_id of an energy sensor in kWh that counts up.
+        refresh: seconds between two states that the sensor reports, at most; for energy, between two changes.
+
+    Raises:
+        ValueError: not exactly one of ``watts`` and ``kilowatt_hours`` is given; on reading, the file is another.
+    """
+
+    kind: Literal["wall", "other"] = "wall"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        watts: str | None = None,
+        kilowatt_hours: str | None = None,
+        name: str = "wall",
+        refresh: float = 30.0,
+    ) -> None:
+        if (watts is None) == (kilowatt_hours is None):
+            raise InputError("give watts or kilowatt_hours, the entity_id to read")
+        self.path, self.name, self.refresh = os.fspath(path), name, refresh
+        self._entity = str(watts or kilowatt_hours)
+        self._counts = watts is None
+
+    def read(self) -> None:
+        return None
+
+    def history(self, start: float, end: float) -> Iterator[tuple[float, Joules | Watts]]:
+        """(seconds since 1970, reading) around ``start`` to ``end``, held readings repeated."""
+        states = sorted(self._states(), key=lambda state: state[0])
+        if self._counts:
+            yield from ((when, Joules(3.6e6 * value)) for when, value in states if value is not None)
+            return
+        first, last = start - 2 * self.refresh, end + 2 * self.refresh
+        for (when, value), (until, _) in zip(states, [*states[1:], (last, None)], strict=False):
+            if value is None:
+                continue
+            moment = max(when, first)
+            # The next state may have come up to a refresh before it was reported.
+            while moment < min(until - self.refresh, last):
+                yield moment, Watts(value)
+                moment += self.refresh
+            if first <= until - self.refresh <= last and until - self.refresh > when:
+                yield until - self.refresh, Watts(value)
+            elif when >= first:
+                yield when, Watts(value)
+
+    def _states(self) -> Iterator[tuple[float, float | None]]:
+        import csv
+
+        with open(self.path, encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            absent = [c for c in ("entity_id", "state", "last_changed") if c not in (rows.fieldnames or ())]
+            if absent:
+                raise InputError(
+                    f"{self.path} has no column {absent[0]!r}: it is no history exported by Home Assistant"
+                )
+            entities = set()
+            for line, row in enumerate(rows, 2):
+                entities.add(row["entity_id"])
+                if row["entity_id"] != self._entity:
+                    continue
+                try:
+                    when = _seconds(row["last_changed"])
+                except (TypeError, ValueError):
+                    raise InputError(f"{self.path}, line {line}: no time: {row}") from None
+                try:
+                    value = float(row["state"])
+                except (TypeError, ValueError):
+                    value = math.nan
+                yield when, value if math.isfinite(value) else None
+        if self._entity not in entities:
+            raise InputError(
+                f"{self.path} has no entity {self._entity!r}: it has {', '.join(sorted(entities))}"
+            )
 
 
 class HttpPlug:

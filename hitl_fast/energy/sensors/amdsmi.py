@@ -1,0 +1,186 @@
+"""AMD GPUs through AMD SMI (the package ``amdsmi`` that ROCm brings): the energy accumulator, or power.
+
+Source: AMD SMI Python API reference, ``amdsmi_get_energy_count`` (accumulator x counter_resolution is microjoules) and
+``amdsmi_get_power_info`` (watts).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from hitl_fast._common.errors import InputError
+
+from ..units import MILLISECOND
+from .domain import Domain
+from .nvml import NvmlSensor
+
+REFRESH = 100 * MILLISECOND
+UNSUPPORTED = (0xFFFF, 0xFFFFFFFF)  # what a field that the device lacks is set to
+VISIBLE = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
+
+
+class NoDriverError(LookupError):
+    """This machine has no AMD GPU, as most."""
+
+
+class AmdGpu(NamedTuple):
+    """A GPU that can be counted; ``lag`` is what its power is averaged over, None for one with an accumulator."""
+
+    domain: Domain
+    sensor: NvmlSensor
+    lag: int | None
+    limit: int | None
+    unit: int = 1  # microjoules in what `sensor` reads
+
+
+class AmdSmi:
+    """AMD SMI, initialised; `close` gives it back.
+
+    Raises:
+        LookupError: there is no AMD driver, or its Python package is not installed.
+    """
+
+    def __init__(self, driver: str = "/sys/module/amdgpu") -> None:
+        if not os.path.isdir(driver):
+            raise NoDriverError("no AMD driver: the kernel module amdgpu is not loaded")
+        try:
+            self._library = importlib.import_module("amdsmi")
+        except (ImportError, OSError, KeyError) as problem:
+            raise LookupError(
+                f"an AMD GPU needs the Python package amdsmi, which ROCm brings: {problem}"
+            ) from None
+        try:
+            self._library.amdsmi_init()
+        except Exception as problem:
+            raise LookupError(f"AMD SMI does not start: {problem}") from None
+        self._open = True
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            try:
+                self._library.amdsmi_shut_down()
+            except Exception:  # a driver that is gone needs no goodbye
+                return
+
+    def discover(
+        self, gpus: str | Iterable[str | int], environment: Mapping[str, str] = os.environ
+    ) -> tuple[list[AmdGpu], list[Domain]]:
+        """GPUs to count, and those that cannot be counted, each with its reason."""
+        try:
+            handles = list(self._library.amdsmi_get_processor_handles())
+        except Exception as problem:
+            return [], [
+                Domain(
+                    "gpu-amd", "gpu", "unavailable", reason=f"AMD SMI lists no GPU: {problem}", missing=True
+                )
+            ]
+        named = {self._name(handle, i): handle for i, handle in enumerate(handles)}
+        found: list[AmdGpu] = []
+        broken: list[Domain] = []
+        for name in _wanted(gpus, list(named), environment):
+            gpu = self._probe(name, named[name])
+            (broken if isinstance(gpu, Domain) else found).append(gpu)  # type: ignore[arg-type]
+        return found, broken
+
+    def _asic(self, handle: Any) -> Mapping[str, Any]:
+        try:
+            return dict(self._library.amdsmi_get_gpu_asic_info(handle))
+        except Exception:
+            return {}
+
+    def _name(self, handle: Any, number: int) -> str:
+        """``GPU-`` and the serial, as ROCR_VISIBLE_DEVICES takes it; else the UUID or the number."""
+        try:
+            serial = int(str(self._asic(handle).get("asic_serial", "")), 16)
+        except ValueError:
+            serial = 0
+        if serial:
+            return f"GPU-{serial:016x}"
+        try:
+            return f"GPU-{self._library.amdsmi_get_gpu_device_uuid(handle)}"
+        except Exception:
+            return f"GPU-amd-{number}"
+
+    def _probe(self, name: str, handle: Any) -> AmdGpu | Domain:
+        source = str(self._asic(handle).get("market_name") or "AMD GPU")
+        problems = []
+        for method, call, lag in (("counter", self._energy, None), ("power", self._power, REFRESH)):
+            read = call(handle)
+            try:
+                value = read()
+            except Exception as problem:  # what it raises differs between versions
+                problems.append(str(problem) or type(problem).__name__)
+                continue
+            if not value:  # some boards answer with an accumulator that is always 0
+                problems.append(f"{method} reads 0")
+                continue
+            integrated = "has no energy counter: its power is integrated" if lag else ""
+            domain = Domain(name, "gpu", "measured", method, integrated, source)
+            return AmdGpu(domain, NvmlSensor(read), lag, self._limit(handle))
+        reason = f"neither energy nor power can be read: {'; '.join(dict.fromkeys(problems))}"
+        return Domain(name, "gpu", "unavailable", "", reason, source, missing=True)
+
+    def _energy(self, handle: Any) -> Callable[[], int]:
+        function = self._library.amdsmi_get_energy_count
+
+        def read() -> int:
+            answer = function(handle)
+            count = answer["energy_accumulator"] if "energy_accumulator" in answer else answer["power"]
+            return int(count * answer["counter_resolution"])
+
+        return read
+
+    def _power(self, handle: Any) -> Callable[[], int]:
+        function = self._library.amdsmi_get_power_info
+
+        def read() -> int:
+            answer = function(handle)
+            for field in ("current_socket_power", "average_socket_power", "socket_power"):
+                value = answer.get(field)
+                if isinstance(value, (int, float)) and value not in UNSUPPORTED and value > 0:
+                    return int(value * 1000)
+            raise OSError("no power is reported")
+
+        return read
+
+    def _limit(self, handle: Any) -> int | None:
+        """Half as much again as the device is allowed, in milliwatts; in microwatts in some versions."""
+        try:
+            limit = self._library.amdsmi_get_power_info(handle).get("power_limit")
+        except Exception:
+            return None
+        if not isinstance(limit, (int, float)) or limit in UNSUPPORTED or limit <= 0:
+            return None
+        watts = limit / 1e6 if limit > 100_000 else limit
+        return int(watts * 1500)
+
+
+def _wanted(gpus: str | Iterable[str | int], names: list[str], environment: Mapping[str, str]) -> list[str]:
+    """Those of the names that are wanted: by index, name or its beginning."""
+    if gpus == "all":
+        return names
+    if gpus == "visible":
+        lists = [environment[variable] for variable in VISIBLE if variable in environment]
+        entries: list[str] = lists[0].split(",") if lists else [str(i) for i in range(len(names))]
+    else:
+        entries = [str(entry) for entry in ([gpus] if isinstance(gpus, str) else gpus)]
+    chosen: list[str] = []
+    for entry in entries:
+        text = entry.strip()
+        if text.isdecimal():
+            match = names[int(text) : int(text) + 1]
+        else:
+            match = [name for name in names if text and name.startswith(text)]
+        if len(match) != 1:
+            if gpus == "visible":
+                break  # as the runtime does: the first that is none ends the list
+            raise InputError(
+                f"gpus: {entry!r} is none of this machine's GPUs ({', '.join(names) or 'it has none'})"
+            )
+        if match[0] not in chosen:
+            chosen.append(match[0])
+    return chosen
