@@ -14,7 +14,7 @@ from hitl_fast._common.errors import InputError
 from .formats.advice import call
 from .formats.answers import Answers, Ranking, Unreadable
 from .formats.column import Column
-from .numbers import has_ambiguous_comma, label_values, number
+from .numbers import has_ambiguous_comma, label_values, no_rating, number
 
 MOST_LABELS = 50  # a question with more different answers, most of them given once, asks for text
 LONGEST_LABEL = 120
@@ -164,13 +164,19 @@ def _look(
     flat = [v[0] if isinstance(v, list) else v for v in values]
     texts = list(dict.fromkeys(v for v in flat if isinstance(v, str)))
     mixed = len(texts) < len(set(map(str, flat)))
-    worth = label_values(texts, labels, mixed)
+    try:
+        worth = label_values(texts, labels, mixed)
+    except InputError as problem:
+        of = f"{answers.source}, question {name!r}" if name else answers.source
+        raise InputError(f"{of}: {problem}") from None
     if worth is not None:
         return Question(name, "number", rows, worth)
     if mixed:
         return Question(
             name, "number", rows
         )  # numbers with a stray text among them, refused where it is chosen
+    if (why := no_rating(texts)) is not None:
+        return Question(name, why, rows)
     if _is_text(texts, rows.size):
         return Question(name, "text", rows)
     order = offered or sorted([*texts, *(o for o in offered if o not in texts)])

@@ -13,6 +13,7 @@ from hitl_fast._common.errors import InputError, InputTypeError
 
 from .formats.answers import UNKNOWN, Comparison
 from .identity import Positions, codes_of, frame, ids
+from .missing_codes import CODES, missing_code
 
 WHOLE_TASK = "(whole task)"  # the question of ratings of features that name no item
 Items = Mapping[Any, int] | Sequence[Any] | np.ndarray
@@ -183,6 +184,10 @@ def _scales(
         raise InputError(
             f"{columns.where(first)}: {columns.score[first]:g} is outside the scale {low:g} to {high:g}{more}"
         )
+    open_ended = np.array(
+        [d is None and n not in columns.categories for d, n in zip(declared, names.tolist(), strict=True)]
+    )
+    _refuse_missing_codes(columns, codes, open_ended & np.isin([lows, highs], CODES).any(0))
     found = {}
     for i, name in enumerate(names.tolist()):
         low, high = declared[i] or (float(lows[i]), float(highs[i]))
@@ -194,6 +199,21 @@ def _scales(
                 f"scale names the question {stray[0]!r}, and there are {', '.join(map(repr, found))}"
             )
     return found
+
+
+def _refuse_missing_codes(columns: RatingColumns, codes: np.ndarray, doubtful: np.ndarray) -> None:
+    """Refuse a -1 or 99 among the scores of a question without a declared scale that likely means no answer."""
+    for question in np.flatnonzero(doubtful).tolist():
+        scores = columns.score[codes == question]
+        code = missing_code(np.unique(scores))
+        if code is not None:
+            first = int(np.flatnonzero((codes == question) & (columns.score == code))[0])
+            others = scores[scores != code]
+            raise InputError(
+                f"{columns.where(first)}: {code:g} may stand for no answer, as other scores are {others.min():g} to "
+                f"{others.max():g}. Leave such cells empty; or if it is a rating, declare scale=("
+                f"{scores.min():g}, {scores.max():g}) (--scale {scores.min():g} {scores.max():g})"
+            )
 
 
 def _declared(scale: Scale, question: str | None) -> tuple[float, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,10 @@ from .answers import as_float
 from .column import Column
 
 NOTHING = {"", "na", "n/a", "nan", "none", "null", "-", "--", "?", "missing", "<na>"}
+DECIMAL_COMMA = re.compile(r"\s*[+-]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+),\d+\s*")
+POINT = re.compile(r"\s*[+-]?\d+(?:\.\d+)+\s*")
+THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:\.\d{3})+\s*")
+FORMULA = re.compile(r'="(.*)"')  # how spreadsheets are made to keep 007
 DECLINED = {"skip", "skipped", "don't know", "dont know", "idk", "not sure", "unsure", "cancelled", "pass"}
 TRUE, FALSE = {"true", "1", "yes", "t", "y", "1.0"}, {"false", "0", "no", "f", "n", "", "0.0", "nan", "none"}
 
@@ -23,6 +28,8 @@ def cell_value(cell: Any) -> Any:
             number = float(text)
         except ValueError:
             return None if text.lower() in NOTHING else text
+        if "_" in text:  # 1_000 is a number to Python alone
+            return text
         return None if math.isnan(number) else number
     if cell is None or isinstance(cell, bool):
         return cell if cell is None else float(cell)
@@ -50,9 +57,20 @@ def declines(value: Any) -> bool:
     return isinstance(value, str) and value.lower() in DECLINED
 
 
-def decimal_comma(cell: str) -> str:
-    whole, comma, part = cell.partition(",")
-    return f"{whole}.{part}" if comma and (whole.lstrip("+-") + part).isdigit() else cell
+def decimal_commas(column: Column) -> Column:
+    """A column of a file whose cells are parted by semicolons: 3,5 is 3.5, and beside such cells 1.000 is 1000."""
+    if not any(DECIMAL_COMMA.fullmatch(cell) for cell in column.values):
+        return column
+    # Beside a decimal point 1.000 may be either; written as 1,000 it is refused as that.
+    points = [cell for cell in column.values if POINT.fullmatch(cell)]
+    grouped = all(map(THOUSANDS.fullmatch, points))
+
+    def plain(cell: str) -> str:
+        if DECIMAL_COMMA.fullmatch(cell):
+            return cell.replace(".", "").replace(",", ".")
+        return cell.replace(".", "" if grouped else ",") if THOUSANDS.fullmatch(cell) else cell
+
+    return column.map(plain)
 
 
 def all_numbers(column: Column) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ import numpy as np
 from hitl_fast._common.errors import InputError, InputTypeError, require
 
 from .answers import expect
-from .cells import decimal_comma
+from .cells import FORMULA, decimal_commas
 from .column import Column
 from .text import Record
 from .vocabulary import INNER, OWN, is_called, is_index, plain
 
+DELIMITER = re.compile(r"sep=(.)\r?\n")  # the first line of a file that Excel is to read
 BLOCK = 1 << 24  # bytes that pyarrow reads at a time
 ROWS = 4096  # of a CSV file that are kept as rows
 MAY_BE_LEFT_OUT = (
@@ -65,12 +67,35 @@ def from_csv(text: str, name: str, header: bool = True) -> Table:
     Raises:
         ValueError: a row has more or fewer cells than the header, a quote is missing, or two columns have one name.
     """
+    said = DELIMITER.match(text)
+    if said:  # the line is left empty, so that lines are counted as in the file
+        text = text[said.end() - 1 :]
     first = text.lstrip("\r\n").split("\n", 1)[0]
-    delimiter = max(",;\t|", key=first.count)
+    delimiter = said.group(1) if said else max(",;\t|", key=first.count)
     found = _by_arrow(text, name, delimiter, header) or _row_by_row(text, name, delimiter, header)
+    if '="' in text:
+        found.columns = {column: cells.map(_unquoted) for column, cells in found.columns.items()}
     if delimiter == ";":
-        found.columns = {column: cells.map(decimal_comma) for column, cells in found.columns.items()}
-    return found
+        found.columns = {column: decimal_commas(cells) for column, cells in found.columns.items()}
+    return _without_empty_rows(found)
+
+
+def _unquoted(cell: str) -> str:
+    formula = FORMULA.fullmatch(cell)
+    return formula.group(1) if formula else cell
+
+
+def _without_empty_rows(table: Table) -> Table:
+    """Without the rows of delimiters alone that spreadsheets write below the last one."""
+    empty = np.ones(table.size, bool)
+    for column in table.columns.values():
+        empty &= column.mask(lambda cell: not cell.strip())
+        if not empty.any():
+            return table
+    rows = np.flatnonzero(~empty)
+    table.columns = {name: column.take(rows).used() for name, column in table.columns.items()}
+    table.lines = np.asarray(table.lines)[rows]
+    return table
 
 
 def _by_arrow(text: str, name: str, delimiter: str, header: bool) -> Table | None:
@@ -180,9 +205,10 @@ def _filled(row: list[str], names: list[str], where: str) -> list[str]:
     missing = len(names) - len(row)
     if 0 < missing <= 2 and tuple(names[-2:]) == MAY_BE_LEFT_OUT and "AssignmentStatus" in names:
         return [*row, *[""] * missing]
-    raise InputError(
-        f"{where}: {len(row)} cells where the header has {len(names)}: the row is cut off or a quote is missing"
-    )
+    why = "the row is cut off or a quote is missing"
+    if len(names) == 1:
+        why = f"{names[0]!r} may be a title above the header: delete it"
+    raise InputError(f"{where}: {len(row)} cells where the header has {len(names)}: {why}")
 
 
 def from_parquet(path: Path) -> Table:

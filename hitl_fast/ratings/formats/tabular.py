@@ -18,6 +18,7 @@ from .roles import (
     refuse_without_rater,
     refuse_without_score,
 )
+from .summary_rows import refuse_summary_rows
 from .table import Table, looks_like_data, missing_header
 from .vocabulary import is_called, is_index, is_plumbing
 from .wide_table import raters_of, read_respondents, read_wide
@@ -75,6 +76,7 @@ def _long(table: Table, given: dict[str, str | None], request: Request) -> Answe
         refuse_without_score(table, roles)
     else:
         refuse_without_rater(table, roles)
+    refuse_summary_rows(table, roles.get("item"), roles.get("rater"), list(names))
     answers = read_long(table, roles, names)
     spare = [n for n in numeric(table, roles.others()) if n not in names]
     answers.unread |= dict.fromkeys(spare, "another column of numbers") | {
@@ -99,6 +101,7 @@ def _wide(table: Table, given: dict[str, str | None], request: Request) -> Answe
             f"{table.name}, line 1: no column of ratings among {table.listed()}: name the raters with raters=[...] "
             "(--raters)"
         )
+    refuse_summary_rows(table, roles.get("item"), None, list(raters))
     return read_wide(table, roles, raters)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from hitl_fast._common.errors import InputError
 
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of .xlsx, .ods and .xls
 BLANK = re.compile(r"[\s\x1e]*")  # JSON text sequences put a record separator before each record
 
 
@@ -23,17 +24,23 @@ class Record(NamedTuple):
 def read_text(path: Path) -> str:
     """The file's text: UTF-8 (with or without a mark) or marked UTF-16, gzipped or not."""
     data = path.read_bytes()
+    if data[:4] in WORKBOOKS:
+        raise InputError(f"{path.name}: a workbook or another archive: save the sheet of ratings as CSV")
     if data[:2] == b"\x1f\x8b":
         try:
             data = gzip.decompress(data)
         except (EOFError, OSError) as problem:
             raise InputError(f"{path.name}: the gzip file is cut off or damaged: {problem}") from None
+    if b"\0" in data[:1000] and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path.name}, line 1: not text: save it as UTF-8")
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as problem:
         line = data[: problem.start].count(b"\n") + 1
-        raise InputError(f"{path.name}, line {line}: not {encoding} text: {problem.reason}") from None
+        raise InputError(
+            f"{path.name}, line {line}: not {encoding} text: {problem.reason}; save it as UTF-8"
+        ) from None
 
 
 def read_records(text: str, name: str) -> list[Record]:

@@ -53,6 +53,12 @@ FLAGS = {
     "is_skipped": "skipped", "skip": "skipped", "draft": "draft", "is_draft": "draft", "discarded": "discarded",
     "rejected": "rejected",
 }  # fmt: skip
+# Columns that say whether an answer is to be used.
+VERDICTS = {
+    "valid", "is_valid", "approved", "is_approved", "accepted", "is_accepted", "usable", "is_usable", "include",
+    "included", "passed", "attention_check_passed", "passed_attention_check", "attention_passed", "passed_check",
+    "attention_check", "trusted", "is_trusted",
+}  # fmt: skip
 # Columns that a tool adds and that never hold a rating.
 NEVER = {
     "created_at", "updated_at", "timestamp", "time", "date", "submitted_at", "started_at", "text", "comment",
