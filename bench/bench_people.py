@@ -10,7 +10,6 @@ import pytest
 from race import record
 
 from hitl_fast.ratings.priorities import Priorities
-from hitl_fast.ratings.propagation import propagate
 from hitl_fast.ratings.questions import ask_next
 from hitl_fast.ratings.signals import COLUMNS, Signals
 
@@ -68,7 +67,7 @@ def step(what: str, n: int) -> float:
     score = np.clip(3 + signals.table[items, 0], 1, 5).astype(np.float64)
     given = Priorities(items, score, np.zeros(500), np.ones(500, np.int64), (1.0, 5.0), "mean", n)
     begin = time.perf_counter()
-    result = propagate(given, signals)
+    result = given.propagate(signals)
     seconds = time.perf_counter() - begin
     assert np.corrcoef(result.score, signals.table[:, 0])[0, 1] > 0.8
     return seconds

@@ -2,8 +2,7 @@
 
 from .agreement import Agreement
 from .live import LiveRatings
-from .priorities import Priorities
-from .propagation import Propagated
+from .priorities import Priorities, Propagated
 from .questions import ask_next
 from .ratings import Ratings
 from .signals import Signals

@@ -15,8 +15,7 @@ from hitl_fast._common.errors import InputError, InputTypeError
 from hitl_fast._common.files import atomic_path
 
 from .collect.store import VALUES, Answer, read_collection
-from .priorities import Priorities
-from .propagation import Propagated, propagate
+from .priorities import Priorities, Propagated
 from .signals import Signals
 
 LOGGER = logging.getLogger("hitl_fast.ratings.live")
@@ -97,7 +96,7 @@ class LiveRatings:
         if priorities is None:
             self._weights = self.last = None
             return None
-        self.last = propagate(priorities, self.signals, self.prior)
+        self.last = priorities.propagate(self.signals, self.prior)
         weights = self.last.weights(**self.options)
         before = np.full(len(weights), np.nan) if self._weights is None else self._weights
         changed = int((~(np.abs(weights - before) <= 0.1)).sum())

@@ -10,9 +10,9 @@ import torch
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
-from .priorities import Priorities
 from .questions import LENGTH, checked_positions
-from .signals import Signals
+from .scored import ScoredItems
+from .signal_data import SignalData
 
 POINTS = 4.0  # width of the scale that the constants below are of: 1 to 5
 NOISE = 0.9  # of an answer, in squared points, where the rater model gives none
@@ -62,22 +62,16 @@ class Check:
 
 
 @dataclass(frozen=True, eq=False)
-class Propagated(Priorities):
-    """Priorities of every sample, from answers about some.
+class Propagation:
+    """What `propagate` finds: (n,) mean and variance of every sample's score, and the rest as in `Propagated`."""
 
-    Attributes:
-        check: whether the answers contradict the automatic priorities.
-        hyperparameters: "signals" and "features" (prior variances of the two parts), "extra" (noise an answer beyond
-            the stated), all in squared points of a scale from 1 to 5, and "length" (of the features' kernel, in median
-            distances between the answered samples).
-        noise: where the noise of answers comes from.
-        inducing: answers that stand for all; 0 where all were used.
-    """
-
-    check: Check | None = None
-    hyperparameters: dict[str, float] | None = None
-    noise: str = ""
-    inducing: int = 0
+    mean: np.ndarray
+    variance: np.ndarray
+    count: np.ndarray
+    check: Check
+    hyperparameters: dict[str, float]
+    noise: str
+    inducing: int
 
 
 @dataclass(frozen=True)
@@ -102,8 +96,8 @@ class _Answers:
 
 
 def propagate(
-    priorities: Priorities, signals: Signals, prior: str | None = None, *, seed: int = 0
-) -> Propagated:
+    priorities: ScoredItems, signals: SignalData, prior: str | None = None, *, seed: int = 0
+) -> Propagation:
     """Scores of all samples from the scores of those that people were asked about.
 
     On a scale from 1 to 5::
@@ -137,14 +131,14 @@ def propagate(
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, eq. 2.25, 5.8 and 8.14.
     """
-    if not isinstance(signals, Signals):
+    if not isinstance(signals, SignalData):
         raise InputTypeError(f"signals must be hitl_fast.Signals, not {type(signals).__name__}")
     if prior not in PRIORS:
         raise InputError(f"prior must be None or 'auto', not {prior!r}")
     items = _checked_items(priorities, len(signals))
     low, width = _scale(priorities)
     noise, said = _noise(priorities, width)
-    automatic = signals.priorities().score
+    automatic = signals.automatic()
     score = 1 + POINTS * (priorities.score - low) / width
     answers, step = _answers(signals, items, score, noise, 1 + POINTS * automatic if prior else None)
     generator = np.random.default_rng(seed)
@@ -155,17 +149,13 @@ def propagate(
     )
     count = np.zeros(len(signals), np.int64)
     count[items] = priorities.count
-    return Propagated(
-        np.arange(len(signals)), low + (mean - 1) / POINTS * width, variance * (width / POINTS) ** 2, count,
-        priorities.scale, "propagated" if prior is None else f"propagated on {prior}", len(signals),
-        check=contradiction(priorities, signals), hyperparameters=fitted, noise=said,
-        inducing=0 if chosen is None else len(chosen),
+    return Propagation(
+        low + (mean - 1) / POINTS * width, variance * (width / POINTS) ** 2, count, contradiction(priorities, signals),
+        fitted, said, 0 if chosen is None else len(chosen),
     )  # fmt: skip
 
 
-def _checked_items(priorities: Priorities, total: int) -> np.ndarray:
-    if not isinstance(priorities, Priorities):
-        raise InputTypeError(f"priorities must be hitl_fast.Priorities, not {type(priorities).__name__}")
+def _checked_items(priorities: ScoredItems, total: int) -> np.ndarray:
     if len(priorities) == 0:
         raise InputError("priorities hold no scores: there is nothing to propagate")
     items = checked_positions(priorities.items, total)
@@ -180,14 +170,14 @@ def _checked_items(priorities: Priorities, total: int) -> np.ndarray:
     return items
 
 
-def _scale(priorities: Priorities) -> tuple[float, float]:
+def _scale(priorities: ScoredItems) -> tuple[float, float]:
     low, high = priorities.scale
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError(f"the scale of priorities is {priorities.scale}: expected two finite numbers")
     return low, high - low if high > low else 1.0
 
 
-def _noise(priorities: Priorities, width: float) -> tuple[np.ndarray, str]:
+def _noise(priorities: ScoredItems, width: float) -> tuple[np.ndarray, str]:
     """Variance of each score in squared points of a scale from 1 to 5, and where it comes from."""
     stated = NOISE / np.maximum(priorities.count, 1)
     given = priorities.variance * (POINTS / width) ** 2
@@ -208,7 +198,7 @@ def _some(total: int, most: int, generator: np.random.Generator) -> torch.Tensor
 
 
 def _answers(
-    signals: Signals, items: np.ndarray, score: np.ndarray, noise: np.ndarray, prior: np.ndarray | None
+    signals: SignalData, items: np.ndarray, score: np.ndarray, noise: np.ndarray, prior: np.ndarray | None
 ) -> tuple[_Answers, float]:
     embedding = signals.embedding[items].astype(np.float64)
     few = embedding[:: max(1, len(embedding) // 1000)]
@@ -287,7 +277,7 @@ def _fit(answers: _Answers) -> dict[str, float]:
 
 
 def _predict(
-    answers: _Answers, signals: Signals, step: float, fitted: dict[str, float], prior: np.ndarray | None,
+    answers: _Answers, signals: SignalData, step: float, fitted: dict[str, float], prior: np.ndarray | None,
     chosen: torch.Tensor | None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Mean and variance of every sample, in blocks: float32 products of float64 factors."""
@@ -348,7 +338,7 @@ def _predict(
     return mean, variance
 
 
-def contradiction(priorities: Priorities, signals: Signals, *, careless: float = CARELESS) -> Check:
+def contradiction(priorities: ScoredItems, signals: SignalData, *, careless: float = CARELESS) -> Check:
     """Posterior-predictive check: do people's answers contradict label doubt, as systematic label errors make them?
 
     Only answered samples without near copies count. An answer is low within the lowest eighth of the scale. If label

@@ -8,7 +8,7 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
-from .signals import Signals
+from .signal_data import SignalData
 
 LENGTH = 8**0.5  # of the kernel over standardised signals
 NOISE = 0.3  # of an answer, in units of the prior variance
@@ -17,7 +17,7 @@ MOST_ANSWERED = 2000  # answers that the choice takes into account
 
 
 def ask_next(
-    signals: Signals,
+    signals: SignalData,
     n: int,
     *,
     answered: Any = (),
@@ -50,7 +50,7 @@ def ask_next(
         TypeError: signals are no `Signals`, or positions no integers.
         ValueError: n or diversity is out of range, or an answer is of an unknown position.
     """
-    if not isinstance(signals, Signals):
+    if not isinstance(signals, SignalData):
         raise InputTypeError(f"signals must be hitl_fast.Signals, not {type(signals).__name__}")
     total = len(signals)
     known = checked_positions(answered, total)

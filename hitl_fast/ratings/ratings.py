@@ -19,6 +19,7 @@ from .formats.request import Request
 from .given import columns_of_arrays, columns_of_frame
 from .importance import importance
 from .priorities import Priorities
+from .questions import ask_next
 from .rater_table import rater_table
 from .rating_data import RatingData
 from .selection import by_question, only
@@ -353,8 +354,6 @@ class Ratings(RatingData):
 
         See `hitl_fast.ratings.questions.ask_next` for the formula, arguments and errors.
         """
-        from .questions import ask_next
-
         answered = self.frame.item.dropna().to_numpy()
         return ask_next(signals, n, answered=answered, diversity=diversity, seed=seed)
 

@@ -15,6 +15,7 @@ from hitl_fast._common.errors import InputError, InputTypeError, require
 
 from .neighbours import neighbours
 from .priorities import Priorities
+from .signal_data import SignalData
 
 NEIGHBOURS = 10
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)  # of the ridge; the likeliest is taken
@@ -36,7 +37,7 @@ QUALITIES = ("own", "cleanlab")
 
 
 @dataclass(frozen=True, eq=False)
-class Signals:
+class Signals(SignalData):
     """What is known of every sample without people.
 
     Attributes:
@@ -50,20 +51,6 @@ class Signals:
         radius: distance under which samples are near copies.
         exact: whether neighbours are exact, see `hitl_fast.ratings.neighbours`.
     """
-
-    labels: np.ndarray
-    classes: tuple[Any, ...]
-    quality: np.ndarray
-    copies: np.ndarray
-    table: np.ndarray
-    embedding: np.ndarray
-    temperature: float
-    penalty: float
-    radius: float
-    exact: bool = True
-
-    def __len__(self) -> int:
-        return int(self.labels.size)
 
     @classmethod
     def of(
@@ -152,12 +139,10 @@ class Signals:
         Label doubt alone drops the samples of rare classes, which look doubtful because they are rare. The variance is
         0: it is not known how far these scores are off. `Priorities.propagate` says whether answers contradict them.
         """
-        u = self.quality / self.copies
-        mass = np.bincount(self.labels, u, len(self.classes))
-        u = u * np.sqrt(mass.min() / mass[self.labels])
-        score = np.minimum(1.0, u / np.quantile(u, 0.99))
         n = len(self)
-        return Priorities(np.arange(n), score, np.zeros(n), np.zeros(n, np.int64), (0.0, 1.0), "auto", n)
+        return Priorities(
+            np.arange(n), self.automatic(), np.zeros(n), np.zeros(n, np.int64), (0.0, 1.0), "auto", n
+        )
 
 
 def probabilities(x: np.ndarray, codes: np.ndarray, classes: int) -> tuple[np.ndarray, float, float]:

@@ -12,7 +12,7 @@ from test_signals import blobs
 from hitl_fast._common.errors import InputError, InputTypeError
 from hitl_fast.ratings import propagation
 from hitl_fast.ratings.priorities import Priorities
-from hitl_fast.ratings.propagation import NOISE, POINTS, contradiction, propagate
+from hitl_fast.ratings.propagation import NOISE, POINTS, contradiction
 from hitl_fast.ratings.questions import LENGTH, ask_next, kernel
 from hitl_fast.ratings.signals import Signals
 
@@ -72,7 +72,7 @@ def test_mean_and_variance_are_those_of_the_process(
     score = scale[0] + width * generator.integers(0, 5, 30) / 4
     variance = None if stated else width**2 * generator.uniform(0.01, 0.1, 30)
     given = scored(items, score, variance, scale=scale)
-    found = propagate(given, signals, prior)
+    found = given.propagate(signals, prior)
     noise = np.full(30, NOISE) if variance is None else variance * (POINTS / width) ** 2
     assert found.hyperparameters is not None
     mean, spread = written_out(given, signals, found.hyperparameters, prior is not None, noise)
@@ -109,7 +109,7 @@ def test_hyperparameters_are_of_the_largest_posterior(
             -0.5 * r @ np.linalg.solve(K, r) - 0.5 * np.linalg.slogdet(K)[1] - 0.5 * np.square(logs).sum()
         )
 
-    best = propagate(given, signals).hyperparameters
+    best = given.propagate(signals).hyperparameters
     assert best is not None
     for name in best:
         for factor in (0.8, 1.25):
@@ -121,11 +121,11 @@ def test_many_answers_by_inducing_points_are_near_the_exact_ones(monkeypatch: py
     found = Signals.of(x, y)
     score = np.where(np.isin(np.arange(900), bad), 1.0, 4.0) + np.random.default_rng(0).normal(0, 0.3, 900)
     given = scored(np.arange(0, 900, 2), np.clip(score[::2], 1, 5))
-    exact = propagate(given, found)
+    exact = given.propagate(found)
     assert exact.inducing == 0
     monkeypatch.setattr(propagation, "EXACT", 400)
     monkeypatch.setattr(propagation, "INDUCING", 300)
-    few = propagate(given, found)
+    few = given.propagate(found)
     assert few.inducing == 300
     assert np.corrcoef(exact.score, few.score)[0, 1] > 0.99
     assert np.abs(exact.score - few.score).mean() < 0.05
@@ -142,12 +142,12 @@ def test_answers_reach_samples_that_nobody_was_asked_about() -> None:
     given = scored(np.sort(items), noisy[np.argsort(items)])
     others = np.setdiff1d(np.arange(600), items)
     for prior in (None, "auto"):
-        result = propagate(given, found, prior)
+        result = given.propagate(found, prior)
         assert np.corrcoef(result.score[others], truth[others])[0, 1] > 0.8
         weights = result.weights(power=2, temper=1.0)
         assert weights.shape == (600,)
         assert weights[bad].mean() < 0.5 * np.delete(weights, bad).mean()
-    assert propagate(given, found).score.tolist() == propagate(given, found).score.tolist()
+    assert given.propagate(found).score.tolist() == given.propagate(found).score.tolist()
 
 
 @settings(max_examples=15, deadline=None)
@@ -163,7 +163,7 @@ def test_any_answers_give_finite_scores(seed: int, m: int, same: bool, prior: st
     found = Signals.of(generator.normal(size=(30, 2)), np.arange(30) % 2)
     items = np.sort(generator.choice(30, m, replace=False))
     score = np.full(m, 3.0) if same else generator.integers(1, 6, m).astype(float)
-    result = propagate(scored(items, score), found, prior)
+    result = scored(items, score).propagate(found, prior)
     assert np.isfinite(result.score).all()
     assert (result.variance > 0).all()
     assert np.isfinite(result.weights(power=2, temper=1)).all()
@@ -171,9 +171,9 @@ def test_any_answers_give_finite_scores(seed: int, m: int, same: bool, prior: st
 
 def test_variance_is_smaller_where_people_answered(signals: Signals) -> None:
     items = np.arange(0, 200, 10)
-    result = propagate(scored(items, np.full(20, 3.0)), signals)
+    result = scored(items, np.full(20, 3.0)).propagate(signals)
     assert result.variance[items].mean() < np.delete(result.variance, items).mean()
-    more = propagate(scored(items, np.full(20, 3.0), count=np.full(20, 5)), signals)
+    more = scored(items, np.full(20, 3.0), count=np.full(20, 5)).propagate(signals)
     assert more.variance[items].mean() < result.variance[items].mean()
 
 
@@ -186,15 +186,13 @@ def test_bad_answers_are_refused(signals: Signals) -> None:
         (scored(["a", "b"], [1, 2]), InputTypeError, "items="),
         (scored([1, 2], [1, 2], scale=(1, np.inf)), InputError, "scale"),
     ):  # fmt: skip
-        for call in (propagate, contradiction):
+        for call in (Priorities.propagate, contradiction):
             with pytest.raises(error, match=named):
                 call(wrong, signals)
     with pytest.raises(InputTypeError, match="Signals"):
-        propagate(good, 3)  # type: ignore[arg-type]
-    with pytest.raises(InputTypeError, match="Priorities"):
-        propagate(3, signals)  # type: ignore[arg-type]
+        good.propagate(3)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="mine"):
-        propagate(good, signals, "mine")
+        good.propagate(signals, "mine")
     with pytest.raises(InputError, match="careless"):
         contradiction(good, signals, careless=0)
 
