@@ -26,5 +26,6 @@ from .sampling import with_weights as with_weights
 from .shift import PreIndexAccumulator as PreIndexAccumulator
 from .shift import PreIndexReport as PreIndexReport
 from .shift import preindex as preindex
+from .shift.features import embeddings as embeddings
 
 __version__: str

@@ -15,7 +15,8 @@ import numpy as np
 from hitl_fast._common.errors import InputError
 from hitl_fast._common.files import write_text
 
-from .collect.items import Items, open_items
+from .collect.items import Items
+from .collect.opening import open_items
 from .questions import ask_next
 from .ratings import Ratings
 from .signals import read_signals

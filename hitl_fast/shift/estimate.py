@@ -161,7 +161,7 @@ def preindex(
         raise InputTypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
     check_loaders(clean, shifted)
     module = unwrapped(model)
-    place = _device(module, device)
+    place = model_device(module, device)
     budget = default_budget(place) if max_memory is None else max_memory
     with EmbeddingStore(budget, embedding_dtype) as store, undisturbed(module, place, (clean, shifted)):
         sources = Sources(embedding, output, Splitting(labels, inputs, mask))
@@ -245,7 +245,7 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def _device(module: nn.Module, wanted: torch.device | str | None) -> torch.device:
+def model_device(module: nn.Module, wanted: torch.device | str | None) -> torch.device:
     tensors = (*module.parameters(), *module.buffers())
     if any(tensor.is_meta for tensor in tensors):
         raise InputError("the model is on the meta device, so it has no values: load its weights first")

@@ -83,8 +83,8 @@ class Pass:
         self._right = [torch.zeros((), dtype=torch.int64, device=place) for _ in range(2)]  # clean, shifted
         self._predicted = 0  # samples that _right counts the hits of
         self._logits = 0  # how many there are of each sample
-        self._parameters = _parameters(module)
-        self._positional, self._any_position = _positional(module)
+        self._parameters = parameters(module)
+        self._positional, self._any_position = positional(module)
 
     def over(self, clean: Iterable[Any], shifted: Iterable[Any], progress: bool) -> None:
         """Read both loaders to their end."""
@@ -368,7 +368,7 @@ def _joined_mask(masks: Masks, n: int) -> Any:
     return torch.cat([every if mask is None else mask.kept for mask in masks])
 
 
-def _parameters(module: nn.Module) -> frozenset[str] | None:
+def parameters(module: nn.Module) -> frozenset[str] | None:
     """What the model's forward can be called with by name; None: anything."""
     found = inspect.signature(module.forward).parameters
     if any(p.kind is p.VAR_KEYWORD for p in found.values()):
@@ -376,7 +376,7 @@ def _parameters(module: nn.Module) -> frozenset[str] | None:
     return frozenset(found)
 
 
-def _positional(module: nn.Module) -> tuple[tuple[str, ...], bool]:
+def positional(module: nn.Module) -> tuple[tuple[str, ...], bool]:
     """The names of the arguments that the model's forward takes by position, and whether it takes any number."""
     found = inspect.signature(module.forward).parameters
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hitl_fast.ratings.collect.items import open_items
+from hitl_fast.ratings.collect.opening import open_items
 from hitl_fast.ratings.collect.schedule import Schedule
 from hitl_fast.ratings.collect.server import Collection, bound, serve
 from hitl_fast.ratings.collect.store import Store

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hitl_fast._common.errors import InputError
-from hitl_fast.ratings.collect.items import Records, open_items, png
+from hitl_fast.ratings.collect.items import Records, png
+from hitl_fast.ratings.collect.opening import open_items
 
 
 def decoded(content: bytes) -> np.ndarray:
@@ -165,3 +166,66 @@ def test_bad_arrays_and_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_bytes(b'{"text": "a"}\n\xff\n')
     with pytest.raises(InputError, match="line 2"):
         open_items(tmp_path / "bad.jsonl").content(1)
+
+
+@pytest.mark.jit
+def test_datasets_in_memory_and_saved_to_disk(tmp_path: Path) -> None:
+    import datasets
+
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
+    encoded = [png(image) for image in pixels]
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    )
+    rows = {"image": [{"bytes": one, "path": None} for one in encoded], "label": [0, 1, 1, 0]}
+    data = datasets.Dataset.from_dict(rows, features)
+    data.save_to_disk(tmp_path / "images")
+    held = [open_items(data), open_items(tmp_path / "images")]
+    for items in held:
+        assert (items.kind, len(items), items.content(2)) == ("image", 4, {"label": "dog"})
+        assert items.image(3) == (encoded[3], "image/png")
+    assert (
+        held[0].fingerprint() == held[1].fingerprint() != open_items(data.select([1, 0, 2, 3])).fingerprint()
+    )
+
+    texts = datasets.Dataset.from_dict(
+        {"text": ["a", "b"], "label": [1, 0]},
+        datasets.Features(
+            {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
+        ),
+    )
+    texts.save_to_disk(tmp_path / "texts")
+    for items in (open_items(texts), open_items(tmp_path / "texts")):
+        assert (items.kind, items.content(0)) == ("text", {"label": "yes", "text": "a"})
+    assert open_items(texts, "label").content(1)["text"] == "no"
+
+
+@pytest.mark.jit
+def test_datasets_that_cannot_be_shown(tmp_path: Path) -> None:
+    import datasets
+
+    texts = datasets.Dataset.from_dict({"text": ["a", "b"]})
+    datasets.DatasetDict({"train": texts}).save_to_disk(tmp_path / "both")
+    with pytest.raises(InputError, match=r"several splits.*train"):
+        open_items(tmp_path / "both")
+    with pytest.raises(InputError, match="Dataset has no rows"):
+        open_items(texts.select([]))
+    with pytest.raises(InputError, match="Dataset is streamed"):
+        open_items(texts.to_iterable_dataset())
+    with pytest.raises(InputError, match="'body'.*text"):
+        open_items(texts, "body")
+    texts.save_to_disk(tmp_path / "damaged")
+    next((tmp_path / "damaged").glob("*.arrow")).write_bytes(b"no arrow")
+    with pytest.raises(InputError, match="no whole saved Dataset"):
+        open_items(tmp_path / "damaged")
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(png(np.zeros((2, 2), np.uint8)))
+    rows = {"image": [{"bytes": None, "path": str(secret)}, {"bytes": b"text", "path": None}]}
+    linked = datasets.Dataset.from_dict(rows, datasets.Features({"image": datasets.Image()}))
+    assert open_items(linked).image(0)[1] == "image/png"
+    with pytest.raises(InputError, match="item 1 of Dataset: expected PNG"):
+        open_items(linked).image(1)
+    from hitl_fast.ratings.collect.hub_dataset import from_dataset
+
+    with pytest.raises(InputError, match="item 0 of saved has no image in it"):
+        from_dataset(linked, "saved", None, on_disk=True).image(0)

@@ -13,7 +13,7 @@ import numpy as np
 from hitl_fast._common.errors import InputError
 from hitl_fast._common.files import write_text
 
-from .items import open_items
+from .opening import open_items
 from .schedule import Schedule
 from .server import LOOPBACK, Collection, bound, checked_token, serve
 from .store import QUESTIONS, Store, export_csv
@@ -23,7 +23,11 @@ CHOSEN_FIRST = 240  # questions chosen by `ask_next`; the others follow at rando
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("data", nargs="?", help="folder of images, .npz, .npy, .txt (a text a line), .jsonl or .csv")
+    add(
+        "data",
+        nargs="?",
+        help="folder of images or of a saved Dataset, .npz, .npy, .txt (a text a line), .jsonl or .csv",
+    )
     add("--out", required=True, metavar="FILE.db", help="database of the answers; continued if it exists")
     add("--question", choices=QUESTIONS, default="rating", help="1 to 5, yes or no, or which of two (rating)")
     add("--prompt", help="the question as people read it")

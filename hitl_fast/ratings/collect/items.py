@@ -1,4 +1,4 @@
-"""Data sets as items to show: images of a folder or an array, texts, rows of a table; each is read when shown."""
+"""Kinds of items to show: images of a folder or an array, texts, rows of a table; each is read when shown."""
 
 from __future__ import annotations
 
@@ -222,33 +222,6 @@ class Records(Items):
         return hashlib.sha256(f"{len(self)} {ends!r}".encode()).hexdigest()
 
 
-def open_items(data: str | os.PathLike[str], text: str | None = None) -> Items:
-    """The items of a folder of images, ``.npy`` or ``.npz``, ``.txt``, ``.jsonl`` or ``.csv``.
-
-    Args:
-        data: path. In a ``.npz`` the images are the array "images", "x" or the only one of 3 or 4 dimensions.
-        text: field or column with the text; by default "text" or the like. Without one, whole rows are shown.
-
-    Raises:
-        ValueError: the path is of no such kind, empty or damaged; what was expected is named.
-        OSError: it cannot be opened.
-    """
-    path = Path(data)
-    if path.is_dir():
-        return ImageFolder(path)
-    suffix = path.suffix.lower()
-    if suffix in (".npz", ".npy"):
-        return _from_arrays(path)
-    if suffix in (".txt", ".jsonl", ".ndjson"):
-        return Lines(path, suffix != ".txt", text)
-    if suffix in (".csv", ".tsv"):
-        return Records(path.name, _rows(path, "\t" if suffix == ".tsv" else ","), text)
-    path.stat()
-    raise InputError(
-        f"{path.name}: expected a folder of images, or a file ending in .npz, .npy, .txt, .jsonl, .csv or .tsv"
-    )
-
-
 def png(image: np.ndarray) -> bytes:
     """An 8-bit PNG of (height, width), (height, width, 1) or (height, width, 3); W3C, PNG, second edition."""
     height, width = image.shape[:2]
@@ -268,7 +241,7 @@ def png(image: np.ndarray) -> bytes:
     )
 
 
-def _from_arrays(path: Path) -> Items:
+def from_arrays(path: Path) -> Items:
     try:
         if path.suffix.lower() == ".npy":
             return ImageArray(path.name, np.load(path, mmap_mode="r", allow_pickle=False), None)
@@ -293,7 +266,7 @@ def _from_arrays(path: Path) -> Items:
         raise
 
 
-def _rows(path: Path, delimiter: str) -> list[dict[str, str]]:
+def rows_of(path: Path, delimiter: str) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
