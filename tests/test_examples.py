@@ -18,6 +18,7 @@ SAYS = {
     "compare_energy_with_people": r"steps with ratings: .*\n.+",
     "decide_retrain_or_keep": r"advice: (retrain|keep|use other), because",
     "lightning_sampler": r"accuracy of odd digits: .*\n.*\n320 steps",
+    "live_loop": r"epoch 9: weight of wrong labels 0\.[0-4]\d, of right ones 0\.[6-9]\d, .*\n  ratings +120 of 120 ",
     "rank_shifts": r"noise 0\.5 +\d",
     "ratings_into_a_loop": r"accuracy with ratings: ",
     "sft_with_human_weights": r"held-out loss \d\.\d+ without ratings, \d\.\d+ with ratings",

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from axe_core_python.selenium import Axe
 from collecting import Page, ended, free_port, running, started
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
+from torch.utils.data import DataLoader, TensorDataset
 
+from hitl_fast import LiveRatings, PrioritySampler, Signals
 from hitl_fast.ratings.collect.items import png
 from hitl_fast.ratings.collect.store import read_collection
 
@@ -186,3 +189,34 @@ def look(driver: Any, scheme: str, width: int, height: int) -> None:
 def overflow(driver: Any) -> int:
     wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
     return int(driver.execute_script(wide))
+
+
+@pytest.mark.jit
+def test_answers_during_training_change_the_next_epoch(fresh: Any, images: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 25)
+    features = generator.normal(0, 1, (50, 4)) + 3 * labels[:, None]
+    signals = Signals.of(features, labels)
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    x, y = torch.tensor(features, dtype=torch.float32), torch.tensor(labels)
+    with running(images, tmp_path / "r.db", repeats=0) as page:
+        entered(fresh, page, "anna")
+        sampler = PrioritySampler(np.ones(50), seed=2)
+        sampler.follow(LiveRatings(tmp_path / "r.db", signals))
+        weights = []
+        for epoch in range(3):
+            for step, (rows, classes) in enumerate(DataLoader(TensorDataset(x, y), 10, sampler=sampler)):
+                if epoch == 0 and step == 2:
+                    for turn in range(12):
+                        press(fresh, "15"[turn % 2])
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(rows), classes).backward()
+                optimizer.step()
+            weights.append(sampler.epoch_weights.copy())
+    answers = read_collection(tmp_path / "r.db")[1]
+    assert [a.value for a in answers] == [1.0, 5.0] * 6
+    assert (weights[0] == 1).all()
+    low, high = ([a.item for a in answers if a.value == value] for value in (1.0, 5.0))
+    assert weights[1][low].mean() < weights[1][high].mean()
+    assert (weights[2] == weights[1]).all()  # nobody answered in between
