@@ -26,6 +26,7 @@ from .sampling import with_weights as with_weights
 from .shift import PreIndexAccumulator as PreIndexAccumulator
 from .shift import PreIndexReport as PreIndexReport
 from .shift import preindex as preindex
+from .shift import sharded as sharded
 from .shift.features import embeddings as embeddings
 
 __version__: str

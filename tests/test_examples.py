@@ -23,16 +23,12 @@ SAYS = {
     "ratings_into_a_loop": r"accuracy with ratings: ",
     "sft_with_human_weights": r"held-out loss \d\.\d+ without ratings, \d\.\d+ with ratings",
     "skorch_weights": r"accuracy with weights: ",
+    "torchrun_preindex": r"index 0\.\d+ of 400 samples",
     "track_in_tensorboard": r"tensorboard --logdir",
 }
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_example(name: str, tmp_path: Path) -> None:
-    path = ROOT / "examples" / f"{name}.py"
-    text = path.read_text()
-    assert len(text.splitlines()) <= 80
-    assert f"python examples/{name}.py" in text
+def output(name: str, folder: Path, *launcher: str) -> str:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")]),
@@ -40,8 +36,24 @@ def test_example(name: str, tmp_path: Path) -> None:
         "OMP_NUM_THREADS": "1",
     }
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", str(path)],
-        capture_output=True, text=True, timeout=280, check=False, cwd=tmp_path, env=environment,
+        [sys.executable, "-W", "ignore", *launcher, str(ROOT / "examples" / f"{name}.py")],
+        capture_output=True, text=True, timeout=280, check=False, cwd=folder, env=environment,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
-    assert re.search(SAYS[name], run.stdout), run.stdout[-2000:]
+    return run.stdout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example(name: str, tmp_path: Path) -> None:
+    text = (ROOT / "examples" / f"{name}.py").read_text()
+    assert len(text.splitlines()) <= 80
+    assert f"python examples/{name}.py" in text
+    said = output(name, tmp_path)
+    assert re.search(SAYS[name], said), said[-2000:]
+
+
+def test_torchrun_gives_the_report_of_one_process(tmp_path: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    said = output("torchrun_preindex", tmp_path, *launcher)
+    (index,) = re.findall(r"index (0\.\d+) of 400 samples, mode: .*2 ranks", said)
+    assert f"index {index} of 400 samples" in output("torchrun_preindex", tmp_path)

@@ -4,5 +4,6 @@ from .accumulator import LayerReport, PreIndexAccumulator
 from .clusters import ClusterReport
 from .estimate import preindex
 from .report import PreIndexReport
+from .sharding import sharded
 
-__all__ = ["ClusterReport", "LayerReport", "PreIndexAccumulator", "PreIndexReport", "preindex"]
+__all__ = ["ClusterReport", "LayerReport", "PreIndexAccumulator", "PreIndexReport", "preindex", "sharded"]

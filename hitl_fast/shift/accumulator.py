@@ -130,6 +130,77 @@ class PreIndexAccumulator:
                 else ours.plus(theirs, ours.distances + _like(theirs.distances, ours.distances))
             )
 
+    def state(self) -> dict[str, Any]:
+        """What it holds, as plain numbers and lists that JSON keeps exactly.
+
+        ``{"bins", "arithmetic", "layers": {name: {"distances", "counts", "left_out", "rows", "units"}}}`` with sums of
+        distances (bins, measures) and of histograms (2, finest bins).
+
+        >>> accumulator = PreIndexAccumulator(bins=(2,))
+        >>> accumulator.update("fc", torch.ones(3, 4), torch.ones(3, 4))
+        >>> accumulator.state()["layers"]["fc"]["counts"]
+        [[0, 12], [0, 12]]
+        """
+        return {
+            "bins": list(self.bins),
+            "arithmetic": self.arithmetic,
+            "layers": {
+                name: {
+                    "distances": sums.distances.tolist(),
+                    "counts": sums.counts.tolist(),
+                    "left_out": int(sums.left_out),
+                    "rows": sums.rows,
+                    "units": sums.units,
+                }
+                for name, sums in self._sums.items()
+            },
+        }
+
+    @classmethod
+    def of_states(cls, states: Sequence[Mapping[str, Any]]) -> PreIndexAccumulator:
+        """An accumulator that has seen what all of those had whose ``state`` is given, one or more.
+
+        Raises:
+            ValueError: none is given, or they have different bins or arithmetic.
+        """
+        if not states:
+            raise InputError("states must hold one state or more")
+        whole = cls(states[0]["bins"], states[0]["arithmetic"])
+        for state in states:
+            part = cls(state["bins"], state["arithmetic"])
+            part._sums = {
+                name: _Sums(
+                    np.array(held["distances"], np.float64),
+                    np.array(held["counts"], np.int64),
+                    int(held["left_out"]),
+                    int(held["rows"]),
+                    int(held["units"]),
+                )
+                for name, held in state["layers"].items()
+            }
+            whole.merge(part)
+        return whole
+
+    def all_reduce(self, group: Any = "world") -> None:
+        """Add up what all ranks of a group have seen, on every rank; to be called on each of them.
+
+        Counts are added exactly, sums of distances in the order of the ranks: as one accumulator's, but for the
+        rounding of float64 sums in another order (less than 1e-12 of their value).
+
+        Args:
+            group: "world" or a torch.distributed ProcessGroup; "world" without a process group changes nothing.
+
+        Raises:
+            ValueError: ranks have different bins or arithmetic; every rank names it, and nothing is added.
+            ConnectionError: a rank has ended.
+        """
+        from .ranks import joined
+
+        with joined(group) as ranks:
+            ranks.agree({"bins": self.bins, "arithmetic": self.arithmetic}, dict)
+            states = ranks.exchange(self.state())
+        self._sums = self.of_states(states)._sums
+
     def snapshot(self) -> dict[str, Any]:
         """What ``restore`` takes to forget all updates made since. Costs nothing: sums are never changed in place."""
         return dict(self._sums)

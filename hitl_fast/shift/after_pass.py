@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from .clusters import ClusterReport, clusterings
+from .clusters import CLUSTERINGS, ClusterReport, cluster_tasks
 from .effort_score import EffortScore, effort_score
 from .embedding_scores import Embedding, class_sums, linear_cka, probe_error, resque_angle
+
+Tasks = dict[str, Callable[[], Any]]
 
 UNLIKE = 0.1  # total variation between class shares, beyond what a random sample has
 
@@ -40,6 +44,58 @@ class Captured(Protocol):
     def labels(self) -> np.ndarray: ...
 
 
+def score_tasks(
+    rows: tuple[Any, Any] | None,
+    labels: np.ndarray,
+    *,
+    restarts: int,
+    samples: int | None = None,
+    progress: bool = False,
+) -> Tasks:
+    """What clusters the embeddings and compares both sides, in parts that do not need each other.
+
+    Args:
+        rows: (n, D) floats, finite, of both sides: tensors or memory maps. None: these tasks run elsewhere.
+        labels: (n,) integers.
+        restarts: of k-means++; 0: none.
+        samples: cluster a random sample of so many, the same on both sides; None: all. The other scores are of all.
+        progress: progress lines on a terminal.
+
+    Returns:
+        By name, functions whose values JSON holds; ``scores_of`` reads them.
+    """
+    if rows is None:
+        names = ["shifted_from_clean", "shifted", "clean"]
+        names += ["clean_kmeans++", "shifted_kmeans++"] if restarts else []
+        return dict.fromkeys([*names, "cka", "probe_error", "resque_angle"], _elsewhere)
+    kinds, classes = np.unique(labels, return_inverse=True)
+    clean, shifted = (Embedding(side, classes, len(kinds)) for side in rows)
+    parts = clean.subset(samples), shifted.subset(samples)
+
+    @functools.cache
+    def sums() -> tuple[np.ndarray, np.ndarray]:
+        return class_sums(clean), class_sums(shifted)
+
+    @functools.cache
+    def part_sums() -> tuple[np.ndarray, np.ndarray]:
+        return (class_sums(parts[0]), class_sums(parts[1])) if sampled else sums()
+
+    sampled = parts[0] is not clean
+    clusters = cluster_tasks(*parts, part_sums, restarts, sampled=sampled, progress=progress)
+    return {
+        **{name: _as_fields(task) for name, task in clusters.items()},
+        "cka": lambda: linear_cka(clean, shifted),
+        "probe_error": lambda: probe_error(shifted),
+        "resque_angle": lambda: resque_angle(*sums()),
+    }
+
+
+def scores_of(values: Mapping[str, Any]) -> EmbeddingScores:
+    """The scores from the values of ``score_tasks``."""
+    clusters = {name: ClusterReport(**values[name]) if name in values else None for name in CLUSTERINGS}
+    return EmbeddingScores(clusters, values["resque_angle"], values["cka"], values["probe_error"])
+
+
 def scores_of_embeddings(
     clean_rows: Any,
     shifted_rows: Any,
@@ -49,24 +105,41 @@ def scores_of_embeddings(
     samples: int | None = None,
     progress: bool = False,
 ) -> EmbeddingScores:
-    """Cluster the embeddings and compare both sides.
+    """Cluster the embeddings and compare both sides; arguments as for ``score_tasks``."""
+    tasks = score_tasks(
+        (clean_rows, shifted_rows), labels, restarts=restarts, samples=samples, progress=progress
+    )
+    return scores_of({name: task() for name, task in tasks.items()})
 
-    Args:
-        clean_rows: (n, D) floats, finite: a tensor or a memory map.
-        shifted_rows: the same samples after the shift.
-        labels: (n,) integers.
-        restarts: of k-means++; 0: none.
-        samples: cluster a random sample of so many, the same on both sides; None: all. The other scores are of all.
-        progress: progress lines on a terminal.
-    """
-    kinds, classes = np.unique(labels, return_inverse=True)
-    clean, shifted = (Embedding(rows, classes, len(kinds)) for rows in (clean_rows, shifted_rows))
-    sums = class_sums(clean), class_sums(shifted)
-    parts = clean.subset(samples), shifted.subset(samples)
-    sampled = parts[0] is not clean
-    part_sums = (class_sums(parts[0]), class_sums(parts[1])) if sampled else sums
-    clusters = clusterings(*parts, *part_sums, restarts, sampled=sampled, progress=progress)
-    return EmbeddingScores(clusters, resque_angle(*sums), linear_cka(clean, shifted), probe_error(shifted))
+
+def _as_fields(task: Callable[[], ClusterReport]) -> Callable[[], dict[str, Any]]:
+    return lambda: dataclasses.asdict(task())
+
+
+def _elsewhere() -> Any:
+    raise AssertionError("this rank does not hold what the task reads")
+
+
+def effort_task(
+    captured: Captured | None, all_labels: np.ndarray, clean_accuracy: float | None = None
+) -> Callable[[], Any]:
+    """``effort_of`` as a task: a function whose value JSON holds; ``effort_from`` reads it."""
+    if captured is None:
+        return _elsewhere
+
+    def task() -> tuple[dict[str, Any] | None, list[str]]:
+        found, notes = effort_of(captured, all_labels, clean_accuracy)
+        return (None if found is None else dataclasses.asdict(found)), notes
+
+    return task
+
+
+def effort_from(value: Any) -> tuple[EffortScore | None, list[str]]:
+    """The effort score and its notes from the value of ``effort_task``."""
+    fields, notes = value
+    if fields is None:
+        return None, list(notes)
+    return EffortScore(**{**fields, "notes": tuple(fields["notes"])}), list(notes)
 
 
 def effort_of(

@@ -25,6 +25,7 @@ from hitl_fast._common.errors import InputError, InputTypeError
 
 from .inputs import Inputs
 from .masks import given_mask
+from .sharding import Sharded
 
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 
@@ -49,8 +50,13 @@ class Splitting:
     mask: str | int | Callable[[Any], Any] | None = None
 
 
-def check_loaders(clean: object, shifted: object) -> None:
+def check_loaders(clean: object, shifted: object, *, grouped: bool = False) -> None:
     """Refuse what cannot be paired, before anything is computed.
+
+    Args:
+        clean: a loader.
+        shifted: the other.
+        grouped: each rank of a group reads its part, and the parts are put together.
 
     Raises:
         TypeError: not iterable in batches.
@@ -61,16 +67,37 @@ def check_loaders(clean: object, shifted: object) -> None:
             raise InputTypeError(
                 f"{name} must yield batches (a DataLoader, or a list of (inputs, labels)), not {type(loader).__name__}"
             )
-        if isinstance(getattr(loader, "sampler", None), DistributedSampler):
+        if isinstance(loader, Sharded) and not grouped and loader.world_size > 1:
             warnings.warn(
-                f"{name} is read through a DistributedSampler: this report is of one rank's part of the data",
+                f"{name} is sharded, but group= is not given: this report is of one rank's part of the data",
                 stacklevel=3,
             )
-        sampler = _shuffling_sampler(loader)
-        if sampler:
+        sampler = getattr(loader, "sampler", None)
+        if isinstance(sampler, DistributedSampler):
+            if not grouped:
+                warnings.warn(
+                    f"{name} is read through a DistributedSampler: this report is of one rank's part of the data"
+                    " (group='world' puts the parts together)",
+                    stacklevel=3,
+                )
+            elif len(sampler.dataset) % sampler.num_replicas:  # type: ignore[arg-type]
+                raise InputError(
+                    f"{name} is read through a DistributedSampler, which repeats or drops some of its"
+                    f" {len(sampler.dataset)} samples so that {sampler.num_replicas} ranks have equally many: use"  # type: ignore[arg-type]
+                    " hf.sharded(loader) of a loader without it"
+                )
+        shuffling = _shuffling_sampler(loader)
+        if shuffling:
             raise InputError(
-                f"{name} shuffles (its sampler is a {sampler}): sample i must be the same in both; use shuffle=False"
+                f"{name} shuffles (its sampler is a {shuffling}): sample i must be the same in both; use shuffle=False"
             )
+    if isinstance(clean, Sharded) != isinstance(shifted, Sharded):
+        raise InputError("clean and shifted must both be sharded, or neither")
+    if isinstance(clean, Sharded) and isinstance(shifted, Sharded):
+        cuts = [(each.order, each.rank, each.world_size) for each in (clean, shifted)]
+        if cuts[0] != cuts[1]:
+            raise InputError(f"clean is sharded by (order, rank, world_size) {cuts[0]}, shifted by {cuts[1]}")
+        check_loaders(clean.loader, shifted.loader, grouped=True)
     if clean is shifted and isinstance(clean, Iterator):
         raise InputError("clean and shifted are the same iterator: each would see half of the batches")
     for unit, length in (("samples", expected_samples), ("batches", _batches)):
@@ -89,7 +116,9 @@ def expected_samples(loader: object) -> int | None:
     return samples - samples % size if loader.drop_last else samples
 
 
-def pairs(clean: Iterable[Any], shifted: Iterable[Any], splitting: Splitting) -> Iterator[Pair]:
+def pairs(
+    clean: Iterable[Any], shifted: Iterable[Any], splitting: Splitting, *, may_be_empty: bool = False
+) -> Iterator[Pair]:
     """The batches of both loaders side by side.
 
     Raises:
@@ -119,9 +148,10 @@ def pairs(clean: Iterable[Any], shifted: Iterable[Any], splitting: Splitting) ->
             )
         differ = np.flatnonzero(classes != shifted_classes)
         if differ.size:
-            first = differ[0]
+            first = int(differ[0])
+            where = clean.where(first) if isinstance(clean, Sharded) else f"sample {position + first}"
             raise InputError(
-                f"labels differ at sample {position + first}: {classes[first]} in clean, {shifted_classes[first]} in "
+                f"labels differ at {where}: {classes[first]} in clean, {shifted_classes[first]} in "
                 f"shifted ({differ.size} of {classes.size} differ in this batch): both must hold the same samples"
             )
         masks = [
@@ -134,7 +164,7 @@ def pairs(clean: Iterable[Any], shifted: Iterable[Any], splitting: Splitting) ->
         raise InputError(
             f"clean ends after {position} samples, shifted does not: they must hold the same samples"
         )
-    if position == 0:
+    if position == 0 and not may_be_empty:
         raise InputError("clean and shifted hold no batch")
 
 

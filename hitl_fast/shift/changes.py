@@ -14,8 +14,8 @@ class Changes:
 
     def __init__(self) -> None:
         self._squares: list[np.ndarray] = []
-        self._missing = ""
-        self._none = True
+        self.missing = ""
+        self.none = True
 
     def add(
         self,
@@ -32,7 +32,7 @@ class Changes:
                 isinstance(a, Tensor) and isinstance(b, Tensor) and a.is_floating_point()
             ):
                 continue
-            self._none = False
+            self.none = False
             if a.shape == b.shape and masks == (None, None):
                 change = (b - a if a.element_size() > 2 else b.float() - a.float()).movedim(axis, 0)
                 change = change.reshape(n, -1)
@@ -41,18 +41,26 @@ class Changes:
                 continue
             ours, theirs = _kept(a.movedim(axis, 0), masks[0]), _kept(b.movedim(axis, 0), masks[1])
             if [x.shape for x in ours] != [x.shape for x in theirs]:
-                self._missing = f"clean inputs of shape {tuple(a.shape)} and shifted ones of {tuple(b.shape)}"
+                self.missing = f"clean inputs of shape {tuple(a.shape)} and shifted ones of {tuple(b.shape)}"
                 return
             for i, (x, y) in enumerate(zip(ours, theirs, strict=True)):
                 change = (y - x if x.element_size() > 2 else y.float() - x.float()).square()
                 total[i] += change.sum(dtype=torch.float64).cpu()
                 size[i] += change.numel()
-        if not self._none and bool((size > 0).all()):
+        if not self.none and bool((size > 0).all()):
             self._squares.append((total / size).numpy())
+
+    def squares(self) -> np.ndarray:
+        """(samples,) float64: the mean squared change of each sample so far."""
+        return np.concatenate(self._squares) if self._squares else np.zeros(0)
+
+    def take(self, squares: np.ndarray) -> None:
+        """Replace the changes so far by those of more samples."""
+        self._squares = [squares] if squares.size else []
 
     def rms(self) -> float | None:
         """Over samples where it is finite; None without floating point inputs, or where some cannot be compared."""
-        if self._missing or not self._squares:
+        if self.missing or not self._squares:
             return None
         values = np.concatenate(self._squares)
         values = values[np.isfinite(values)]
@@ -60,7 +68,7 @@ class Changes:
 
     @property
     def notes(self) -> list[str]:
-        return [f"no input_rms: {self._missing} cannot be compared"] if self._missing else []
+        return [f"no input_rms: {self.missing} cannot be compared"] if self.missing else []
 
 
 def _kept(values: Tensor, mask: Tensor | None) -> list[Tensor]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from hitl_kernels.lloyd import KMeansResult, kmeans, lloyd
@@ -34,44 +34,49 @@ class ClusterReport:
     standard_error: float | None = None
 
 
-def clusterings(
+CLUSTERINGS = ("clean", "shifted", "shifted_from_clean", "clean_kmeans++", "shifted_kmeans++")
+
+
+def cluster_tasks(
     clean: Embedding,
     shifted: Embedding,
-    clean_sums: np.ndarray,
-    shifted_sums: np.ndarray,
+    sums: Callable[[], tuple[np.ndarray, np.ndarray]],
     restarts: int,
     *,
     sampled: bool = False,
     progress: bool = False,
-) -> dict[str, Any]:
-    """The five of the published code: from class means, across the shift, and from k-means++ starts.
+) -> dict[str, Callable[[], ClusterReport]]:
+    """The clusterings of the published code, each on its own: from class means, across the shift, from k-means++.
 
     Args:
         clean: embeddings of the clean samples.
         shifted: of the shifted samples, in the same order.
-        clean_sums: (K, D) float64 sums of each class, of these samples.
-        shifted_sums: the same of the shifted ones.
-        restarts: runs from k-means++ starts, of which the best counts; 0: none, "clean_kmeans++" and
-            "shifted_kmeans++" are None.
+        sums: gives the (K, D) float64 sums of each class of these samples, clean and shifted.
+        restarts: runs from k-means++ starts, of which the best counts; 0: none.
         sampled: the rows are a sample of more, so that the error of ari is asked for.
         progress: a progress line for the k-means++ runs on a terminal.
     """
-    counts = np.bincount(clean.classes, minlength=clean.n_classes)[:, None]
-    clean_means, shifted_means = ((sums / counts).astype(np.float32) for sums in (clean_sums, shifted_sums))
-    found: dict[str, ClusterReport | None] = {
-        "clean": _report(clean.classes, lloyd(clean.rows, clean_means), sampled),
-        "shifted": _report(clean.classes, lloyd(shifted.rows, shifted_means), sampled),
-        "shifted_from_clean": _report(clean.classes, lloyd(shifted.rows, clean_means), sampled),
-        "clean_kmeans++": None,
-        "shifted_kmeans++": None,
+
+    def from_means(side: Embedding, of: int) -> ClusterReport:
+        counts = np.bincount(clean.classes, minlength=clean.n_classes)[:, None]
+        means = (sums()[of] / counts).astype(np.float32)
+        return _report(side.classes, lloyd(side.rows, means), sampled)
+
+    def from_starts(side: Embedding, name: str) -> ClusterReport:
+        with tqdm(total=1, desc=name, unit=" data set", disable=None if progress else True) as bar:
+            result = kmeans(side.rows, side.n_classes, n_init=restarts, random_state=0)
+            bar.update()
+        return _report(side.classes, result, sampled)
+
+    tasks = {
+        "shifted_from_clean": lambda: from_means(shifted, 0),
+        "shifted": lambda: from_means(shifted, 1),
+        "clean": lambda: from_means(clean, 0),
     }
-    if restarts == 0:
-        return found
-    sides = {"clean_kmeans++": clean, "shifted_kmeans++": shifted}
-    for name, side in tqdm(sides.items(), "k-means++", unit=" data sets", disable=None if progress else True):
-        result = kmeans(side.rows, side.n_classes, n_init=restarts, random_state=0)
-        found[name] = _report(side.classes, result, sampled)
-    return found
+    if restarts:
+        tasks["clean_kmeans++"] = lambda: from_starts(clean, "clean_kmeans++")
+        tasks["shifted_kmeans++"] = lambda: from_starts(shifted, "shifted_kmeans++")
+    return tasks
 
 
 def _report(classes: np.ndarray, result: KMeansResult[np.ndarray], sampled: bool) -> ClusterReport:

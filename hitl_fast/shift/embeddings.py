@@ -69,6 +69,10 @@ class EmbeddingStore:
         self._blocks: tuple[list[Tensor], list[Tensor]] = ([], [])
         self._files: list[IO[bytes]] = []
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._dtype
+
     def append(self, clean: Tensor, shifted: Tensor) -> None:
         """Add the embeddings of a batch of pairs.
 

@@ -6,9 +6,9 @@ import functools
 import importlib.metadata
 import operator
 import platform
-import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,16 @@ from torch import nn
 from hitl_fast._common.errors import InputError, InputTypeError, input_errors
 
 from .accumulator import LayerReport, mean_over_layers
-from .after_pass import effort_of, scores_of_embeddings
+from .after_pass import EmbeddingScores, effort_from, effort_task, score_tasks, scores_of
 from .batches import Splitting, check_loaders
-from .effort_score import target_error
+from .distributed import check_part, fingerprint, put_together
+from .effort_score import EffortScore, target_error
 from .embeddings import EmbeddingStore, default_budget
 from .evaluation import undisturbed, unwrapped
+from .layer_inputs import LayerInputs
 from .one_pass import Pass, Sources
 from .options import Options
+from .ranks import Joined, joined, local_ranks
 from .report import PreIndexReport
 
 
@@ -53,6 +56,7 @@ def preindex(
     embedding_dtype: str = "float32",
     device: torch.device | str | None = None,
     max_memory: int | None = None,
+    group: Any = None,
     progress: bool = True,
 ) -> PreIndexReport:
     """Estimate, before retraining, what retraining a model to shifted data will cost.
@@ -119,7 +123,11 @@ def preindex(
         embedding_dtype: "float32", or "float16" for half the memory of the embeddings.
         device: where to run; default: where the model is. The model is moved back.
         max_memory: bytes of embeddings to hold; beyond, they go to a temporary file without a name (in the folder
-            that TMPDIR names). Default: a quarter of the free memory of host or GPU.
+            that TMPDIR names). Default: a quarter of the free memory of host or GPU, shared by the ranks on a machine.
+        group: the ranks that each read a part of the samples: "world" or a torch.distributed ProcessGroup; every rank
+            calls this with its ``hitl_fast.sharded`` loaders, or with loaders of its own part, and gets the report of
+            all. The first six ranks hold all embeddings (the clusterings and scores are dealt to them), the first one
+            the layer inputs of the effort score, all of them 9 bytes a sample. Default: this process alone.
         progress: a progress bar on a terminal.
 
     Which rows belong to which sample is not guessed from shapes: a few samples also go through the model alone, before
@@ -136,8 +144,10 @@ def preindex(
             same iterator twice, no batch, an unknown embedding (near names are listed), no layer to look at, all
             rows of a layer not finite, as many samples in a batch as time steps where nothing tells one from the
             other, inputs of which no sample can be run alone, no layer that made the logits, lazy modules without
-            weights, bad options.
+            weights, bad options; with ``group``: options, weights, embedding or output layer differ between ranks, two
+            ranks have read the same data. What one rank raises, all raise, with its number.
         TypeError: batches without labels, labels that are not classes, no logits where ``output`` says.
+        ConnectionError: a rank has ended, or given no sign of life for 30 s.
 
     Warns:
         UserWarning: some row pairs hold NaN or infinite values and are left out; the layers are named.
@@ -151,44 +161,39 @@ def preindex(
     >>> report.samples, list(report.layers), report.embedding
     (30, ['0'], 'input of 2')
     """
-    with input_errors():
-        bins = checked_bins(bins)
-    options = Options(bins, arithmetic, pooling, measure, measure_bins, scale, offset)
-    _check_effort(effort_samples, embedding_samples, clean_accuracy)
-    if max_memory is not None and max_memory < 0:
-        raise InputError(f"max_memory must be a number of bytes >= 0, not {max_memory!r}")
-    if not isinstance(model, nn.Module):
-        raise InputTypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-    check_loaders(clean, shifted)
-    module = unwrapped(model)
-    place = model_device(module, device)
-    budget = default_budget(place) if max_memory is None else max_memory
-    with EmbeddingStore(budget, embedding_dtype) as store, undisturbed(module, place, (clean, shifted)):
+    with joined(group) as ranks:
+        with input_errors():
+            bins = checked_bins(bins)
+        options = Options(bins, arithmetic, pooling, measure, measure_bins, scale, offset)
+        with_starts = not options.corrected if kmeans is None else kmeans
+        after = _After(effort_samples, clean_accuracy, embedding_samples, with_starts)
+        if max_memory is not None and max_memory < 0:
+            raise InputError(f"max_memory must be a number of bytes >= 0, not {max_memory!r}")
+        if not isinstance(model, nn.Module):
+            raise InputTypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+        check_loaders(clean, shifted, grouped=group is not None)
+        if group is not None:
+            check_part(clean, ranks)
+        module = unwrapped(model)
+        place = model_device(module, device)
+        budget = default_budget(place) // local_ranks() if max_memory is None else max_memory
         sources = Sources(embedding, output, Splitting(labels, inputs, mask))
-        run = Pass(module, sources, options, store, place, effort_samples)
-        run.over(clean, shifted, progress)
-        layers, skipped = run.layers()
-        finite = run.finite
-        _warn(layers, int((~finite).sum()), finite.size)
-        start = time.perf_counter()
-        restarts = 10 if options.corrected else 1
-        scores = scores_of_embeddings(
-            *store.arrays(),
-            run.classes[finite],
-            restarts=restarts if (not options.corrected if kmeans is None else kmeans) else 0,
-            samples=embedding_samples,
-            progress=progress,
-        )
-        clustering = time.perf_counter() - start
-    start = time.perf_counter()
-    effort, effort_notes = (
-        effort_of(run.layer_inputs(), run.classes, clean_accuracy) if effort_samples else (None, [])
-    )
-    run.seconds["statistics"] += time.perf_counter() - start
+        where = {"embedding": embedding, "output": output, **vars(sources.splitting)}
+        wanted = {"embedding_dtype": embedding_dtype, **where, **vars(options), **vars(after)}
+        ranks.agree(wanted, lambda: fingerprint(module))
+        with EmbeddingStore(budget, embedding_dtype) as store, undisturbed(module, place, (clean, shifted)):
+            run = Pass(module, sources, options, store, place, effort_samples)
+            run.over(clean, shifted, progress and ranks.rank == 0, ranks)
+            rows, captured = put_together(run, store, ranks, clean)
+            layers, skipped = run.layers()
+            _warn(layers, run.finite)
+            scores = _scores(run, after, rows, captured, ranks, progress and ranks.rank == 0)
+            in_file = ", embeddings in a file" if store.in_file else ""
     distances = mean_over_layers(options.bins, layers)
-    across = scores.clusters["shifted_from_clean"]
+    across = scores.of_embeddings.clusters["shifted_from_clean"]
     assert across is not None
     p, inverse_ari = distances[measure_bins][measure], across.inverse_ari
+    effort = scores.effort
     return PreIndexReport(
         index=(p + inverse_ari) / (1 + (p + inverse_ari) * scale) - offset,
         distance=p,
@@ -205,18 +210,18 @@ def preindex(
         embedding=run.watch.embedding_name,
         accuracy=run.accuracy(),
         input_rms=run.changes.rms(),
-        resque_angle=scores.resque_angle,
-        cka=scores.cka,
-        probe_error=scores.probe_error,
-        left_out=int((~finite).sum()),
+        resque_angle=scores.of_embeddings.resque_angle,
+        cka=scores.of_embeddings.cka,
+        probe_error=scores.of_embeddings.probe_error,
+        left_out=int((~run.finite).sum()),
         distances=distances,
-        clusters=scores.clusters,
+        clusters=scores.of_embeddings.clusters,
         layers=layers,
         skipped=skipped,
-        seconds=run.seconds | {"clustering": clustering},
-        mode=f"{place}, {run.mode}" + (", embeddings in a file" if store.in_file else ""),
+        seconds=run.seconds,
+        mode=f"{place}, {run.mode}{in_file}",
         versions=dict(_versions()),
-        notes=run.notes() + effort_notes,
+        notes=run.notes() + scores.effort_notes,
         effort_score=None if effort is None else effort.effort_score,
         path_excess=None if effort is None else effort.path_excess,
         probe_increase=None if effort is None else effort.probe_increase,
@@ -224,12 +229,56 @@ def preindex(
     )
 
 
-def _check_effort(effort_samples: int, embedding_samples: int | None, clean_accuracy: float | None) -> None:
-    target_error(0.0, clean_accuracy)
-    if operator.index(effort_samples) < 0:
-        raise InputError(f"effort_samples must be a number of samples >= 0, not {effort_samples}")
-    if embedding_samples is not None and operator.index(embedding_samples) < 1:
-        raise InputError(f"embedding_samples must be a number of samples >= 1, not {embedding_samples}")
+@dataclass(frozen=True)
+class _After:
+    """What is computed after the pass: the arguments of ``preindex`` of these names.
+
+    Raises:
+        ValueError: one has a value that is not allowed.
+    """
+
+    effort_samples: int
+    clean_accuracy: float | None
+    embedding_samples: int | None
+    kmeans: bool
+
+    def __post_init__(self) -> None:
+        target_error(0.0, self.clean_accuracy)
+        if operator.index(self.effort_samples) < 0:
+            raise InputError(f"effort_samples must be a number of samples >= 0, not {self.effort_samples}")
+        if self.embedding_samples is not None and operator.index(self.embedding_samples) < 1:
+            raise InputError(
+                f"embedding_samples must be a number of samples >= 1, not {self.embedding_samples}"
+            )
+
+
+@dataclass(frozen=True)
+class _Scores:
+    of_embeddings: EmbeddingScores
+    effort: EffortScore | None
+    effort_notes: list[str]
+
+
+def _scores(
+    run: Pass, after: _After, rows: Any, captured: LayerInputs | None, ranks: Joined, progress: bool
+) -> _Scores:
+    """The scores after the pass, dealt to the ranks; their seconds go to the run, summed over ranks."""
+    tasks: dict[str, Callable[[], Any]] = {}
+    if after.effort_samples:
+        tasks["effort"] = effort_task(captured, run.classes, after.clean_accuracy)
+    tasks |= score_tasks(
+        rows,
+        run.classes[run.finite],
+        restarts=(10 if run.options.corrected else 1) if after.kmeans else 0,
+        samples=after.embedding_samples,
+        progress=progress,
+    )
+    done = ranks.run(tasks)
+    effort, notes = effort_from(done["effort"][0]) if after.effort_samples else (None, [])
+    spent = {name: seconds for name, (_, seconds) in done.items()}
+    run.seconds["statistics"] += spent.pop("effort", 0.0)
+    run.seconds["clustering"] = sum(spent.values())
+    return _Scores(scores_of({name: value for name, (value, _) in done.items()}), effort, notes)
 
 
 @functools.cache
@@ -262,13 +311,14 @@ def model_device(module: nn.Module, wanted: torch.device | str | None) -> torch.
     return place
 
 
-def _warn(layers: Mapping[str, LayerReport], left_out: int, samples: int) -> None:
+def _warn(layers: Mapping[str, LayerReport], finite: np.ndarray) -> None:
     messages = [
         f"{layer.left_out} row pairs of layer {name}" for name, layer in layers.items() if layer.left_out
     ]
-    if left_out == samples:
-        raise InputError(f"the embeddings of all {samples} sample pairs hold NaN or infinite values")
-    if left_out:
-        messages.append(f"{left_out} sample pairs from the clusters")
+    wrong = np.flatnonzero(~finite)
+    if wrong.size == finite.size:
+        raise InputError(f"the embeddings of all {finite.size} sample pairs hold NaN or infinite values")
+    if wrong.size:
+        messages.append(f"{wrong.size} sample pairs from the clusters (the first is sample {wrong[0]})")
     if messages:
         warnings.warn(f"NaN or infinite values: left out {', '.join(messages)}", stacklevel=4)

@@ -87,7 +87,7 @@ class Watch:
         self.inputs_wanted = True
         self.seconds = 0.0  # spent in hooks
         self.largest_output = 0  # bytes of the largest layer output seen
-        self._ran: set[str] = set()
+        self.ran: set[str] = set()
         self._role, self._proof = Role("", 0), Proof(0, ())
         self._recorded: dict[Key, Tensor] | None = None  # in the pass of a lone sample
         self._calls: dict[str, int] = {}
@@ -211,7 +211,7 @@ class Watch:
 
     def never_ran(self) -> Iterator[str]:
         """Layers that no forward pass has called."""
-        return (name for name in self.layers if name not in self._ran)
+        return (name for name in self.layers if name not in self.ran)
 
     def reasons(self, proof: Proof) -> None:
         """Leave out the layers whose samples a proof could not tell apart."""
@@ -243,7 +243,7 @@ class Watch:
     def _see(
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
     ) -> None:
-        self._ran.add(name)
+        self.ran.add(name)
         call = self._call(name)
         output = output_tensor(output)
         values = entering(args, kwargs)

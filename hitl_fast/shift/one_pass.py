@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from .inputs import Inputs
 from .layer_inputs import InputStore, LayerInputs
 from .masks import Mask, named_mask, with_padding
 from .options import Options
+from .ranks import Joined
 from .rows import Reading
 
 WAITING_BYTES = 16 * 2**20
@@ -61,6 +62,8 @@ class Pass:
     ) -> None:
         self.sources, self.options, self.store, self.place = sources, options, store, place
         self.accumulator = PreIndexAccumulator(options.bins, options.arithmetic)
+        self.captures = effort_samples
+        self.sizes: list[int] = []  # of the batches, in order
         self._inputs = InputStore(effort_samples)
         reading = Reading(options.corrected, options.pooled)
         self.watch = Watch(
@@ -86,13 +89,15 @@ class Pass:
         self._parameters = parameters(module)
         self._positional, self._any_position = positional(module)
 
-    def over(self, clean: Iterable[Any], shifted: Iterable[Any], progress: bool) -> None:
-        """Read both loaders to their end."""
+    def over(self, clean: Iterable[Any], shifted: Iterable[Any], progress: bool, ranks: Joined) -> None:
+        """Read both loaders to their end; one rank of several may have none."""
         start = time.perf_counter()
         total = expected_samples(clean)
         with self.watch, tqdm(total=total, unit=" samples", disable=None if progress else True) as bar:
-            for pair in pairs(clean, shifted, self.sources.splitting):
+            for pair in pairs(clean, shifted, self.sources.splitting, may_be_empty=ranks.size > 1):
+                ranks.check()
                 self._see(pair)
+                self.sizes.append(len(pair.labels))
                 bar.update(len(pair.labels))
             self._compare()
         passed = time.perf_counter() - start
@@ -168,6 +173,26 @@ class Pass:
             name: int(right) / classes.size
             for name, right in zip(("clean", "shifted"), self._right, strict=True)
         }
+
+    def hits(self) -> dict[str, Any]:
+        """What ``accuracy`` is made of."""
+        return {"right": [int(n) for n in self._right], "of": self._predicted, "logits": self._logits}
+
+    def take_hits(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the hits so far by the sum of such parts."""
+        self._right = [torch.tensor(sum(part["right"][side] for part in parts)) for side in (0, 1)]
+        self._predicted = sum(part["of"] for part in parts)
+        self._logits = max(part["logits"] for part in parts)
+
+    def take_samples(self, classes: np.ndarray, finite: np.ndarray) -> None:
+        """Replace what there is of the samples so far by that of more samples."""
+        self._labels, self._finite = _Column(np.int64), _Column(np.bool_)
+        self._labels.append(classes)
+        self._finite.append(finite)
+
+    def take_ways(self, ways: Iterable[str]) -> None:
+        """Replace how batches went through the model."""
+        self._ways = dict.fromkeys(ways)
 
     def _see(self, pair: Pair) -> None:
         """Send one batch of pairs through the model and keep what counts."""

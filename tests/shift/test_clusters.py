@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hitl_fast.shift.clusters import ClusterReport, clusterings
+from hitl_fast.shift.clusters import CLUSTERINGS, ClusterReport, cluster_tasks
 from hitl_fast.shift.embedding_scores import Embedding, class_sums, linear_cka, probe_error
 
 
@@ -18,7 +18,8 @@ def embedding(n: int, seed: int = 0, noise: float = 1.0) -> Embedding:
 
 def reports(side: Embedding, restarts: int = 0, sampled: bool = False) -> dict[str, ClusterReport | None]:
     sums = class_sums(side)
-    return clusterings(side, side, sums, sums, restarts, sampled=sampled)
+    tasks = cluster_tasks(side, side, lambda: (sums, sums), restarts, sampled=sampled)
+    return {name: tasks[name]() if name in tasks else None for name in CLUSTERINGS}
 
 
 def test_without_restarts_the_keys_stay() -> None:
