@@ -177,7 +177,7 @@ def measure(edges: dict[str, Callable[[], float]], metric: str) -> None:
         record("energy", name, metric, found, unit="us", shape=SHAPE, dtype="")
 
 
-@pytest.mark.parametrize("rate", [10, 100])
+@pytest.mark.parametrize("rate", [10])
 def test_sampler_beside_a_busy_thread(rate: int, machine: Machine) -> None:
     """CPU of the sampling thread, and what the main thread loses: short slices of work, in turn with it and without.
 
@@ -222,6 +222,40 @@ def test_sampler_beside_a_busy_thread(rate: int, machine: Machine) -> None:
     middle, error = statistics.median(lost), 1.25 * statistics.stdev(lost) / len(lost) ** 0.5
     interval = [middle - error, middle, middle + error]  # the median and its standard error
     record("energy", "hitl_fast sampler", "main thread loses", interval, unit="%", shape=shape, dtype="")
+
+
+SECONDS = float(os.environ.get("HITL_BENCH_SECONDS", "10"))
+
+
+def test_compiled_sampler_at_100_hz_beside_a_busy_thread(machine: Machine) -> None:
+    """CPU of both sampling threads, Python's and the compiled one, and how many samples a second arrive."""
+    rate, cpu, delivered = 100, [], []
+    with EnergyMeter(rapl_root=machine.powercap, gpus="none", rate_hz=rate) as meter:
+        session = meter._session
+        assert session is not None
+        native = session._native
+        assert native is not None
+        while not native.running:
+            assert native._thread.is_alive(), "the loop does not compile here"
+            time.sleep(0.05)
+        time.sleep(0.5)
+        for _ in range(5):
+            begin, spent = time.perf_counter(), cpu_time(session) + native.cpu / 1e9
+            written = int(native._control[1])
+            while time.perf_counter() - begin < SECONDS:
+                sum(range(2000))
+            elapsed = time.perf_counter() - begin
+            cpu.append(100 * (cpu_time(session) + native.cpu / 1e9 - spent) / elapsed)
+            delivered.append((int(native._control[1]) - written) / elapsed)
+        nothing = [sleeper(rate, lambda: float(sum(range(10**7)))) for _ in range(3)]
+    assert (meter.total.total_joules or 0) > 0
+    assert meter.overhead.samples >= sum(delivered) * SECONDS * 0.99
+    shape = f"{FILES}, {rate} Hz, busy Python main thread"
+    record("energy", "hitl_fast sampler", "CPU of one core", cpu, unit="%", shape=shape, dtype="")
+    record("energy", "hitl_fast sampler", "delivered", delivered, unit="Hz", shape=shape, dtype="")
+    record("energy", "a thread that only sleeps", "CPU of one core", nothing, unit="%", shape=shape, dtype="")
+    assert statistics.median(cpu) <= 0.4
+    assert statistics.median(delivered) >= 98
 
 
 def cpu_time(session: Session) -> float:
@@ -317,66 +351,6 @@ def test_import_and_first_start(machine: Machine, tmp_path: Path) -> None:
         record("energy", name, "first start", [t[1] for t in found], unit="ms", shape=SHAPE, dtype="")
 
 
-def test_constant_load_on_a_gpu() -> None:
-    """A minute of matrix products: windows against the device's own counter, and integrated power against both."""
-    import torch
-
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device on this machine")
-    import pynvml
-
-    from hitl_fast.energy.measuring.power_channel import PowerChannel
-    from hitl_fast.energy.sensors.nvml import Nvml, NvmlSensor
-    from hitl_fast.energy.units import MILLISECOND, SECOND
-
-    nvml = Nvml()
-    (gpu, *_), _ = nvml.discover([0])
-    handle = pynvml.nvmlDeviceGetHandleByUUID(gpu.domain.name)
-    power = NvmlSensor(nvml.instant_power(handle))
-    channel = PowerChannel(gpu.domain, power, 100 * MILLISECOND, lag=100 * MILLISECOND, hole=SECOND)
-    session = Session([channel], [], interval=50 * MILLISECOND)
-    session.begin()
-    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-    with EnergyMeter([0], rapl_root="/nonexistent") as meter:
-        for _ in range(50):
-            a @ a
-        torch.cuda.synchronize()
-        before = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-        until = time.perf_counter() + 60
-        integrated = session.open("load")
-        with meter.window("load") as window:
-            while time.perf_counter() < until:
-                for _ in range(20):
-                    a @ a
-                torch.cuda.synchronize()
-        session.close(integrated)
-        after = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    session.end()
-    own = (after - before) / 1e3
-    joules = window.result.total_joules or 0.0
-    watts = session.windows()[0].total_joules or 0.0
-    record(
-        "energy",
-        "hitl_fast",
-        "off the device's counter",
-        100 * abs(joules / own - 1),
-        unit="%",
-        shape="60 s",
-        mode="gpu",
-    )
-    record(
-        "energy",
-        "hitl_fast power",
-        "off the device's counter",
-        100 * abs(watts / own - 1),
-        unit="%",
-        shape="60 s",
-        mode="gpu",
-    )
-    assert abs(joules / own - 1) <= 0.01
-    assert abs(watts / own - 1) <= 0.05
-
-
 def test_stated_interval_over_simulated_gpus() -> None:
     """2,000 windows over hidden counters, and 500 of each load: no clock is measured, so that any machine will do."""
     rng = random.Random(2026)
@@ -395,9 +369,9 @@ def test_stated_interval_over_simulated_gpus() -> None:
 
 def test_false_claims_of_comparisons() -> None:
     """1,000 simulated comparisons without a difference of each kind."""
-    for kind in ("normal", "outliers", "drift ABBA", "drift ABAB", "drift in blocks"):
+    for kind in ("normal", "outliers", "drift ABBA", "drift ABAB", "drift that settles", "drift in blocks"):
         for n in (5, 10, 20):
-            share = 100 * test_comparison.false_claims(kind, n, 1000, seed=1)
+            share = 100 * test_comparison.false_claims(kind, n, 1000, seed=2027)
             record(
                 "energy",
                 "hitl_fast",
@@ -407,7 +381,7 @@ def test_false_claims_of_comparisons() -> None:
                 shape=f"{kind}, {n} runs a side",
                 dtype="",
             )
-            assert share <= 6 or kind in ("drift ABAB", "drift in blocks")
+            assert share <= 6 or kind == "drift in blocks"
 
 
 def interval(outcomes: list[hidden_counters.Outcome], shape: str) -> None:

@@ -71,6 +71,9 @@ class Channel(ABC):
         self.clock = clock
         self.total = 0
         self.slack = 0  # microjoules that the total may be off by, beyond what interpolation knows
+        self.slacks: deque[tuple[int, int]] = deque(
+            maxlen=256
+        )  # when it grew, and to what, where energy is missing
         self.before = self.after = clock()  # stamps around the last good reading
         self.moved = self.after  # when the value last changed
         self.changes: deque[Change] = deque(maxlen=4096)
@@ -125,6 +128,11 @@ class Channel(ABC):
     def turn(self) -> int | None:
         """Microjoules after which the counter is back where it was, None where that is unknown or never."""
         return None
+
+    def lacks(self, now: int, microjoules: int) -> None:
+        """Up to so much was used that the sum does not have; values from ``now`` on lack it."""
+        self.slack += microjoules
+        self.slacks.append((now, self.slack))
 
     @abstractmethod
     def poll(self, before: int) -> State:
@@ -184,6 +192,16 @@ class CounterChannel(Channel):
         self.changes.append((self.after - self.longest, self.after, 0))
 
     @property
+    def raw(self) -> int:
+        """The last good count."""
+        return self._raw
+
+    @property
+    def modulus(self) -> int | None:
+        """Counts in a turn, None where unknown."""
+        return self._modulus
+
+    @property
     def turn(self) -> int | None:
         return None if self._modulus is None else self._modulus * self.unit
 
@@ -232,6 +250,8 @@ class CounterChannel(Channel):
             self.missed(before, "reads 0")
             return False
         counts = difference(self._raw, raw, self._modulus)
+        if counts is None:
+            counts = self._turned(raw, after)
         if counts is not None and self._possible(counts, after - self.moved):
             if step < 0:
                 self.events.append((after, "wrap"))
@@ -250,6 +270,14 @@ class CounterChannel(Channel):
         self._reset(after)
         return True
 
+    def _turned(self, raw: int, after: int) -> int | None:
+        """Counts of a counter whose modulus is unknown, if it went back as one of 32 or 64 bits does at its end."""
+        for bits in (32, 64):
+            counts = difference(self._raw, raw, 1 << bits)
+            if counts is not None and self._possible(counts, after - self.moved):
+                return counts
+        return None
+
     def _possible(self, counts: int, elapsed: int) -> bool:
         """Whether a device can use that much in the time since its last value, at twice its limit."""
         return counts * self.unit <= 2 * self.limit * (elapsed + self.refresh + GRACE) // PER_MICROJOULE
@@ -258,9 +286,13 @@ class CounterChannel(Channel):
         """The counter began anew: what it counted before the first reading of the new count cannot be known."""
         (first, at), (last, _) = self._suspects[0], self._suspects[-1]
         self.events.append((after, "gap"))
-        self.slack += (at - self.after + self.refresh) * (self.peak or self.limit) // PER_MICROJOULE
+        self.lacks(after, (at - self.after + self.refresh) * self._most() // PER_MICROJOULE)
         self._raw = first
         self._add(last, last - first, after)
+
+    def _most(self) -> int:
+        """Milliwatts while nobody could read. A few values of a counter that is refreshed rarely tell no peak."""
+        return self.limit if self.slow else min(2 * self.peak, self.limit) or self.limit
 
     def _paused(self, after: int) -> None:
         """Nobody read for long (a suspended machine): turns may have gone by unseen."""
@@ -268,7 +300,7 @@ class CounterChannel(Channel):
         hidden = (after - self.after) * self.limit // PER_MICROJOULE // turn if turn else 0
         if turn and hidden:
             self.events.append((after, "gap"))
-            self.slack += hidden * turn
+            self.lacks(after, hidden * turn)
 
     def _stands_still(self, after: int) -> None:
         """No new value for longer than the refresh known so far: a slower counter, or one that is gone."""
@@ -307,10 +339,11 @@ class CounterChannel(Channel):
         return self.after, self.total, self.slack
 
     def _found(self, raw: int, before: int, after: int) -> None:
-        self.slack += (after - self.after) * (self.peak or MOST_MILLIWATTS) // PER_MICROJOULE
+        self.lacks(after, (after - self.after + self.refresh) * self._most() // PER_MICROJOULE)
         self._raw = raw
         self.events.append((after, "gap"))
         self.lost, self._failures = False, 0
         self.domain = replace(self.domain, status="measured", reason=BACK)
+        # The value may be as old as the last good reading.
+        self.changes.append((self.before, after, self.total))
         self.before, self.after, self.moved = before, after, after
-        self.changes.append((before, after, self.total))

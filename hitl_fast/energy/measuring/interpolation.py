@@ -14,7 +14,7 @@ device can draw, or less where the values around t tell; see `power_around`.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -47,6 +47,7 @@ def energy_at(
     *,
     unit: int = 0,
     pace: tuple[int, int] | None = None,
+    missing: Callable[[int], int] | None = None,
 ) -> Estimate:
     """Energy used up to ``time``.
 
@@ -56,13 +57,22 @@ def energy_at(
         power: milliwatts that are not exceeded.
         unit: microjoules of a count, by which a value may be too low.
         pace: shortest and longest time between two values, where that was observed.
+        missing: how many microjoules a value first seen at a time may lack, as against those around the window's
+            opening: below 0 where they may lack what it has.
     """
     at = max(bisect_right(changes, time, key=_seen) - 1, 0)  # the last value seen by then
     near = changes[max(at - AROUND, 0) : at + 1 + AROUND]
     if pace is not None:
         near = _narrowed(near, *pace)
-    low = max(total - _energy(power, seen - time) for _, seen, total in near)
-    high = min(total + unit + _energy(power, time - max(old, seen - refresh)) for old, seen, total in near)
+    lacking = [0] * len(near) if missing is None else [missing(seen) for _, seen, _ in near]
+    low = max(
+        total + min(lack, 0) - _energy(power, seen - time)
+        for (_, seen, total), lack in zip(near, lacking, strict=True)
+    )
+    high = min(
+        total + max(lack, 0) + unit + _energy(power, time - max(old, seen - refresh))
+        for (old, seen, total), lack in zip(near, lacking, strict=True)
+    )
     if low > high:  # more power than was thought possible
         low, high = high, low
     linear = min(max(_linear(time, near, refresh), low), high)

@@ -41,7 +41,8 @@ class EnergyMeter:
     Args:
         gpus: ``"visible"`` (as CUDA_VISIBLE_DEVICES says), ``"all"``, ``"none"``, or a list of indices, UUIDs or
             beginnings of UUIDs.
-        rate_hz: samples a second, up to 1000; sensors are read every 30 s however low it is.
+        rate_hz: samples a second, up to 1000; sensors are read every 30 s however low it is. Above 20, a loop compiled
+            on demand samples RAPL, and GPUs are read 20 times a second.
         rapl_root: where the kernel shows its powercap zones.
         synchronize: whether edges wait until the GPUs are idle, if torch has initialised CUDA. With False an edge
             is marked in each GPU's current stream and costs no wait; the window then lasts, for all domains, from

@@ -64,26 +64,37 @@ class Recorder:
             self.busy += end - start
         return _new(Reading, (start, end, states))  # half of what Reading(start, end, states) takes
 
-    def sample(self) -> Reading:
-        """Read for the timeline, and remember peaks and the longest time without a sample."""
+    def sample(self, earlier: Callable[[], None] | None = None) -> Reading:
+        """Read for the timeline, and remember peaks and the longest time without a sample.
+
+        ``earlier`` adds samples that were read before, now that it is known what they cannot exceed.
+        """
         reading = self.read()
-        if self._sampled is not None:
-            self.longest_gap = max(self.longest_gap, reading.end - self._sampled)
-        self._sampled = reading.end
         with self.lock:
-            powers = [self._power(i) for i in range(len(self.channels))]
-            self.timeline.append(reading.end, [state[1] for state in reading.states], powers)
+            if earlier is not None:
+                earlier()
+            self.add(reading.end, [(channel.moved, channel.total) for channel in self.channels])
         return reading
 
-    def _power(self, i: int) -> int:
+    def add(self, time: int, values: Sequence[tuple[int, int]]) -> None:
+        """A sample: when each channel's value came, and its microjoules. Under the lock; the past is left out."""
+        if self._sampled is not None:
+            if time <= self._sampled:
+                return
+            self.longest_gap = max(self.longest_gap, time - self._sampled)
+        self._sampled = time
+        powers = [self._power(i, *value) for i, value in enumerate(values)]
+        self.timeline.append(time, [total for _, total in values], powers)
+
+    def _power(self, i: int, moved: int, now: int) -> int:
         """Mean milliwatts since the last mark, over at least a few refreshes: a counter that jumps has no less."""
         channel = self.channels[i]
         since, total = self._marks[i]
-        elapsed = channel.moved - since
+        elapsed = moved - since
         if elapsed < max(self._interval // 2, 4 * channel.refresh, 1):
             return 0
-        self._marks[i] = (channel.moved, channel.total)
-        power = (channel.total - total) * PER_MICROJOULE // elapsed
+        self._marks[i] = (moved, now)
+        power = (now - total) * PER_MICROJOULE // elapsed
         channel.peak = max(channel.peak, power)
         return power
 

@@ -19,6 +19,7 @@ from ..units import MILLISECOND, SECOND
 from . import device_locks
 from .channel import Channel
 from .cuda_events import EventClock, synchronize
+from .native_sampler import NativeSampler, native_sampler
 from .recorder import Recorder, heartbeat
 from .windows import Record, anchors, numbers, window
 
@@ -62,6 +63,7 @@ class Session:
         self._ending = threading.Lock()
         self._waking = threading.Lock()  # released to wake the sampler
         self._thread: threading.Thread | None = None
+        self._native: NativeSampler | None = None
         self._pending: deque[Record] = deque()  # windows whose numbers are not settled
         self._rare = [
             channel for channel in self.recorder.channels if channel.rare and channel.domain.in_total
@@ -79,6 +81,7 @@ class Session:
         """Start sampling."""
         self.watch_from_now()
         if self.recorder.channels:
+            self._native = native_sampler(self.recorder, self._interval)
             self._waking.acquire()
             self._thread = threading.Thread(target=self._run, name="hitl-fast-energy", daemon=True)
             self._thread.start()
@@ -139,9 +142,15 @@ class Session:
         """One turn of the sampler; returns nanoseconds until the next."""
         now = self.clock()
         if now >= self._due:
-            reading = self.recorder.sample()
+            interval = self._interval
+            if self._native is not None and self._native.running:
+                interval = self._native.pause
+                reading = self.recorder.sample(self._native.fetch())
+                self._native.settle()
+            else:
+                reading = self.recorder.sample()
             # On a fixed grid; what was missed is not made up for.
-            self._due += ((now - self._due) // self._interval + 1) * self._interval
+            self._due += ((now - self._due) // interval + 1) * interval
         else:
             reading = self.recorder.read()
         self._own_reading += reading.end - reading.start
@@ -172,7 +181,8 @@ class Session:
     @property
     def overhead(self) -> int:
         """Nanoseconds: CPU time of the sampler, and what the windows' edges took."""
-        return self._thread_time + self.recorder.busy - self._own_reading
+        native = 0 if self._native is None else self._native.cpu
+        return self._thread_time + native + self.recorder.busy - self._own_reading
 
     def settle(self, now: int, *, final: bool = False) -> None:
         """Give the edges that lie back far enough their energies, and closed windows their numbers."""
@@ -254,7 +264,9 @@ class Session:
         if thread is not None and thread is not threading.current_thread():
             self._wake()
             thread.join(5)  # longer only if a driver hangs; the thread is a daemon
-        last = self.recorder.sample()
+        if self._native is not None:
+            self._native.stop()
+        last = self.recorder.sample(None if self._native is None else self._native.fetch())
         self.whole.close(last, None, None)
         self.settle(self.stopped, final=True)
         self.recorder.close(last)
@@ -287,7 +299,7 @@ class Session:
     def orphan(self) -> None:
         """In a forked child: the parent measures; here nothing is read, and windows have only their seconds."""
         self.forked = True
-        self._thread = None
+        self._thread = self._native = None
         self._ending, self._waking = threading.Lock(), threading.Lock()
         reason = f"process {os.getppid()} measures it; this one was forked from it"
         gone = [

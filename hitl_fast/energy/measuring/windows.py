@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from threading import current_thread
 
@@ -55,7 +55,12 @@ def anchors(record: Record, recorder: Recorder, changes: Sequence[Sequence[Chang
     assert record.opening is not None
     return [
         _energy_at(
-            channel, record, record.start, changes[i], _limit(recorder, i, record.start, record.start, 0)
+            channel,
+            record,
+            record.start,
+            changes[i],
+            _limit(recorder, i, record.start, record.start, 0),
+            record.opening.states[i][2],
         )
         if record.opening.states[i][0] >= changes[i][0][1]
         else _as_read(record.opening.states[i], channel)
@@ -64,13 +69,34 @@ def anchors(record: Record, recorder: Recorder, changes: Sequence[Sequence[Chang
 
 
 def _energy_at(
-    channel: Channel, record: Record, time: int, changes: Sequence[Change], limit: int
+    channel: Channel, record: Record, time: int, changes: Sequence[Change], limit: int, slack: int
 ) -> Estimate:
     """The neighbours of an edge tell how much power to expect, but not within less than two of their periods."""
     short = record.closing is not None and record.end - record.start < 2 * channel.refresh
     if channel.slow and not short:
         limit = min(limit, power_around(time, changes) or limit)
-    return energy_at(time, changes, channel.longest, limit, unit=channel.unit, pace=channel.pace)
+    return energy_at(
+        time,
+        changes,
+        channel.longest,
+        limit,
+        unit=channel.unit,
+        pace=channel.pace,
+        missing=_missing(channel, slack),
+    )
+
+
+def _missing(channel: Channel, slack: int) -> Callable[[int], int] | None:
+    """What values lack since a counter began anew, or was away; None where it never did."""
+    slacks = tuple(channel.slacks)
+    if not slacks or not channel.slow:
+        return None
+
+    def missing(seen: int) -> int:
+        before = [grown for time, grown in slacks if time <= seen]
+        return (before[-1] if before else 0) - slack
+
+    return missing
 
 
 def _as_read(state: State, channel: Channel) -> Estimate:
@@ -111,10 +137,12 @@ def _numbers(
         return counted, counted - late - more - doubt, counted + late + doubt, counted, 1
     if stale[1] and channel.lost:
         # Nothing after the last good reading: up to the highest power seen, all the time.
-        most = total1 + limit * (record.end - after1) // PER_MICROJOULE
+        most = total1 + doubt + limit * (record.end - after1) // PER_MICROJOULE
         end = Estimate(total1, total1, most, total1)
     else:
-        end = _energy_at(channel, record, record.end, changes, limit)
+        end = _energy_at(channel, record, record.end, changes, limit, slack0)
+    if channel.slow:
+        doubt = 0  # what values lack is in the bounds of either edge
     low = max(end.low - start.high, 0)
     high = min(end.high - start.low, limit * elapsed // PER_MICROJOULE + channel.unit)
     within = elapsed < channel.refresh

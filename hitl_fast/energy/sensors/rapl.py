@@ -45,6 +45,11 @@ class CounterFile:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.read = _reader(self._descriptor)
 
+    @property
+    def descriptor(self) -> int:
+        """The open file's number; it stays when the file is opened anew."""
+        return self._descriptor
+
     def alive(self) -> bool:
         """Whether the open file is still the one at its path; one that was replaced is opened anew."""
         try:
