@@ -121,12 +121,12 @@ def wrong_label(rank: int, size: int) -> Loaders:
     return shard((made[0], made[1]))
 
 
-def other_weights(rank: int) -> hf.PreIndexReport:
+def other_weights(rank: int) -> int:
     network = model()
     if rank:
         with torch.no_grad():
             network[3].weight[0, 0] += 1  # type: ignore[index, operator, union-attr]
-    return hf.preindex(network, *shard(loaders()), group="world", progress=False)
+    return hf.preindex(network, *shard(loaders()), group="world", progress=False).samples
 
 
 class Strange(nn.Module):
@@ -183,7 +183,9 @@ def cases(rank: int, size: int) -> dict[str, Callable[[], Any]]:
         "weights": lambda: other_weights(rank),
         "copies": lambda: full(loaders()),
         "gap": lambda: full(shard(loaders(), rank=0, world_size=size + 1)),
-        "strange": lambda: hf.preindex(Strange(last), *shard(loaders()), group="world", progress=False),
+        "strange": lambda: (
+            hf.preindex(Strange(last), *shard(loaders()), group="world", progress=False).samples
+        ),
         "nothing": lambda: full(shard(([], []))),
         "reduced": lambda: reduced(rank, size),
         "reduced options": lambda: reduced(rank, size, bins=(4,) if last else (8,)),

@@ -265,6 +265,6 @@ def test_fingerprints_see_every_weight() -> None:
         with torch.no_grad():
             parameter.view(-1)[-1] = kept
     odd = torch.nn.Module()
-    odd.register_buffer("half", torch.ones(3, dtype=torch.float16))
+    odd.register_buffer("scale", torch.ones(3, dtype=torch.float16))
     odd.register_buffer("count", torch.tensor(3))
-    assert list(fingerprint(odd)) == ["half"]
+    assert list(fingerprint(odd)) == ["scale"]
