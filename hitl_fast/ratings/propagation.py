@@ -27,7 +27,7 @@ SPREAD = {"signals": 1.0, "features": 1.0, "extra": 1.0, "length": 0.7}
 STEPS = 25
 CARELESS = 0.03  # chance of a low answer to a good sample
 LOWEST = 0.125  # of the scale: low answers
-LEVEL = 0.02
+LEVEL = 0.05
 PRIORS = (None, "auto")
 
 
@@ -36,7 +36,7 @@ class Check:
     """Whether answers contradict the priorities that are made without people (`Signals.priorities`).
 
     Attributes:
-        contradicts: p_value is below 0.02.
+        contradicts: p_value is below 0.05.
         p_value: chance of as many unexpected answers if label doubt were right.
         unexpected: samples with credible labels, by their signals, that people rated as worthless.
         expected: how many there would be of these by label doubt and careless answers.
@@ -349,6 +349,10 @@ def contradiction(priorities: ScoredItems, signals: SignalData, *, careless: flo
     The statistic is the number of low answers to samples of quality above 1/2. Given the number of all low answers it
     is binomial under that model; its upper tail is the p-value. Where errors are systematic, the wrong labels are those
     that neighbours and the ridge agree with, and low answers fall there.
+
+    Measured on pools of the guidance experiment (seeds 100 to 109, 108 chosen answers, 5 % level): systematic errors
+    flagged in 9 of 10 image pools and 6 of 10 text pools (with 54 answers 5 and 1), random errors in 0 of 20 image
+    pools. So an answer of "do not contradict" is weak evidence on texts, and with few answers.
 
     Args:
         priorities: scores of answered samples.

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hitl_fast.ratings.propagation import LEVEL
+
 from ..common.journal import Record
 from ..common.page import Page
 from .analysis import CONTROL, Comparison, compare
@@ -158,7 +160,7 @@ class SecondReport(Report):
         for task in self.tasks:
             for name in SECOND:
                 checked = [
-                    r["check"]["contradicts"]
+                    r["check"]["p_value"] < LEVEL
                     for r in self.records
                     if (r["task"], r["setting"], r["arm"]) == (task, setting, name) and "check" in r
                 ]
