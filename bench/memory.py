@@ -13,11 +13,11 @@ def extra_peak(call: Callable[[], object]) -> int:
     """Bytes of memory that the call had in use at its worst, beyond those before it."""
     gc.collect()
     CLEAR.write_text("5")  # the mark starts again from what is in use now
-    before = _kilobytes("VmRSS")
+    before = kilobytes("VmRSS")
     call()
-    return (_kilobytes("VmHWM") - before) * 1024
+    return (kilobytes("VmHWM") - before) * 1024
 
 
-def _kilobytes(field: str) -> int:
+def kilobytes(field: str) -> int:
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
     return int(line.split()[1])

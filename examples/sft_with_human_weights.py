@@ -1,15 +1,15 @@
 """Supervised fine-tuning with people's ratings: TRL's SFTTrainer on a tiny random GPT-2, 200 steps.
 
-Text: what Python says about itself (`pydoc_data`). 30 % of the samples are noise (random words), and
-simulated people rate how well each reads: five ratings a sample.
+Prompts are names of Unicode characters, completions their category, direction and width, as Python knows them.
+30 % of the training samples are noise: the completion of another character. Twenty simulated people, four of whom
+answer at random, rate how right each sample looks, with errors: five ratings a sample.
 
     python examples/sft_with_human_weights.py [SEEDS]
 """
 
-import pydoc_data.topics
-import re
 import sys
 import tempfile
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -26,51 +26,58 @@ from hitl_fast.ratings.simulated import simulated_ratings
 
 disable_progress_bars()
 torch.set_num_threads(1)
-WORDS, LENGTH, SAMPLES, STEPS = 200, 16, 1200, 200
+SAMPLES, STEPS = 1000, 200
 
 
-def samples(seed: int) -> tuple[list[str], list[str], np.ndarray, PreTrainedTokenizerFast]:
-    """Training texts, held-out texts, which training texts are noise, and a tokenizer of the commonest words."""
-    words = re.findall(r"[a-z]+", " ".join(pydoc_data.topics.topics.values()).lower())
-    common = ["<pad>", "<eos>", "<unk>", *(word for word, _ in Counter(words).most_common(WORDS - 3))]
-    core = Tokenizer(WordLevel({word: place for place, word in enumerate(common)}, unk_token="<unk>"))
-    core.pre_tokenizer = WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
-    )
-    pieces = np.array(words[: len(words) // LENGTH * LENGTH]).reshape(-1, LENGTH)
+def answer(c: str) -> str:
+    return f" {unicodedata.category(c)} {unicodedata.bidirectional(c)} {unicodedata.east_asian_width(c)}"
+
+
+characters = [c for c in map(chr, range(0x3000)) if unicodedata.bidirectional(c) and unicodedata.name(c, "")]
+counts = Counter(word for c in characters for word in (unicodedata.name(c) + 50 * answer(c)).split())
+words = ["<pad>", "<eos>", "<unk>", *(word for word, _ in counts.most_common(300))]
+core = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+core.pre_tokenizer = WhitespaceSplit()
+tokenizer = PreTrainedTokenizerFast(
+    tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+)
+
+
+def samples(seed: int) -> tuple[Dataset, Dataset, np.ndarray]:
+    """Training samples, held-out samples without noise, and which of the training samples are noise."""
     generator = np.random.default_rng(seed)
-    pieces = pieces[generator.permutation(len(pieces))]
+    shuffled = generator.permutation(characters)
+    prompts, answers = [unicodedata.name(c) for c in shuffled], [answer(c) for c in shuffled]
     noise = generator.random(SAMPLES) < 0.3
-    pieces[:SAMPLES][noise] = generator.choice(common[3:], (noise.sum(), LENGTH))
-    texts = [" ".join(piece) for piece in pieces]
-    return texts[:SAMPLES], texts[-800:], noise, tokenizer
+    for place in np.flatnonzero(noise):
+        wrong = [a for a in answers[SAMPLES:] if a != answers[place]]
+        answers[place] = wrong[generator.integers(len(wrong))]
+    whole = Dataset.from_dict({"prompt": prompts, "completion": answers})
+    return whole.select(range(SAMPLES)), whole.select(range(SAMPLES, SAMPLES + 400)), noise
 
 
-def held_out_loss(
-    train: list[str], test: list[str], tokenizer: object, weights: np.ndarray, seed: int
-) -> float:
+def held_out_loss(train: Dataset, test: Dataset, weights: np.ndarray, seed: int) -> float:
     torch.manual_seed(seed)
     special = {"bos_token_id": 1, "eos_token_id": 1}
-    config = GPT2Config(vocab_size=WORDS, n_positions=LENGTH + 1, n_embd=32, n_layer=1, n_head=2, **special)
-    model = GPT2LMHeadModel(config)
+    config = GPT2Config(vocab_size=len(tokenizer), n_positions=32, n_embd=32, n_layer=1, n_head=2, **special)
     args = SFTConfig(
-        tempfile.mkdtemp(), max_steps=STEPS, per_device_train_batch_size=32, learning_rate=1e-2, seed=seed,
+        tempfile.mkdtemp(), max_steps=STEPS, per_device_train_batch_size=32, learning_rate=5e-3, seed=seed,
         report_to=[], save_strategy="no", disable_tqdm=True, logging_strategy="no", use_cpu=True, bf16=False,
+        gradient_checkpointing=False, per_device_eval_batch_size=200,
     )  # fmt: skip
-    data = Dataset.from_dict({"text": train})
-    Weighted = hf.integrations.weighted_trainer(SFTTrainer)
-    Weighted(model, args=args, train_dataset=data, processing_class=tokenizer, weights=weights).train()
-    tokens = torch.tensor(tokenizer(test)["input_ids"])
-    with torch.no_grad():
-        return model.eval()(tokens, labels=tokens).loss.item()
+    trainer = hf.integrations.weighted_trainer(SFTTrainer)(
+        GPT2LMHeadModel(config), args=args, train_dataset=train, eval_dataset=test, processing_class=tokenizer,
+        weights=weights,
+    )  # fmt: skip
+    trainer.train()
+    return trainer.evaluate()["eval_loss"]
 
 
 def main(seed: int) -> tuple[float, float]:
-    train, test, noise, tokenizer = samples(seed)
+    train, test, noise = samples(seed)
     ratings = simulated_ratings(np.where(noise, 2.0, 4.0), seed=seed)
     weights = ratings.aggregate("calibrated").weights(num_items=SAMPLES, floor=0.0, power=2.0)
-    return tuple(held_out_loss(train, test, tokenizer, w, seed) for w in (np.ones(SAMPLES), weights))
+    return tuple(held_out_loss(train, test, w, seed) for w in (np.ones(SAMPLES), weights))
 
 
 if __name__ == "__main__":

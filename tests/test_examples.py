@@ -17,15 +17,20 @@ SAYS = {
     "ask_54_questions": r"54 answers: 0\.\d+",
     "compare_energy_with_people": r"steps with ratings: .*\n.+",
     "decide_retrain_or_keep": r"advice: (retrain|keep|use other), because",
+    "keras_weights": r"accuracy with ratings: 0\.\d+",
     "lightning_sampler": r"accuracy of odd digits: .*\n.*\n320 steps",
     "live_loop": r"epoch 9: weight of wrong labels 0\.[0-4]\d, of right ones 0\.[6-9]\d, .*\n  ratings +120 of 120 ",
+    "own_energy_source": r"training: \d+\.\d J at the plug",
     "rank_shifts": r"noise 0\.5 +\d",
     "ratings_into_a_loop": r"accuracy with ratings: ",
     "sft_with_human_weights": r"held-out loss \d\.\d+ without ratings, \d\.\d+ with ratings",
     "skorch_weights": r"accuracy with weights: ",
     "torchrun_preindex": r"index 0\.\d+ of 400 samples",
+    "track_in_mlflow": r"metrics in .*: accuracy 0\.\d+",
     "track_in_tensorboard": r"tensorboard --logdir",
 }
+
+ARGUMENTS = {"sft_with_human_weights": ["3"]}  # seeds
 
 
 def output(name: str, folder: Path, *launcher: str) -> str:
@@ -36,7 +41,7 @@ def output(name: str, folder: Path, *launcher: str) -> str:
         "OMP_NUM_THREADS": "1",
     }
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", *launcher, str(ROOT / "examples" / f"{name}.py")],
+        [sys.executable, "-W", "ignore", *launcher, str(ROOT / "examples" / f"{name}.py"), *ARGUMENTS.get(name, [])],
         capture_output=True, text=True, timeout=280, check=False, cwd=folder, env=environment,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
@@ -50,6 +55,10 @@ def test_example(name: str, tmp_path: Path) -> None:
     assert f"python examples/{name}.py" in text
     said = output(name, tmp_path)
     assert re.search(SAYS[name], said), said[-2000:]
+    if name == "sft_with_human_weights":
+        losses = re.findall(r"held-out loss ([\d.]+) without ratings, ([\d.]+) with", said)
+        assert len(losses) == 3
+        assert all(float(rated) < float(without) for without, rated in losses), losses
 
 
 def test_torchrun_gives_the_report_of_one_process(tmp_path: Path) -> None:

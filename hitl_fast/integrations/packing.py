@@ -19,6 +19,7 @@ def packed_with_weights(
     TRL drops every column but tokens and labels before it packs. So it only tokenizes here, and its ``pack_dataset``,
     which treats all columns alike, packs three of them.
     """
+    from datasets import Dataset
     from trl import pack_dataset
 
     if args.max_length is None:
@@ -29,7 +30,8 @@ def packed_with_weights(
     ready = ready.map(_with_token_weights).select_columns(["input_ids", "labels", TOKEN])
     if args.shuffle_dataset:
         ready = ready.shuffle(seed=args.seed)
-    packed = pack_dataset(ready, args.max_length, args.packing_strategy, {"num_proc": args.dataset_num_proc})
+    options = {"num_proc": args.dataset_num_proc} if isinstance(ready, Dataset) else {}
+    packed = pack_dataset(ready, args.max_length, args.packing_strategy, options)
     return packed.shuffle(seed=args.seed) if args.shuffle_dataset else packed
 
 

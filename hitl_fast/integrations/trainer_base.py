@@ -11,6 +11,7 @@ import torch
 from hitl_fast._common.errors import InputError
 from hitl_fast.sampling import PrioritySampler, with_weights
 
+from .column_check import refuse_invalid_columns
 from .weight_columns import SAMPLE, TOKEN, WeightCollator, columns_of, leave_out, weights_of
 
 
@@ -48,8 +49,14 @@ class WeightedTrainer:
             raise InputError(
                 f"give weights=, or a column {SAMPLE!r} or {TOKEN!r}; the dataset has {', '.join(sorted(known))}"
             )
+        if sample and not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            raise InputError(
+                f"sample=True draws positions, which {type(dataset).__name__} does not have: leave it out, or give a "
+                "dataset with positions"
+            )
         if sample and known is not None and TOKEN in known:
             raise InputError(f"sample=True draws whole samples: {TOKEN!r} cannot be used with it")
+        refuse_invalid_columns(dataset)
         super().__init__(**arguments)
         if self.args.n_gpu > 1:
             raise InputError(

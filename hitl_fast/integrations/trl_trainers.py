@@ -12,6 +12,9 @@ from hitl_fast._common.errors import InputError
 from .trainer_base import WeightedTrainer
 from .weight_columns import SAMPLE, TOKEN, columns_of, weight_of_labels
 
+# Losses of DPOTrainer that sort the pairs of a batch, or divide by the tokens of all of them.
+JOINT_LOSSES = ("aot", "aot_unpaired", "sft")
+
 
 class TokenTrainer(WeightedTrainer):
     """TRL's SFTTrainer: its own fused log-probabilities, weighted before it sums them."""
@@ -75,6 +78,18 @@ class PairTrainer(WeightedTrainer):
         super().__init__(*given, **named)
         if TOKEN in (columns_of(self.train_dataset) or ()):
             raise InputError(f"{TOKEN!r} is not supported for pairs: give {SAMPLE!r}, one number a pair")
+
+    def _refuse(self, arguments: dict[str, Any], fused: bool) -> None:
+        super()._refuse(arguments, fused)
+        if fused:
+            raise InputError("fused=True is for transformers.Trainer and SFTTrainer, not for pairs")
+        chosen = getattr(arguments.get("args"), "loss_type", None) or ()
+        for name in [chosen] if isinstance(chosen, str) else chosen:
+            if name in JOINT_LOSSES and not self._draws:
+                raise InputError(
+                    f"loss_type={name!r} is no mean of a loss of each pair, so that pairs have no weights: use "
+                    "another loss_type, or sample=True"
+                )
 
     def _prepared(self, batch: Any) -> Any:
         return batch

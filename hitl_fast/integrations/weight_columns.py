@@ -147,10 +147,15 @@ class WeightCollator:
 def _refuse_invalid(name: str, position: int, value: Any) -> None:
     if value is None:
         raise InputError(f"sample {position} of the batch has no {name!r}, others have")
-    numbers = torch.as_tensor(value, dtype=torch.float64)
+    try:
+        numbers = torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name!r} of sample {position} of the batch is {value!r}: a number is expected"
+        ) from None
     if numbers.dim() != (1 if name == TOKEN else 0):
         raise InputError(f"{name!r} of sample {position} of the batch has shape {tuple(numbers.shape)}")
-    if not bool(((numbers >= 0) & numbers.isfinite()).all()):
+    if not bool(((numbers >= 0) & numbers.float().isfinite()).all()):
         raise InputError(
             f"{name!r} of sample {position} of the batch is {value}: finite and not negative is expected"
         )

@@ -40,7 +40,7 @@ def test_wall_log_and_rapl_of_one_run(tree: Tree, tmp_path: Path) -> None:
     report = meter.report()
     report.to_csv(tmp_path / "report.csv")
     assert "wall" in (tmp_path / "report.csv").read_text()
-    assert report.metrics()["energy/w/joules/wall"] == result.joules["wall"]
+    assert report.metrics()["energy/w/joules_of/wall"] == result.joules["wall"]
 
 
 @pytest.mark.parametrize("stamp", ["seconds", "iso"])

@@ -55,6 +55,22 @@ def weights(count: int = 16, seed: int = 2) -> np.ndarray:
     return found
 
 
+def pairs(count: int = 16) -> dict[str, list[str]]:
+    return {
+        "prompt": texts(count, 1),
+        "chosen": [f" {text}" for text in texts(count, 2)],
+        "rejected": [f" {text}" for text in texts(count, 3)],
+    }
+
+
+# Two ranks of two batches of 4, and one rank with a batch of all 16 samples, in their order.
+SPLIT = {
+    "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "max_steps": 1, "bf16": False,
+    "ddp_backend": "gloo", "train_sampling_strategy": "sequential",
+}  # fmt: skip
+WHOLE = {"per_device_train_batch_size": 16, "max_steps": 1, "bf16": False}
+
+
 def arguments(kind: type, folder: object, **more: Any) -> Any:
     given = {
         "output_dir": str(folder), "per_device_train_batch_size": 4, "max_steps": 2, "use_cpu": True, "report_to": [],

@@ -38,7 +38,9 @@ class EnergyReport(RunResults):
             if window.total_joules is not None:
                 found[f"{prefix}joules"] = window.total_joules
                 found[f"{prefix}uncertainty_joules"] = window.uncertainty_joules or 0.0
-            found |= {f"{prefix}joules/{domain}": joules for domain, joules in (window.joules or {}).items()}
+            found |= {
+                f"{prefix}joules_of/{domain}": joules for domain, joules in (window.joules or {}).items()
+            }
         return found
 
     def thinned(self, samples: int) -> EnergyReport:
