@@ -93,7 +93,8 @@ def measured(side: str, folder: str, tokens: int) -> float:
 
 
 def in_a_process(side: str, folder: Path, tokens: int = TOKENS) -> float:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     command = [sys.executable, "-W", "ignore", __file__, side, str(folder), str(tokens)]
     run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert run.returncode == 0, run.stderr[-3000:]

@@ -39,7 +39,8 @@ def _check_tokens(table: Any) -> None:
     import pyarrow.compute as pc
 
     column = table[TOKEN]
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_of(column.type) for is_of in kinds):
         raise InputError(f"the column {TOKEN!r} must hold a list of numbers a sample, not {column.type}")
     _refuse_missing(column, TOKEN)
     lengths = pc.list_value_length(column).to_numpy()
