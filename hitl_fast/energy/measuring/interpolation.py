@@ -62,9 +62,9 @@ def energy_at(
     """
     at = max(bisect_right(changes, time, key=_seen) - 1, 0)  # the last value seen by then
     near = changes[max(at - AROUND, 0) : at + 1 + AROUND]
-    if pace is not None:
-        near = _narrowed(near, *pace)
     lacking = [0] * len(near) if missing is None else [missing(seen) for _, seen, _ in near]
+    if pace is not None and len(set(lacking)) == 1:  # a counter that began anew has kept no pace
+        near = _narrowed(near, *pace)
     low = max(
         total + min(lack, 0) - _energy(power, seen - time)
         for (_, seen, total), lack in zip(near, lacking, strict=True)
