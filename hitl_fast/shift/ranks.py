@@ -66,7 +66,7 @@ class Ranks:
         self._prefix = ""  # of this computation's keys in the store: the first rank's choice
         self._meetings = itertools.count()
         self._failed: tuple[str, str] | None = None  # kind of error, message
-        self._entered = self._told = False
+        self._entered = self._told = self._ended = False
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="hitl_fast ranks", daemon=True)
 
@@ -162,6 +162,7 @@ class Ranks:
 
     def fail(self, problem: BaseException) -> None:
         """Leave the reason why this rank ends, for the others."""
+        self._ended = True
         if self._told:
             return
         kind = next((k for k in KINDS if k in {c.__name__ for c in type(problem).__mro__}), "RuntimeError")
@@ -177,6 +178,8 @@ class Ranks:
 
     def close(self) -> None:
         """Give no more signs of life, and say so."""
+        if self._ended and self._entered and self.rank == 0 and self.size > 1:
+            time.sleep(2 * BEAT)  # its process may hold the store in which the others read why
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join()
