@@ -22,6 +22,7 @@ from .sharding import place_in
 
 BEAT = 1.0  # seconds between signs of life
 SILENCE = 30.0  # seconds without one after which a rank counts as dead
+LAST_WORDS = 5.0  # seconds that the first rank waits for the others to read why it ends
 BLOCK = 1 << 24  # bytes sent at a time
 KINDS = {"ValueError": InputError, "TypeError": InputTypeError, "ConnectionError": ConnectionError}
 
@@ -178,13 +179,21 @@ class Ranks:
 
     def close(self) -> None:
         """Give no more signs of life, and say so."""
-        if self._ended and self._entered and self.rank == 0 and self.size > 1:
-            time.sleep(2 * BEAT)  # its process may hold the store in which the others read why
+        if self._ended and self._thread.is_alive() and self.rank == 0 and self.size > 1:
+            self._let_others_read()
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join()
         with contextlib.suppress(Exception):  # a store that is gone needs no farewell
             self._store.add(f"{self._prefix}/done {self.rank}", 1)
+
+    def _let_others_read(self) -> None:
+        """Wait a little until the others have ended: this process may hold the store in which they read why."""
+        deadline = time.monotonic() + LAST_WORDS
+        others = [f"{self._prefix}/done {rank}" for rank in range(1, self.size)]
+        with contextlib.suppress(Exception):  # a store that is gone is read by nobody
+            while time.monotonic() < deadline and not all(self._store.add(key, 0) for key in others):
+                time.sleep(BEAT / 10)
 
     def _enter(self, mine: Mapping[str, Any]) -> None:
         self._entered = True

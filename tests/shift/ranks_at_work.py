@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -233,12 +234,13 @@ def expected() -> dict[str, Any]:
 
 
 def as_rank(folder: str, rank: int, size: int, fatal: bool, port: int) -> None:
+    ranks.BEAT = 0.1
     held = torch.distributed.TCPStore("127.0.0.1", port, size, is_master=rank == 0)
     torch.distributed.init_process_group(
         "gloo", store=held, rank=rank, world_size=size, timeout=timedelta(seconds=60)
     )
     if fatal:
-        ranks.BEAT, ranks.SILENCE = 0.1, 2.0
+        ranks.SILENCE = 2.0
         killed = Killed(rank == size - 1)
         every = {
             "killed": lambda: hf.preindex(killed, *shard(loaders(size=4)), group="world", progress=False)
@@ -248,6 +250,11 @@ def as_rank(folder: str, rank: int, size: int, fatal: bool, port: int) -> None:
     found = {name: outcome(case) for name, case in every.items()}
     with open(f"{folder}/{'killed' if fatal else size}.{rank}.json", "w") as file:
         json.dump(found, file)
+    if fatal and rank == 0:  # this process holds the store
+        for _ in range(600):
+            if os.path.exists(f"{folder}/killed.1.json"):
+                break
+            time.sleep(0.1)
 
 
 def free_port() -> int:
