@@ -86,3 +86,26 @@ def test_two_ranks_train_as_one(found: dict[str, Any], tmp_path: Path, way: str)
     torch.testing.assert_close(
         torch.tensor(found[way], dtype=torch.float64), tiny.parameters(trainer.model), atol=1e-6, rtol=1e-5
     )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="trl needs Python 3.11")
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_two_ranks_of_trl_train_as_one(found: dict[str, Any], tmp_path: Path, kind: str) -> None:
+    import tiny_models as tiny
+    import trl
+    from datasets import Dataset
+
+    base, config = (trl.SFTTrainer, trl.SFTConfig) if kind == "sft" else (trl.DPOTrainer, trl.DPOConfig)
+    data = {"text": tiny.texts()} if kind == "sft" else tiny.pairs()
+    trainer = hf.integrations.weighted_trainer(base)(
+        model=tiny.gpt2(),
+        args=tiny.arguments(config, tmp_path, **tiny.WHOLE),
+        train_dataset=Dataset.from_dict(data),
+        processing_class=tiny.tokenizer(),
+        weights=tiny.weights(),
+        **({} if kind == "sft" else {"ref_model": tiny.gpt2(seed=4)}),
+    )
+    trainer.train()
+    after = torch.tensor(found[kind], dtype=torch.float64)
+    assert (after - tiny.parameters(tiny.gpt2())).abs().max() > 1e-5
+    torch.testing.assert_close(after, tiny.parameters(trainer.model), atol=1e-6, rtol=1e-5)

@@ -111,6 +111,39 @@ def trained(folder: Path, **own: Any) -> Any:
     return tiny.parameters(trainer.model)
 
 
+def tuned(folder: Path) -> torch.Tensor:
+    """SFTTrainer after one step of two accumulated batches on each rank."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    trainer = hf.integrations.weighted_trainer(SFTTrainer)(
+        model=tiny.gpt2(),
+        args=tiny.arguments(SFTConfig, folder, **tiny.SPLIT),
+        train_dataset=Dataset.from_dict({"text": tiny.texts()}),
+        processing_class=tiny.tokenizer(),
+        weights=tiny.weights(),
+    )
+    trainer.train()
+    return tiny.parameters(trainer.model)
+
+
+def preferred(folder: Path) -> torch.Tensor:
+    """DPOTrainer after one step of two accumulated batches on each rank."""
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    trainer = hf.integrations.weighted_trainer(DPOTrainer)(
+        model=tiny.gpt2(),
+        ref_model=tiny.gpt2(seed=4),
+        args=tiny.arguments(DPOConfig, folder, **tiny.SPLIT),
+        train_dataset=Dataset.from_dict(tiny.pairs()),
+        processing_class=tiny.tokenizer(),
+        weights=tiny.weights(),
+    )
+    trainer.train()
+    return tiny.parameters(trainer.model)
+
+
 def sampled(folder: Path) -> list[list[int]]:
     from transformers import Trainer, TrainingArguments
 
@@ -149,6 +182,8 @@ def main(folder: Path) -> None:
     found["trainer"] = sampled(folder)
     found["parameters"] = trained(folder).tolist()
     found["parameters fused"] = trained(folder, fused=True).tolist()
+    if sys.version_info >= (3, 11):  # trl needs it
+        found["sft"], found["dpo"] = tuned(folder).tolist(), preferred(folder).tolist()
     if rank == 0:
         (folder / "results.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
