@@ -228,7 +228,7 @@ def test_a_score_without_a_value_ranks_with_the_dearest(records):
 def test_the_answer_says_who_wins(findings, records):
     told = answer(findings)
     assert "worse" in told
-    assert "probe error with 1.00" in told
+    assert "chosen on the same data) is probe error, 1.00" in told
     header = {
         "settings": dataclasses.asdict(TINY),
         "command": "hitl-fast experiment",
@@ -239,13 +239,21 @@ def test_the_answer_says_who_wins(findings, records):
     swapped = planted(records)
     for row in retrainings(swapped):
         scores = row["scores"]
-        scores["index"], scores["probe_error"] = scores["probe_error"], scores["index"]
+        scores["effort_score"], scores["probe_error"] = scores["probe_error"], scores["effort_score"]
     told = answer(analyse(swapped, resamples=60))
-    assert "no other score ranks it better" in told
+    assert "effort score ranks retraining effort with Spearman 1.00" in told
+    assert "None of 23 scores ranks better" in told
+
+
+def test_a_data_set_with_fewer_samples_leaves_the_larger_numbers_out(records):
+    rows = planted(records)
+    for row in retrainings(rows):
+        row["fewer"] = {"25": row["fewer"]["25"]} | ({} if row["seed"] else {"50": row["fewer"]["25"]})
+    assert all(set(by_count) == {25} for by_count in analyse(rows, resamples=5).samples.values())
 
 
 def test_the_command_again_only_draws(arguments, told, folder, capsys):
-    assert "Within a model the index ranks" in told
+    assert "Within a model the effort score ranks" in told
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert set(files) == {"results.jsonl", "results.html", "history.csv"}
     with small_grid():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .concordance import Effort, Floats, concordance, interval, kendall, resampl
 from .effort_table import retrainings
 from .jobs import BINS, FEWER, VARIANTS
 from .retraining import MARGINS
+from .transfer import LEFT_OUT, SETS, CostIntervals, Prediction, cost_intervals, predictions
 
 RESAMPLES = 1000
 SEED = 0  # of the resamples
@@ -48,6 +50,7 @@ SCORES = {
     "confidence_drop": "confidence drop (no labels)",
     "gradient_norm": "gradient norm (one backward pass)",
 }
+COST = ("effort_score", "probe_error")  # what a cost model predicts from: the first that is there
 FALLING = ("cka",)  # higher means more alike
 PRINCIPAL = ("index", "distance", "inverse_ari", "accuracy_drop", "loss", "probe_error", "cka")
 
@@ -61,43 +64,6 @@ LEVELS: dict[str, Callable[[Record], tuple[Any, ...]]] = {
 }
 STATISTICS = {"spearman": spearman, "kendall": kendall, "concordance": concordance}
 
-# Sets of scores that effort is predicted from, one model each.
-SETS = {
-    "effort score": ("effort_score",),
-    "index": ("index",),
-    "p": ("distance",),
-    "inverse ARI": ("inverse_ari",),
-    "accuracy drop": ("accuracy_drop",),
-    "loss": ("loss",),
-    "probe error": ("probe_error",),
-    "1 - CKA": ("cka",),
-    "accuracy drop + index": ("accuracy_drop", "index"),
-    "accuracy drop + probe error": ("accuracy_drop", "probe_error"),
-    "p + inverse ARI, weighted": ("distance", "inverse_ari"),
-    "probe error + 1 - CKA": ("probe_error", "cka"),
-}
-# What a model of effort is not fitted on before it predicts it: name -> the group of a row.
-LEFT_OUT: dict[str, Callable[[Record], str]] = {
-    "shift type": lambda row: f"{row['dataset']}/{row['shift']}",
-    "architecture": lambda row: f"{row['dataset']}/{row['architecture']}",
-    "data set": lambda row: str(row["dataset"]),
-}
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """How well effort is predicted where the model of it saw nothing like it.
-
-    Attributes:
-        spearman: of predicted and real effort, all together.
-        concordance: Harrell's C of the same.
-        factor: median over the retrainings that reached the target of how many times too much or too little.
-    """
-
-    spearman: Interval
-    concordance: Interval
-    factor: float
-
 
 @dataclass(frozen=True)
 class Findings:
@@ -109,7 +75,10 @@ class Findings:
         ranks: ``ranks[score][level][statistic]``.
         over_accuracy_drop: Spearman within a model, less that of the accuracy drop, by score.
         over_index: the same, less that of the index.
+        behind: Spearman within a model of the effort score, less that of each other score.
         predictions: ``predictions[left out][set]``.
+        intervals: by what is left out, what a cost model states.
+        datasets: ``datasets[data set][score]``, Spearman within a model.
         defaults: one for each choice of arithmetic, pooling, bins and measure, best first.
         efforts: ``efforts[kind of effort][score]``, Spearman within a model.
         floor: by score, the mean of clean data against itself, against others, and at each strength.
@@ -121,7 +90,10 @@ class Findings:
     ranks: dict[str, dict[str, dict[str, Interval]]]
     over_accuracy_drop: dict[str, Interval]
     over_index: dict[str, Interval]
+    behind: dict[str, Interval]
     predictions: dict[str, dict[str, Prediction]]
+    intervals: dict[str, CostIntervals]
+    datasets: dict[str, dict[str, Interval]]
     defaults: list[dict[str, Any]]
     efforts: dict[str, dict[str, Interval]]
     floor: dict[str, dict[str, float]]
@@ -139,6 +111,7 @@ def analyse(records: Sequence[Record], resamples: int | None = None) -> Findings
     effort = effort_of(rows)
     models = strata(rows, "within a model")
     scores = scores_of(rows)
+    columns = functools.partial(column, rows)
     drawn = {name: within(spearman, column(rows, name), effort, models, weights) for name in scores}
     return Findings(
         rows=rows,
@@ -148,12 +121,23 @@ def analyse(records: Sequence[Record], resamples: int | None = None) -> Findings
             name: interval(values - drawn["accuracy_drop"]) for name, values in drawn.items()
         },
         over_index={name: interval(values - drawn["index"]) for name, values in drawn.items()},
-        predictions={
-            what: {
-                name: predicted(rows, names, group, effort, weights) for name, names in _sets(scores).items()
+        behind={
+            name: interval(drawn["effort_score"] - values)
+            for name, values in drawn.items()
+            if name != "effort_score"
+        },
+        predictions=predictions(rows, _sets(scores), columns, effort, weights),
+        intervals=cost_intervals(rows, columns, next(name for name in COST if name in scores)),
+        datasets={
+            name: {
+                score: interval(
+                    within(
+                        spearman, columns(score)[chosen], effort[chosen], models[chosen], weights[:, chosen]
+                    )
+                )
+                for score in scores
             }
-            for what, group in LEFT_OUT.items()
-            if len({group(row) for row in rows}) > 1
+            for name, chosen in _by_dataset(rows)
         },
         defaults=_defaults(rows, effort, models, weights),
         efforts=_efforts(rows, models, weights),
@@ -173,6 +157,11 @@ def _sets(scores: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {name: names for name, names in SETS.items() if set(names) <= set(scores)} | every
 
 
+def _by_dataset(rows: Sequence[Record]) -> list[tuple[str, NDArray[np.bool_]]]:
+    names = [row["dataset"] for row in rows]
+    return [(name, np.array([other == name for other in names])) for name in dict.fromkeys(names)]
+
+
 def effort_of(rows: Sequence[Record]) -> Effort:
     """Optimiser steps to the target, or the cap."""
     return Effort(
@@ -186,40 +175,6 @@ def column(rows: Sequence[Record], name: str) -> Floats:
     sign = -1.0 if name in FALLING else 1.0
     values = np.array([np.nan if row["scores"][name] is None else sign * row["scores"][name] for row in rows])
     return np.where(np.isnan(values), np.nanmax(values) if not np.isnan(values).all() else 0.0, values)
-
-
-def predicted(
-    rows: Sequence[Record],
-    names: Sequence[str],
-    left_out: Callable[[Record], str],
-    effort: Effort,
-    weights: Floats,
-) -> Prediction:
-    """Predict log(1 + steps) of each group from a ridge regression on the others.
-
-    Each score enters as its quantile among those that the model was fitted on, so that its scale plays no part. A
-    censored effort is taken as the cap, which it is at least.
-    """
-    from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import QuantileTransformer
-
-    X = np.stack([column(rows, name) for name in names], 1)
-    y = np.log1p(effort.values)
-    groups = np.array([left_out(row) for row in rows])
-    guess = np.empty(len(rows))
-    for group in np.unique(groups):
-        held = groups == group
-        model = make_pipeline(QuantileTransformer(n_quantiles=min(100, int((~held).sum()))), Ridge(alpha=1.0))
-        guess[held] = model.fit(X[~held], y[~held]).predict(X[held])
-    everywhere = strata(rows, "all together")
-    reached = ~effort.censored
-    error = np.abs(guess - y)[reached]
-    return Prediction(
-        interval(within(spearman, guess, effort, everywhere, weights)),
-        interval(within(concordance, guess, effort, everywhere, weights)),
-        float(np.exp(np.median(error))) if reached.any() else math.nan,
-    )
 
 
 def _ranks(
@@ -327,8 +282,8 @@ def _samples(
         whole = column(rows, name)
         found[name] = {}
         for n in FEWER:
-            if str(n) not in rows[0]["fewer"]:
-                continue
+            if not all(str(n) in row["fewer"] for row in rows):
+                continue  # a small data set has no more
             values = np.array([row["fewer"][str(n)][name] for row in rows], dtype=np.float64)
             low, middle, high = np.quantile(values - whole, [0.025, 0.5, 0.975])
             found[name][n] = {

@@ -16,7 +16,9 @@ from .analysis import LEVELS, PRINCIPAL, SCORES, Findings, is_default
 from .datasets import HELD_OUT, dataset
 from .jobs import FEWER
 from .retraining import BATCH, LEARNING_RATE, MARGINS, MOMENTUM, SGD_LEARNING_RATE
+from .transfer import BEST, LEVEL, Prediction
 
+_RIVALS = {"probe_error": "probe error", "accuracy_drop": "accuracy drop", "index": "published index"}
 MEANS = ("index within a model", "index all together", "p within a model", "p all together")
 TITLE = "Does PreIndex predict retraining cost?"
 QUESTION = (
@@ -27,36 +29,48 @@ QUESTION = (
 
 
 def answer(findings: Findings) -> str:
-    """The result in one sentence; negative results are reported as such."""
-    level = "within a model"
-    index, drop = (findings.ranks[name][level]["spearman"] for name in ("index", "accuracy_drop"))
-    forward = [name for name in findings.ranks if name != "gradient_norm"]
-    best = max(forward, key=lambda name: _number(findings.ranks[name][level]["spearman"].value))
+    """The result within a model; negative results are reported as such."""
+    ranks = {name: by_level["within a model"]["spearman"] for name, by_level in findings.ranks.items()}
+    forward = [name for name in ranks if name != "gradient_norm"]
+    best = max(forward, key=lambda name: _number(ranks[name].value))
+    rivals = [
+        f"the {_RIVALS[name]} {_text(ranks[name])} (behind by {_text(findings.behind[name])})"
+        for name in _RIVALS
+        if name in findings.behind
+    ]
     sentence = (
-        f"Within a model the index ranks retraining effort with Spearman {_text(index)}, {_verdict(findings)} the"
-        f" accuracy drop ({_text(drop)})"
+        f"Within a model the effort score ranks retraining effort with Spearman {_text(ranks['effort_score'])},"
+        f" {_listed(rivals)}. The index is {_verdict(findings)} the accuracy drop."
     )
-    if best == "index":
-        return sentence + "; no other score ranks it better."
-    reached, ahead = findings.ranks[best][level]["spearman"], findings.over_index[best]
-    doubt = "" if ahead.excludes_zero else ", not significant"
-    return (
-        sentence
-        + f"; best of {len(forward)} scores (chosen on the same data) is {SCORES[best]} with {_text(reached)},"
-        f" ahead of the index by {_text(ahead)}{doubt}."
-    )
+    if best == "effort_score":
+        sentence += f" None of {len(forward)} scores ranks better."
+    else:
+        sentence += (
+            f" Best of {len(forward)} (chosen on the same data) is {SCORES[best]}, {_text(ranks[best])}."
+        )
+    if len(findings.datasets) > 1:
+        each = [f"{name} {_text(found['effort_score'])}" for name, found in findings.datasets.items()]
+        sentence += f" By data set: {_listed(each)}."
+    return sentence
 
 
 def unseen(findings: Findings) -> str:
     """Prediction for what was left out of the fit, one sentence each."""
-    principal = ("effort score", "index", "accuracy drop", "probe error")
     sentences = []
     for what, by_set in findings.predictions.items():
-        *first, last = [
-            f"{_text(by_set[name].spearman)} from the {name}" for name in principal if name in by_set
+        rivals = [
+            f"{_text(by_set[name].spearman)} from the {name}{_behind(by_set[name])}"
+            for name in ("probe error", "accuracy drop", "index")
         ]
         sentences.append(
-            f"With a whole {what} left out, effort is predicted with Spearman {', '.join(first)} and {last}."
+            f"With a whole {what} left out, effort is predicted with Spearman {_text(by_set[BEST].spearman)} from the"
+            f" {BEST}, {_listed(rivals)}."
+        )
+    stated = [f"{one.factor:.1f} and {one.coverage:.0%} ({what})" for what, one in findings.intervals.items()]
+    if stated:
+        sentences.append(
+            f"CostModel's predictions are then off by a median factor of, and its intervals of {LEVEL:.0%} hold the"
+            f" effort in, {_listed(stated)}."
         )
     return " ".join(sentences)
 
@@ -66,7 +80,7 @@ def page(header: Mapping[str, Any], findings: Findings) -> Page:
     made = Page(TITLE)
     made.question(QUESTION)
     made.answer(answer(findings))
-    made.text(unseen(findings))
+    made.text(*_held_out(findings.rows), unseen(findings))
     _what_was_done(made, header["settings"], findings)
     _rankings(made, findings)
     _predictions(made, findings)
@@ -91,7 +105,6 @@ def _what_was_done(made: Page, settings: Mapping[str, Any], findings: Findings) 
         " whose order is known, that is, pairs with at least one uncensored retraining.",
         "Intervals are of 95 %, over resampled shift types. Scores were taken before retraining, from the same samples"
         " before and after the shift, none of which was used for training or validation. Every seed has its own split.",
-        *_held_out(rows),
     )
     made.table(
         ["data set", "samples", "networks", "optimizers", "seeds", "retrainings", "not reached"],
@@ -175,14 +188,34 @@ def _predictions(made: Page, findings: Findings) -> None:
     )
     for what, by_set in findings.predictions.items():
         rows = [
-            [name, _cell(one.spearman), _cell(one.concordance), f"{one.factor:.2f} times"]
+            [
+                name,
+                _cell(one.spearman),
+                _cell(one.concordance),
+                f"{one.factor:.2f} times",
+                "" if one.behind is None else _cell(one.behind),
+            ]
             for name, one in sorted(by_set.items(), key=lambda item: -_number(item[1].spearman.value))
         ]
         made.table(
-            ["from", "Spearman", "Harrell's C", "off by"],
+            ["from", "Spearman", "Harrell's C", "off by", "effort score ahead by"],
             rows,
-            caption=f"Each {what} predicted from the others.",
+            caption=f"Each {what} predicted from the others. Ahead by: difference of Spearman on the same resamples.",
         )
+    made.table(
+        ["left out", "coverage", "off by", *_names(findings.rows)],
+        [
+            [
+                what,
+                f"{one.coverage:.0%}",
+                f"{one.factor:.2f} times",
+                *(f"{one.by_dataset[name]:.0%}" for name in _names(findings.rows)),
+            ]
+            for what, one in findings.intervals.items()
+        ],
+        caption=f"Intervals of {LEVEL:.0%} that CostModel states for what it was not fitted on: share that holds the"
+        " effort, all together and by data set; median factor between predicted and real samples seen.",
+    )
 
 
 def _defaults(made: Page, findings: Findings) -> None:
@@ -274,6 +307,16 @@ def _samples(made: Page, findings: Findings) -> None:
         ],
         caption="Error: less the score of all samples, median [middle 95 %]. Spearman with effort within a model.",
     )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+
+
+def _behind(one: Prediction) -> str:
+    if one.behind is None or one.behind.excludes_zero:
+        return ""
+    return f" (no significant difference: {_text(one.behind)})"
 
 
 def _verdict(findings: Findings) -> str:

@@ -1,0 +1,185 @@
+"""Prediction of effort for what a model of it was not fitted on: a shift type, an architecture, a data set."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitl_fast._common.bootstrap import Interval
+from hitl_fast.cost.model import CostModel
+
+from ..common.journal import Record
+from .concordance import Effort, Floats, concordance, interval, spearman, within
+from .retraining import BATCH
+
+Columns = Callable[[str], Floats]
+
+# Sets of scores that effort is predicted from, one model each.
+SETS = {
+    "effort score": ("effort_score",),
+    "index": ("index",),
+    "p": ("distance",),
+    "inverse ARI": ("inverse_ari",),
+    "accuracy drop": ("accuracy_drop",),
+    "loss": ("loss",),
+    "probe error": ("probe_error",),
+    "1 - CKA": ("cka",),
+    "accuracy drop + index": ("accuracy_drop", "index"),
+    "accuracy drop + probe error": ("accuracy_drop", "probe_error"),
+    "p + inverse ARI, weighted": ("distance", "inverse_ari"),
+    "probe error + 1 - CKA": ("probe_error", "cka"),
+}
+BEST = "effort score"
+# What a model of effort is not fitted on before it predicts it: name -> the group of a row.
+LEFT_OUT: dict[str, Callable[[Record], str]] = {
+    "shift type": lambda row: f"{row['dataset']}/{row['shift']}",
+    "architecture": lambda row: f"{row['dataset']}/{row['architecture']}",
+    "data set": lambda row: str(row["dataset"]),
+}
+LEVEL = 0.8  # of the intervals of a cost model
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How well effort is predicted where the model of it saw nothing like it.
+
+    Attributes:
+        spearman: of predicted and real effort, all together.
+        concordance: Harrell's C of the same.
+        factor: median over the retrainings that reached the target of how many times too much or too little.
+        behind: Spearman of the effort score's prediction less this one's, on the same resamples; None without one.
+    """
+
+    spearman: Interval
+    concordance: Interval
+    factor: float
+    behind: Interval | None = None
+
+
+@dataclass(frozen=True)
+class CostIntervals:
+    """What ``CostModel`` states of retrainings whose group it was not fitted on.
+
+    Attributes:
+        coverage: share of the retrainings whose effort lies in its interval of ``LEVEL``; of a censored one, whether
+            the interval has no upper end.
+        by_dataset: the same, by data set.
+        factor: median over the retrainings that reached the target of how many times too much or too little, a step
+            added to both, since no step at all has no ratio.
+    """
+
+    coverage: float
+    by_dataset: dict[str, float]
+    factor: float
+
+
+def predictions(
+    rows: Sequence[Record],
+    sets: Mapping[str, Sequence[str]],
+    columns: Columns,
+    effort: Effort,
+    weights: Floats,
+) -> dict[str, dict[str, Prediction]]:
+    """``found[what is left out][set]``, for all that there are two groups of."""
+    found: dict[str, dict[str, Prediction]] = {}
+    everywhere = np.zeros(len(rows), dtype=np.int64)
+    reached = ~effort.censored
+    for what, group in LEFT_OUT.items():
+        groups = np.array([group(row) for row in rows])
+        if len(set(groups)) < 2:
+            continue
+        guesses = {name: _left_out(names, columns, groups, effort) for name, names in sets.items()}
+        drawn = {
+            name: within(spearman, guess, effort, everywhere, weights) for name, guess in guesses.items()
+        }
+        found[what] = {}
+        for name, guess in guesses.items():
+            error = np.abs(guess - np.log1p(effort.values))[reached]
+            found[what][name] = Prediction(
+                interval(drawn[name]),
+                interval(within(concordance, guess, effort, everywhere, weights)),
+                float(np.exp(np.median(error))) if reached.any() else math.nan,
+                interval(drawn[BEST] - drawn[name]) if BEST in drawn and name != BEST else None,
+            )
+    return found
+
+
+def cost_intervals(rows: Sequence[Record], columns: Columns, score: str) -> dict[str, CostIntervals]:
+    """By what is left out: ``CostModel`` fitted on the samples that the other groups' retrainings took, by one score.
+
+    Its folds leave out what is left out here, or architectures where that leaves fewer than three groups.
+    """
+    past = [
+        {
+            score: value,
+            "samples": row["effort"]["samples"],
+            "censored": int(row["effort"]["censored"]),
+            **{name: group(row) for name, group in LEFT_OUT.items()},
+        }
+        for row, value in zip(rows, columns(score), strict=True)
+    ]
+    found = {}
+    for what in LEFT_OUT:
+        groups = sorted({row[what] for row in past})
+        folds = what if len(groups) > 3 else "architecture"
+        if len(groups) < 2 or len({row[folds] for row in past}) < 4:
+            continue
+        held: list[tuple[str, bool, float]] = []
+        for group in groups:
+            model = CostModel.fit(
+                [row for row in past if row[what] != group],
+                score,
+                effort="samples",
+                level=LEVEL,
+                groups=folds,
+            )
+            held += [_held(model, row, score) for row in past if row[what] == group]
+        errors = [error for _, _, error in held if not math.isnan(error)]
+        found[what] = CostIntervals(
+            float(np.mean([inside for _, inside, _ in held])),
+            {
+                name: float(np.mean([inside for dataset, inside, _ in held if dataset == name]))
+                for name in dict.fromkeys(dataset for dataset, _, _ in held)
+            },
+            float(np.exp(np.median(errors))) if errors else math.nan,
+        )
+    return found
+
+
+def _left_out(names: Sequence[str], columns: Columns, groups: NDArray[Any], effort: Effort) -> Floats:
+    """log(1 + steps) of each group from a ridge regression on the others.
+
+    Each score enters as its quantile among those that the model was fitted on, so that its scale plays no part. A
+    censored effort is taken as the cap, which it is at least.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import QuantileTransformer
+
+    X = np.stack([columns(name) for name in names], 1)
+    y = np.log1p(effort.values)
+    guess = np.empty(len(y))
+    for group in np.unique(groups):
+        held = groups == group
+        model = make_pipeline(QuantileTransformer(n_quantiles=min(100, int((~held).sum()))), Ridge(alpha=1.0))
+        guess[held] = model.fit(X[~held], y[~held]).predict(X[held])
+    return guess
+
+
+def _held(model: CostModel, row: Mapping[str, Any], score: str) -> tuple[str, bool, float]:
+    """Data set, whether the interval holds the effort, and the error of log(effort + a step); NaN if censored."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is outside the")
+        effort = model.predict({score: row[score]}).effort
+    samples, near = row["samples"], 1 + 1e-9
+    dataset = str(row["data set"])
+    if row["censored"]:
+        return dataset, math.isinf(effort.high), math.nan
+    error = abs(math.log((effort.value + BATCH) / (samples + BATCH)))
+    return dataset, effort.low <= samples * near and samples <= effort.high * near, error
