@@ -68,7 +68,7 @@ def records(told, folder):
 @contextlib.contextmanager
 def small_grid():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "chosen", lambda quick, seed: TINY)
+        patch.setattr(command, "chosen", lambda quick, seed, seeds: TINY)
         patch.setattr("hitl_fast.experiments.calibration.analysis.RESAMPLES", 50)
         yield
 
@@ -79,8 +79,9 @@ def test_the_full_grid_is_what_it_says():
     assert len({job["key"] for job in full}) == len(full) == 3 * 4 * 3 + len(shifted)
     assert len(shifted) == 3 * 4 * (12 + 10 + 10) * 3 >= 900
     assert {job["optimizer"] for job in shifted} == {"adam", "sgd"}
-    assert len(grid(command.chosen(True, 7))) == 2 * (3 + 3 * 3 * 2)
+    assert len(grid(command.chosen(True, 7))) == 2 * (2 + 2 * 3 * 2)
     assert {job["seed"] for job in grid(command.chosen(False, 7))} == {7, 8, 9}
+    assert {job["seed"] for job in grid(command.chosen(False, 7, 2))} == {7, 8}
 
 
 def test_no_sample_is_in_two_parts():

@@ -41,7 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="processes (default: one per core; 1 also measures energy)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="first random seed (default: 0)")
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: 3, quick: 1)")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
@@ -59,7 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.seed < 0:
         raise InputError(f"--seed must be 0 or more, not {arguments.seed}")
-    settings = chosen(arguments.quick, arguments.seed)
+    if arguments.seeds is not None and arguments.seeds < 1:
+        raise InputError(f"--seeds must be 1 or more, not {arguments.seeds}")
+    settings = chosen(arguments.quick, arguments.seed, arguments.seeds)
     out = folder(arguments.out, "calibration", arguments.quick)
     refuse_foreign(out / "history.csv", ",".join(IDENTITY))
     refuse_foreign(out / "results.html", heading(TITLE))
@@ -81,17 +84,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def chosen(quick: bool, seed: int) -> Settings:
+def chosen(quick: bool, seed: int, seeds: int | None = None) -> Settings:
     """The grid, or a small one that shows what it does."""
     from .jobs import Settings
 
     if quick:
         return Settings(
-            datasets=("mnist", "digits8"), architectures=("cnn", "mlp", "gru"), sizes=(900, 400, 400),
+            datasets=("mnist", "digits8"), architectures=("cnn", "mlp"), sizes=(900, 400, 400),
             shifts=("noise", "inversion", "patches", "speckle", "shear", "local_shuffle"), strengths=(0, 2),
-            seeds=(seed,), cap=100,
+            seeds=tuple(range(seed, seed + (seeds or 1))), cap=100,
         )  # fmt: skip
-    return Settings(seeds=(seed, seed + 1, seed + 2))
+    return Settings(seeds=tuple(range(seed, seed + (seeds or 3))))
 
 
 def depends_on(settings: Settings) -> dict[str, Any]:
@@ -112,4 +115,5 @@ def depends_on(settings: Settings) -> dict[str, Any]:
 def _command(arguments: argparse.Namespace) -> str:
     words = ["hitl-fast experiment calibration"]
     words += ["--quick"] * arguments.quick + [f"--seed {arguments.seed}"] * (arguments.seed != 0)
+    words += [] if arguments.seeds is None else [f"--seeds {arguments.seeds}"]
     return " ".join(words)
