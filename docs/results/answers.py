@@ -26,10 +26,10 @@ from table import quote  # noqa: E402
 
 # (set that effort is predicted from, the score that ranks it)
 RIVALS = (
+    ("effort score", "effort_score"),
     ("probe error", "probe_error"),
     ("1 - CKA", "cka"),
     ("accuracy drop", "accuracy_drop"),
-    ("inverse ARI", "inverse_ari"),
     ("index", "index"),
     ("p", "distance"),
 )
