@@ -48,7 +48,9 @@ def test_a_score_that_means_the_same_everywhere_predicts_what_was_left_out():
         assert by_set["effort score"].spearman.low > 0.9
         assert by_set["effort score"].factor < 1.6
         assert by_set["effort score"].behind is None
-        assert by_set["index"].spearman.value < 0.3  # a mean of the others is lower where this group is higher
+        assert (
+            by_set["index"].spearman.value < 0.3
+        )  # a mean of the others is lower where this group is higher
         assert by_set["index"].behind.low > 0.5
 
 

@@ -11,10 +11,11 @@ from hitl_fast.cost.model import CostModel
 
 HISTORY = Path(__file__).parents[2] / "docs" / "results" / "calibration" / "history.csv"
 MODELS = [
+    ("effort_score", "isotonic"),
     ("probe_error", "isotonic"),
     ("probe_error", "log_linear"),
     ("accuracy_drop", "isotonic"),
-    (["probe_error", "accuracy_drop", "inverse_ari", "resque_angle", "input_rms"], "ridge"),
+    (["effort_score", "probe_error", "accuracy_drop", "inverse_ari", "resque_angle"], "ridge"),
 ]
 
 
