@@ -62,6 +62,9 @@ def _like(values: Any, held: Any) -> Any:
 class PreIndexAccumulator:
     """Adds up the distances of row pairs, layer by layer, for loops of your own.
 
+    Rows are pairs, and labels play no part: the options ``paired``, ``labels_for`` and ``label_budget`` are those of
+    ``hitl_fast.preindex`` alone.
+
     Sums are float64 and taken in the order of the rows, so that cutting the same rows into other batches changes
     nothing. Merging adds two such sums: as one accumulator's, but for the rounding of float64 sums in another order.
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from .clusters import CLUSTERINGS, ClusterReport, cluster_tasks
 from .effort_score import EffortScore, effort_score
+from .effort_unpaired import EffortSide, unpaired_effort_score
 from .embedding_scores import Embedding, class_sums, linear_cka, probe_error, resque_angle
 
 Tasks = dict[str, Callable[[], Any]]
@@ -187,6 +188,44 @@ def effort_of(
             clean_accuracy=clean_accuracy,
         )
     return found, notes + [f"effort score: {note}" for note in found.notes]
+
+
+def unpaired_effort_of(
+    clean: Captured, shifted: Captured, clean_accuracy: float | None = None
+) -> tuple[EffortScore | None, list[str]]:
+    """The effort score of two sets of samples, as ``effort_of``; the shifted ones are all labelled.
+
+    Layers count that ran as often, at one width, on both sides.
+    """
+    for captured in (clean, shifted):
+        reason = _reason_against(captured)
+        if reason:
+            return None, [f"no effort score: {reason}"]
+    found, notes = [], []
+    names = [
+        name
+        for name, (ours, _) in clean.inputs.items()
+        if [X.shape[1] for X in ours] == [X.shape[1] for X in shifted.inputs.get(name, ([], []))[0]]
+    ]
+    for name, captured in (("clean", clean), ("shifted", shifted)):
+        layers = [X for layer in names for X in captured.inputs[layer][0]]
+        finite = np.isfinite(captured.clean_logits).all(1)
+        for X in layers:
+            finite &= np.isfinite(X).all(1)
+        if not finite.all():
+            wrong = int((~finite).sum())
+            notes.append(
+                f"effort score: left out {wrong} of {len(finite)} {name} samples with NaN or infinite values"
+            )
+        side = EffortSide(layers, captured.clean_logits, captured.labels)
+        found.append(side.only(np.flatnonzero(finite)))
+    if not any(X.shape[1] > 1 for X in found[0].inputs):
+        return None, ["no effort score: no layer wider than 1 ran as often on both sides"]
+    common = np.isin(found[1].labels, found[0].labels)
+    if common.sum() < 2:
+        return None, ["no effort score: fewer than 2 shifted samples are of classes that clean samples have"]
+    score, doubts = unpaired_effort_score(*found, clean_accuracy=clean_accuracy)
+    return score, notes + [f"effort score: {note}" for note in doubts]
 
 
 def _unlike(labels: np.ndarray, all_labels: np.ndarray) -> list[str]:

@@ -24,9 +24,12 @@ from torch.utils.data import (
 from hitl_fast._common.errors import InputError, InputTypeError
 
 from .inputs import Inputs
+from .labelling import Labelling
 from .masks import given_mask
 from .sharding import Sharded
 
+COMPLETE = Labelling()
+UNKNOWN = -1  # the label of a sample that has none
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 
 
@@ -39,6 +42,7 @@ class Pair:
     labels: np.ndarray  # (n,) int64
     clean_mask: Tensor | None = None  # (n, positions) bool, as ``mask=`` picks it
     shifted_mask: Tensor | None = None
+    known: np.ndarray | None = None  # (n,) bool: the shifted label is known; None: all are
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,14 @@ class Splitting:
     mask: str | int | Callable[[Any], Any] | None = None
 
 
-def check_loaders(clean: object, shifted: object, *, grouped: bool = False) -> None:
-    """Refuse what cannot be paired, before anything is computed.
+def check_loaders(clean: object, shifted: object, *, grouped: bool = False, paired: bool = True) -> None:
+    """Refuse what cannot be paired (or, where that is not wanted, read), before anything is computed.
 
     Args:
         clean: a loader.
         shifted: the other.
         grouped: each rank of a group reads its part, and the parts are put together.
+        paired: sample i is the same in both.
 
     Raises:
         TypeError: not iterable in batches.
@@ -87,7 +92,7 @@ def check_loaders(clean: object, shifted: object, *, grouped: bool = False) -> N
                     " hf.sharded(loader) of a loader without it"
                 )
         shuffling = _shuffling_sampler(loader)
-        if shuffling:
+        if shuffling and paired:
             raise InputError(
                 f"{name} shuffles (its sampler is a {shuffling}): sample i must be the same in both; use shuffle=False"
             )
@@ -97,9 +102,11 @@ def check_loaders(clean: object, shifted: object, *, grouped: bool = False) -> N
         cuts = [(each.order, each.rank, each.world_size) for each in (clean, shifted)]
         if cuts[0] != cuts[1]:
             raise InputError(f"clean is sharded by (order, rank, world_size) {cuts[0]}, shifted by {cuts[1]}")
-        check_loaders(clean.loader, shifted.loader, grouped=True)
+        check_loaders(clean.loader, shifted.loader, grouped=True, paired=paired)
     if clean is shifted and isinstance(clean, Iterator):
         raise InputError("clean and shifted are the same iterator: each would see half of the batches")
+    if not paired:
+        return
     for unit, length in (("samples", expected_samples), ("batches", _batches)):
         ours, theirs = length(clean), length(shifted)
         if ours is not None and theirs is not None and ours != theirs:
@@ -117,9 +124,16 @@ def expected_samples(loader: object) -> int | None:
 
 
 def pairs(
-    clean: Iterable[Any], shifted: Iterable[Any], splitting: Splitting, *, may_be_empty: bool = False
+    clean: Iterable[Any],
+    shifted: Iterable[Any],
+    splitting: Splitting,
+    labelling: Labelling = COMPLETE,
+    *,
+    may_be_empty: bool = False,
 ) -> Iterator[Pair]:
     """The batches of both loaders side by side.
+
+    Labels of shifted samples are not read under labels_for="clean"; under a budget, those below 0 are unknown.
 
     Raises:
         ValueError: one ends before the other, batch sizes or labels differ (the position is named), no batch.
@@ -140,13 +154,18 @@ def pairs(
                 f"shifted ends after {position} samples, clean does not: they must hold the same samples"
             )
         clean_inputs, classes = split(ours, splitting, "clean")
-        shifted_inputs, shifted_classes = split(other, splitting, "shifted")
+        if labelling.shifted_known:
+            shifted_inputs, shifted_classes = split(other, splitting, "shifted")
+        else:
+            shifted_inputs = without_labels(other, splitting, "shifted", clean_inputs)
+            shifted_classes = classes
+        known = None if labelling.complete else _known(shifted_classes, labelling)
         if classes.size != shifted_classes.size:
             raise InputError(
                 f"after {position} samples, clean has a batch of {classes.size} but shifted one of "
                 f"{shifted_classes.size}: use the same batch size for both"
             )
-        differ = np.flatnonzero(classes != shifted_classes)
+        differ = np.flatnonzero((classes != shifted_classes) & (True if known is None else known))
         if differ.size:
             first = int(differ[0])
             where = clean.where(first) if isinstance(clean, Sharded) else f"sample {position + first}"
@@ -154,11 +173,18 @@ def pairs(
                 f"labels differ at {where}: {classes[first]} in clean, {shifted_classes[first]} in "
                 f"shifted ({differ.size} of {classes.size} differ in this batch): both must hold the same samples"
             )
-        masks = [
+        mask, shifted_mask = (
             None if splitting.mask is None else given_mask(batch, splitting.mask, name)
             for batch, name in ((ours, "clean"), (other, "shifted"))
-        ]
-        yield Pair(clean_inputs, _in_order(shifted_inputs, clean_inputs, position), classes, *masks)
+        )
+        yield Pair(
+            clean_inputs,
+            _in_order(shifted_inputs, clean_inputs, position),
+            classes,
+            mask,
+            shifted_mask,
+            known,
+        )
         position += classes.size
     if next(theirs, ends) is not ends:
         raise InputError(
@@ -168,9 +194,77 @@ def pairs(
         raise InputError("clean and shifted hold no batch")
 
 
+def one_side(
+    loader: Iterable[Any],
+    splitting: Splitting,
+    name: str,
+    labelling: Labelling,
+    clean: tuple[Inputs, Callable[[Inputs], int]] | None = None,
+) -> Iterator[Pair]:
+    """The batches of one loader, each as its own pair.
+
+    Args:
+        clean: of the shifted side: inputs of the clean one, and how many samples inputs hold; both are needed where
+            there are no labels.
+
+    Raises:
+        ValueError, TypeError: as ``pairs``.
+    """
+    none = True
+    for batch in loader:
+        none = False
+        if name == "clean" or labelling.shifted_known:
+            inputs, classes = split(batch, splitting, name)
+        else:
+            assert clean is not None
+            inputs = without_labels(batch, splitting, name, clean[0])
+            classes = np.full(clean[1](inputs), UNKNOWN)
+        mask = None if splitting.mask is None else given_mask(batch, splitting.mask, name)
+        known = np.ones(classes.size, bool) if name == "clean" else _known(classes, labelling)
+        yield Pair(inputs, inputs, classes, mask, mask, known)
+    if none:
+        raise InputError(f"{name} holds no batch")
+
+
+def _known(classes: np.ndarray, labelling: Labelling) -> np.ndarray:
+    if not labelling.shifted_known:
+        return np.zeros(classes.size, bool)
+    return classes >= 0 if labelling.label_budget is not None else np.ones(classes.size, bool)
+
+
+def without_labels(batch: Any, splitting: Splitting, name: str, clean: Inputs) -> Inputs:
+    """The inputs of a batch that may have labels, which are not read; ``clean`` are inputs that have none.
+
+    Raises:
+        TypeError: it holds neither as many values as the clean inputs, nor labels beside them.
+    """
+    batch = _stacked(batch)
+    if callable(splitting.inputs) or (splitting.inputs is not None and not isinstance(batch, Tensor)):
+        return _chosen(batch, Inputs((), {}), splitting.inputs, name)
+    if isinstance(batch, Mapping):
+        key = splitting.labels
+        if key is None:
+            key = next((k for k in LABEL_KEYS if k in batch and k not in clean.kwargs), None)
+        return Inputs((), {str(k): _tensor(v) for k, v in batch.items() if k != key})
+    if isinstance(batch, Tensor | np.ndarray):
+        return Inputs((_tensor(batch),), {})
+    if isinstance(batch, tuple | list):
+        values = list(batch)
+        if len(values) == len(clean.args) + 1:
+            at = len(values) - 1 if splitting.labels is None else splitting.labels
+            if isinstance(at, int) and -len(values) <= at < len(values):
+                del values[at]
+        if values and len(values) == len(clean.args):
+            return Inputs(tuple(map(_tensor, values)), {})
+    raise InputTypeError(
+        f"a batch of {name} must hold {len(clean.args) or sorted(clean.kwargs)} inputs, as those of clean do, with or"
+        f" without labels, not {_describe(batch)}"
+    )
+
+
 def same(clean: Inputs, shifted: Inputs) -> bool:
     """Whether both hold the same values, so that one forward pass serves both."""
-    return all(
+    return clean is shifted or all(
         isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
         for a, b in zip(clean.values(), shifted.values(), strict=True)
     )

@@ -22,7 +22,8 @@ files:
   .npz          arrays x (samples first) and y (integer classes); --inputs and --labels give other names
   .npy          x alone; the labels come from --labels-file
   .safetensors  tensors x and y, or as named
-  The shifted file may leave out y: it has the same samples in the same order. Nothing is ever unpickled.
+  The shifted file may leave out y: it has the same samples in the same order (--unpaired: others, in any number).
+  --labels-file gives the labels of both files, so it goes with pairs. Nothing is ever unpickled.
 
 model:
   MODULE:NAME   NAME in MODULE (a file in this folder, or installed) is an nn.Module, or a function or class that
@@ -84,6 +85,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="on samples not trained on: target of the effort score",
     )
+    how.add_argument(
+        "--unpaired", action="store_true", help="the shifted samples are others than the clean ones"
+    )
+    how.add_argument(
+        "--labels-for", choices=("both", "clean"), help="clean: shifted labels are unknown (default: both)"
+    )
+    how.add_argument(
+        "--label-budget", type=int, metavar="N", help="use N shifted labels, and give intervals over them"
+    )
     how.add_argument("--output", metavar="KEY", help="where the logits are in what the model returns")
     how.add_argument("--batch-size", type=int, default=64, metavar="N", help="(default: 64)")
     how.add_argument(
@@ -96,6 +106,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    import numpy as np
     import torch
 
     from . import preindex
@@ -107,20 +118,28 @@ def run(arguments: argparse.Namespace) -> int:
     for path in (arguments.json, arguments.plot):
         if path is not None and not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"{path}: no such folder")
+    if arguments.unpaired and arguments.labels_file is not None:
+        raise InputError("--labels-file gives both files the same labels, which --unpaired contradicts")
     clean, labels = read_samples(arguments.clean, arguments)
     shifted, shifted_labels = read_samples(arguments.shifted, arguments)
-    if len(clean) != len(shifted):
+    if arguments.labels_for == "clean":
+        shifted_labels = None
+    if len(clean) != len(shifted) and not arguments.unpaired:
         raise InputError(
             f"{arguments.clean} holds {len(clean)} samples, {arguments.shifted} {len(shifted)}: they must be the same"
         )
-    if labels is None:
+    if labels is None and not arguments.unpaired:
         labels = shifted_labels
     if labels is None:
         raise InputError(
             f"{arguments.clean} holds no {arguments.labels!r}: name it by --labels or give --labels-file"
         )
-    if shifted_labels is None:
-        shifted_labels = labels
+    if shifted_labels is None and arguments.unpaired and arguments.labels_for != "clean":
+        raise InputError(
+            f"{arguments.shifted} holds no {arguments.labels!r}: give --labels-for clean if it has none"
+        )
+    if shifted_labels is None:  # not read under --labels-for clean
+        shifted_labels = np.zeros(len(shifted), np.int64) if arguments.unpaired else labels
     model = load_model(arguments.model, arguments.weights)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     output: Any = arguments.output
@@ -138,6 +157,9 @@ def run(arguments: argparse.Namespace) -> int:
             scale=arguments.scale,
             offset=arguments.offset,
             clean_accuracy=arguments.clean_accuracy,
+            paired=not arguments.unpaired,
+            labels_for=arguments.labels_for,
+            label_budget=arguments.label_budget,
             output=int(output) if output is not None and output.lstrip("-").isdigit() else output,
             device=device,
             progress=not arguments.quiet,

@@ -112,7 +112,7 @@ def _summary(run: Pass, store: EmbeddingStore, clean: Iterable[Any]) -> dict[str
         "accumulator": run.accumulator.state(),
         "skipped": run.watch.skipped,
         "ran": sorted(run.watch.ran),
-        "hits": run.hits(),
+        "hits": run.guesses.hits(),
         "changes": run.changes.missing,
         "no changes": run.changes.none,
         "masks": list(run.masks_used),
@@ -203,7 +203,7 @@ def _merge_sums(run: Pass, found: list[dict[str, Any]]) -> None:
             run.watch.skipped.setdefault(name, reason)
         run.watch.ran.update(one["ran"])
         run.masks_used.update(dict.fromkeys(one["masks"]))
-    run.take_hits([one["hits"] for one in seen])
+    run.guesses.take([one["hits"] for one in seen])
     run.changes.missing = next((one["changes"] for one in seen if one["changes"]), "")
     run.changes.none = all(one["no changes"] for one in seen)
     run.checking.notes = list(dict.fromkeys(note for one in seen for note in one["notes"]))
@@ -309,7 +309,7 @@ def _captured(run: Pass, ranks: Ranks, places: list[np.ndarray]) -> LayerInputs 
         whole(rows if alike else rows[:, :0], width)
         for rows, width in ((mine.clean_logits, clean), (mine.shifted_logits, shifted))
     ]
-    return LayerInputs(inputs, logits[0], logits[1], run.classes[:most]) if keep else None
+    return LayerInputs(inputs, logits[0], logits[1], run.classes[:most], np.arange(most)) if keep else None
 
 
 def _common(shapes: list[dict[str, Any]]) -> Mapping[str, list[int]]:

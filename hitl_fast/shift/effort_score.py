@@ -116,23 +116,23 @@ def effort_score(
     >>> same.effort_score, noisy.effort_score > 2
     (0.0, True)
     """
-    wanted = _checked_labels(labels)
+    wanted = checked_labels(labels)
     n = len(wanted)
     base, target = (
-        _checked_logits(logits, name, n)
+        checked_logits(logits, name, n)
         for logits, name in ((shifted_logits, "shifted_logits"), (clean_logits, "clean_logits"))
     )
     if base.shape != target.shape:
         raise InputError(f"clean_logits are of {target.shape[1]} classes, shifted_logits of {base.shape[1]}")
     wanted, target = wanted.to(base.device), target.to(base.device)
-    clean_error, shifted_error = _wrong_share(target, wanted), _wrong_share(base, wanted)
+    clean_error, shifted_error = wrong_share(target, wanted), wrong_share(base, wanted)
     tau = target_error(clean_error, clean_accuracy)
     clean_layers, shifted_layers = _checked_layers(clean_inputs, shifted_inputs, n)
-    excess, shifted_probe, copies = _shifted_side(shifted_layers, base, target, wanted, tau)
-    clean_probe, clean_copies = _clean_side(clean_layers, wanted)
+    excess, shifted_probe, copies = shifted_side(shifted_layers, base, target, wanted, tau)
+    clean_probe, clean_copies = clean_side(clean_layers, wanted)
     increase = max(0.0, shifted_probe - clean_probe)
     near = int((copies | clean_copies).sum())
-    notes = _doubts(wanted, near, clean_error, clean_accuracy)
+    notes = doubts(wanted, near, clean_error, clean_accuracy)
     if notes:
         warnings.warn("effort score: " + "; ".join(notes), stacklevel=2)
     return EffortScore(
@@ -150,14 +150,14 @@ def effort_score(
     )
 
 
-def _shifted_side(
+def shifted_side(
     layers: Layers, base: Tensor, target: Tensor, labels: Tensor, tau: float
 ) -> tuple[float, float, Tensor]:
     """A, the probe error and which samples have near copies."""
     n = len(labels)
     side = Side(layers, n, base.device)
     if side.constant:
-        excess = max(0.0, _wrong_share(base, labels) - tau)
+        excess = max(0.0, wrong_share(base, labels) - tau)
         return excess, _guessing_error(labels), torch.zeros_like(labels, dtype=torch.bool)
     spectrum = side.spectrum()
     wrong = path_errors(spectrum, base, target - base, labels, PENALTIES)
@@ -165,7 +165,7 @@ def _shifted_side(
     return excess, _probe_error(spectrum.labels(labels, PROBE_PENALTY), labels), side.near_copies()
 
 
-def _clean_side(layers: Layers, labels: Tensor) -> tuple[float, Tensor]:
+def clean_side(layers: Layers, labels: Tensor) -> tuple[float, Tensor]:
     """The probe error and which samples have near copies. One penalty: no eigendecomposition."""
     side = Side(layers, len(labels), labels.device)
     if side.constant:
@@ -183,7 +183,7 @@ def _guessing_error(labels: Tensor) -> float:
     return 1 - int(torch.unique(labels, return_counts=True)[1].max()) / len(labels)
 
 
-def _wrong_share(logits: Tensor, labels: Tensor) -> float:
+def wrong_share(logits: Tensor, labels: Tensor) -> float:
     return int((logits.argmax(1) != labels).sum()) / len(labels)
 
 
@@ -204,7 +204,7 @@ def target_error(clean_error: float, clean_accuracy: float | None) -> float:
     return 1 + MARGIN - clean_accuracy
 
 
-def _doubts(
+def doubts(
     labels: Tensor, near_copies: int, clean_error: float, clean_accuracy: float | None
 ) -> tuple[str, ...]:
     n, classes = len(labels), len(torch.unique(labels))
@@ -229,7 +229,7 @@ def _doubts(
     return tuple(found)
 
 
-def _checked_labels(labels: Any) -> Tensor:
+def checked_labels(labels: Any) -> Tensor:
     values = labels.detach() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
     if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool:
         raise InputTypeError(f"labels must hold integers, not {values.dtype}")
@@ -242,7 +242,7 @@ def _checked_labels(labels: Any) -> Tensor:
     return values.long()
 
 
-def _checked_logits(logits: Any, name: str, n: int) -> Tensor:
+def checked_logits(logits: Any, name: str, n: int) -> Tensor:
     _check_floats(logits, name)
     if len(logits.shape) != 2 or logits.shape[0] != n or logits.shape[1] < 1:
         raise InputError(f"{name} must have shape ({n}, C), one row a label, not {tuple(logits.shape)}")

@@ -166,14 +166,22 @@ def probe_error(shifted: Embedding) -> float:
     sample out makes its own class rarer, so that embeddings which tell nothing would otherwise do worse than that
     guess. More than 2,048 values a sample, or more values than samples: of at most 2,048 samples.
     """
-    rows, classes = shifted.rows, shifted.classes
-    if shifted.wide:
-        rows, which = shifted.sample(SAMPLES)
-        classes = classes[which]
+    wrong, classes = probe_misses(shifted)
     if len(classes) < 2:
         return 0.0
+    return min(float(wrong.mean()), 1 - float(np.bincount(classes).max()) / classes.size)
+
+
+def probe_misses(embedding: Embedding) -> tuple[np.ndarray, np.ndarray]:
+    """For each sample that ``probe_error`` looks at: whether its class is missed, and its class."""
+    rows, classes = embedding.rows, embedding.classes
+    if embedding.wide:
+        rows, which = embedding.sample(SAMPLES)
+        classes = classes[which]
+    if len(classes) < 2:
+        return np.zeros(len(classes), bool), classes
     found = leave_one_out_labels(
-        classes, RIDGE / shifted.shape[1], features=rows, n_classes=shifted.n_classes
+        classes, RIDGE / embedding.shape[1], features=rows, n_classes=embedding.n_classes
     )
     found = found.cpu().numpy() if isinstance(found, Tensor) else found
-    return min(float((found != classes).mean()), 1 - float(np.bincount(classes).max()) / classes.size)
+    return np.asarray(found) != classes, classes

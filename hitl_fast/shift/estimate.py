@@ -8,6 +8,7 @@ import operator
 import platform
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +26,11 @@ from .distributed import check_part, fingerprint, put_together
 from .effort_score import EffortScore, target_error
 from .embeddings import EmbeddingStore, default_budget
 from .evaluation import undisturbed, unwrapped
+from .labelling import Labelling
 from .layer_inputs import LayerInputs
 from .one_pass import Pass, Sources
 from .options import Options
+from .partial import Resources, collect, partial_fields
 from .ranks import Joined, joined, local_ranks
 from .report import PreIndexReport
 
@@ -54,6 +57,9 @@ def preindex(
     kmeans: bool | None = None,
     embedding_samples: int | None = None,
     embedding_dtype: str = "float32",
+    paired: bool = True,
+    labels_for: str | None = None,
+    label_budget: int | None = None,
     device: torch.device | str | None = None,
     max_memory: int | None = None,
     group: Any = None,
@@ -121,6 +127,13 @@ def preindex(
         embedding_samples: cluster a random sample of so many embeddings; each cluster report then has the standard
             error of its ARI. Default: all.
         embedding_dtype: "float32", or "float16" for half the memory of the embeddings.
+        paired: False: clean and shifted are different samples, in any number, order and mix of classes. What compares
+            a sample with itself (p and the index, ``input_rms``, ``cka``) is None; ``class_mean_cka`` and the effort
+            score with class means of the clean logits as targets take their place.
+        labels_for: "clean": the labels of shifted samples are unknown; batches of ``shifted`` may have none, and those
+            that they have are not read. What needs them is None. Default: "both".
+        label_budget: labels of so many shifted samples are used, drawn at random among those labelled (a label below
+            0: unknown); every score that needs labels has its 95 % interval over them in ``intervals``.
         device: where to run; default: where the model is. The model is moved back.
         max_memory: bytes of embeddings to hold; beyond, they go to a temporary file without a name (in the folder
             that TMPDIR names). Default: a quarter of the free memory of host or GPU, shared by the ranks on a machine.
@@ -167,17 +180,42 @@ def preindex(
         options = Options(bins, arithmetic, pooling, measure, measure_bins, scale, offset)
         with_starts = not options.corrected if kmeans is None else kmeans
         after = _After(effort_samples, clean_accuracy, embedding_samples, with_starts)
+        labelling = Labelling(paired, labels_for, label_budget)
+        if group is not None and not labelling.complete:
+            raise InputError(
+                "group= is for pairs whose labels are all known: leave it out with paired=False, labels_for='clean' or"
+                " label_budget="
+            )
         if max_memory is not None and max_memory < 0:
             raise InputError(f"max_memory must be a number of bytes >= 0, not {max_memory!r}")
         if not isinstance(model, nn.Module):
             raise InputTypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-        check_loaders(clean, shifted, grouped=group is not None)
+        check_loaders(clean, shifted, grouped=group is not None, paired=paired)
         if group is not None:
             check_part(clean, ranks)
         module = unwrapped(model)
         place = model_device(module, device)
         budget = default_budget(place) // local_ranks() if max_memory is None else max_memory
         sources = Sources(embedding, output, Splitting(labels, inputs, mask))
+        if not labelling.complete:
+            resources = Resources(
+                place,
+                budget,
+                embedding_dtype,
+                effort_samples,
+                embedding_samples,
+                clean_accuracy,
+                after.restarts(options),
+                progress,
+            )
+            with ExitStack() as stack, undisturbed(module, place, (clean, shifted)):
+                how = sources, options, resources
+                material = collect(stack, module, (clean, shifted), labelling, how)
+                fields = partial_fields(material, labelling, options, resources)
+            return PreIndexReport(
+                **fields, measure=measure, measure_bins=measure_bins, scale=scale, offset=offset,
+                arithmetic=arithmetic, pooling=pooling, versions=dict(_versions()),
+            )  # fmt: skip
         where = {"embedding": embedding, "output": output, **vars(sources.splitting)}
         wanted = {"embedding_dtype": embedding_dtype, **where, **vars(options), **vars(after)}
         ranks.agree(wanted, lambda: fingerprint(module))
@@ -195,7 +233,7 @@ def preindex(
     p, inverse_ari = distances[measure_bins][measure], across.inverse_ari
     effort = scores.effort
     return PreIndexReport(
-        index=(p + inverse_ari) / (1 + (p + inverse_ari) * scale) - offset,
+        index=options.index(p + inverse_ari),
         distance=p,
         inverse_ari=inverse_ari,
         u=p + inverse_ari,
@@ -226,6 +264,8 @@ def preindex(
         path_excess=None if effort is None else effort.path_excess,
         probe_increase=None if effort is None else effort.probe_increase,
         effort_samples=None if effort is None else effort.samples,
+        clean_samples=run.classes.size,
+        confidence_drop=run.guesses.confidence_drop(run.classes.size),
     )
 
 
@@ -251,6 +291,10 @@ class _After:
                 f"embedding_samples must be a number of samples >= 1, not {self.embedding_samples}"
             )
 
+    def restarts(self, options: Options) -> int:
+        """Of k-means++; 0: none."""
+        return (10 if options.corrected else 1) if self.kmeans else 0
+
 
 @dataclass(frozen=True)
 class _Scores:
@@ -269,7 +313,7 @@ def _scores(
     tasks |= score_tasks(
         rows,
         run.classes[run.finite],
-        restarts=(10 if run.options.corrected else 1) if after.kmeans else 0,
+        restarts=after.restarts(run.options),
         samples=after.embedding_samples,
         progress=progress,
     )

@@ -17,9 +17,8 @@ from .checking import Checking
 from .estimate import model_device
 from .evaluation import undisturbed, unwrapped
 from .forward import Role, Watch
-from .inputs import Inputs
+from .inputs import Inputs, parameters, positional
 from .masks import named_mask, with_padding
-from .one_pass import parameters, positional
 from .rows import Reading
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,22 @@ class Inputs:
 
     def to(self, device: torch.device) -> Inputs:
         return self.map(lambda v: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v)
+
+
+def parameters(module: nn.Module) -> frozenset[str] | None:
+    """What the model's forward can be called with by name; None: anything."""
+    found = inspect.signature(module.forward).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in found.values()):
+        return None
+    return frozenset(found)
+
+
+def positional(module: nn.Module) -> tuple[tuple[str, ...], bool]:
+    """The names of the arguments that the model's forward takes by position, and whether it takes any number."""
+    found = inspect.signature(module.forward).parameters
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = tuple(name for name, p in found.items() if p.kind in kinds)
+    return names, any(p.kind is p.VAR_POSITIONAL for p in found.values())
 
 
 def _mapped(function: Callable[[Any], Any], value: Any) -> Any:

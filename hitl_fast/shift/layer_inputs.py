@@ -19,12 +19,28 @@ class LayerInputs:
         clean_logits: (n, classes) float32; empty where the model gives no (n, classes).
         shifted_logits: the same of the shifted samples.
         labels: (n,) int64.
+        positions: (n,) where the samples stand among all.
     """
 
     inputs: dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
     clean_logits: np.ndarray
     shifted_logits: np.ndarray
     labels: np.ndarray
+    positions: np.ndarray
+
+    def only(self, rows: np.ndarray) -> LayerInputs:
+        """Some of the samples, by index or bool."""
+        inputs = {
+            name: ([X[rows] for X in ours], [X[rows] for X in theirs])
+            for name, (ours, theirs) in self.inputs.items()
+        }
+        return LayerInputs(
+            inputs,
+            self.clean_logits[rows],
+            self.shifted_logits[rows],
+            self.labels[rows],
+            self.positions[rows],
+        )
 
 
 class InputStore:
@@ -39,6 +55,8 @@ class InputStore:
         self._rows: dict[tuple[str, int], list[tuple[Tensor, Tensor]]] = {}
         self._logits: list[tuple[Tensor, Tensor]] = []
         self._labels: list[np.ndarray] = []
+        self._positions: list[np.ndarray] = []
+        self._seen = 0
 
     @property
     def open(self) -> bool:
@@ -52,16 +70,23 @@ class InputStore:
     def enter(self, name: str, call: int, clean: Tensor, shifted: Tensor) -> None:
         self._batch[name, call] = (clean, shifted)
 
-    def end_batch(self, logits: tuple[Tensor, Tensor], labels: np.ndarray) -> None:
-        """Keep the batch, cut to the number of samples."""
+    def end_batch(
+        self, logits: tuple[Tensor, Tensor], labels: np.ndarray, known: np.ndarray | None = None
+    ) -> None:
+        """Keep the batch, or the samples of it whose labels are ``known``, cut to the number of samples."""
+        start = self._seen
+        self._seen += len(labels)
         if not self.open:
             return
-        n = min(len(labels), self.most - self.samples)
+        rows = np.arange(len(labels)) if known is None else np.flatnonzero(known)
+        rows = rows[: self.most - self.samples]
+        which: Tensor | slice = slice(len(rows)) if known is None else torch.from_numpy(rows)
         for key, (clean, shifted) in self._batch.items():
-            self._rows.setdefault(key, []).append((clean[:n].cpu(), shifted[:n].cpu()))
-        self._logits.append((logits[0][:n].float().cpu(), logits[1][:n].float().cpu()))
-        self._labels.append(labels[:n])
-        self.samples += n
+            self._rows.setdefault(key, []).append((_kept(clean, which), _kept(shifted, which)))
+        self._logits.append((_kept(logits[0], which).float(), _kept(logits[1], which).float()))
+        self._labels.append(labels[rows])
+        self._positions.append(start + rows)
+        self.samples += len(rows)
         self._batch.clear()
 
     def result(self, left_out: set[str]) -> LayerInputs:
@@ -83,5 +108,12 @@ class InputStore:
                 if plain
                 else np.zeros((self.samples, 0), np.float32)
             )
-        labels = np.concatenate(self._labels) if self._labels else np.zeros(0, np.int64)
-        return LayerInputs(inputs, sides[0], sides[1], labels)
+        labels, positions = (
+            np.concatenate(held) if held else np.zeros(0, np.int64)
+            for held in (self._labels, self._positions)
+        )
+        return LayerInputs(inputs, sides[0], sides[1], labels, positions)
+
+
+def _kept(values: Tensor, which: Tensor | slice) -> Tensor:
+    return values[which if isinstance(which, slice) else which.to(values.device)].cpu()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,8 @@ from .changes import Changes
 from .checking import Checking, Passed
 from .embeddings import EmbeddingStore
 from .forward import SHORT, Role, Watch
-from .inputs import Inputs
+from .guesses import Column, Guesses
+from .inputs import Inputs, parameters, positional
 from .layer_inputs import InputStore, LayerInputs
 from .masks import Mask, named_mask, with_padding
 from .options import Options
@@ -59,7 +59,11 @@ class Pass:
         store: EmbeddingStore,
         place: torch.device,
         effort_samples: int = 2048,
+        *,
+        compared: bool = True,
     ) -> None:
+        """``compared``: row pairs of layers are; not where one side serves as both."""
+        self.compared = compared
         self.sources, self.options, self.store, self.place = sources, options, store, place
         self.accumulator = PreIndexAccumulator(options.bins, options.arithmetic)
         self.captures = effort_samples
@@ -81,21 +85,30 @@ class Pass:
         self._ways: dict[str, None] = {}  # how batches went through the model, in order of appearance
         self._staged: list[RowPair] = []  # short rows of this batch
         self._waiting: dict[str, list[RowPair]] = {}  # short rows of the batches before
-        self._labels, self._finite = _Column(np.int64), _Column(np.bool_)
+        self._labels, self._finite, self._known = Column(np.int64), Column(np.bool_), Column(np.bool_)
+        self.guesses = Guesses()
         self.changes = Changes()
-        self._right = [torch.zeros((), dtype=torch.int64, device=place) for _ in range(2)]  # clean, shifted
-        self._predicted = 0  # samples that _right counts the hits of
-        self._logits = 0  # how many there are of each sample
-        self._parameters = parameters(module)
+        self.first: Inputs | None = None  # inputs of the first batch
+        self.parameters = parameters(module)
         self._positional, self._any_position = positional(module)
 
     def over(self, clean: Iterable[Any], shifted: Iterable[Any], progress: bool, ranks: Joined) -> None:
         """Read both loaders to their end; one rank of several may have none."""
+        batches = pairs(clean, shifted, self.sources.splitting, may_be_empty=ranks.size > 1)
+        self.stream(batches, expected_samples(clean), progress, ranks.check)
+
+    def stream(
+        self,
+        batches: Iterable[Pair],
+        total: int | None,
+        progress: bool,
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Read pairs to their end; ``total``: how many samples they have, if known; ``check``: run at each batch."""
         start = time.perf_counter()
-        total = expected_samples(clean)
         with self.watch, tqdm(total=total, unit=" samples", disable=None if progress else True) as bar:
-            for pair in pairs(clean, shifted, self.sources.splitting, may_be_empty=ranks.size > 1):
-                ranks.check()
+            for pair in batches:
+                check()
                 self._see(pair)
                 self.sizes.append(len(pair.labels))
                 bar.update(len(pair.labels))
@@ -122,6 +135,8 @@ class Pass:
             )
         if self.options.corrected and self.watch.output_layer is not None:
             why[self.watch.output_layer] = "made the logits"
+        if not self.compared:
+            return {}, why
         for name in why:
             self.accumulator.discard(name)
         found = self.accumulator.result()
@@ -164,31 +179,22 @@ class Pass:
     def mode(self) -> str:
         return ", ".join(self._ways)
 
+    @property
+    def known(self) -> np.ndarray:
+        """(samples,) bool: the shifted sample's label is known."""
+        return self._known.values
+
     def accuracy(self) -> dict[str, float] | None:
         """Share of samples whose largest logit is their label; None if the labels do not number the logits."""
-        classes = self.classes
-        if self._predicted < classes.size or classes.min() < 0 or classes.max() >= self._logits:
-            return None
-        return {
-            name: int(right) / classes.size
-            for name, right in zip(("clean", "shifted"), self._right, strict=True)
-        }
-
-    def hits(self) -> dict[str, Any]:
-        """What ``accuracy`` is made of."""
-        return {"right": [int(n) for n in self._right], "of": self._predicted, "logits": self._logits}
-
-    def take_hits(self, parts: Sequence[Mapping[str, Any]]) -> None:
-        """Replace the hits so far by the sum of such parts."""
-        self._right = [torch.tensor(sum(part["right"][side] for part in parts)) for side in (0, 1)]
-        self._predicted = sum(part["of"] for part in parts)
-        self._logits = max(part["logits"] for part in parts)
+        return self.guesses.accuracy(self.classes)
 
     def take_samples(self, classes: np.ndarray, finite: np.ndarray) -> None:
-        """Replace what there is of the samples so far by that of more samples."""
-        self._labels, self._finite = _Column(np.int64), _Column(np.bool_)
+        """Replace what there is of the samples so far by that of more samples, all labelled; guesses are forgotten."""
+        self._labels, self._finite, self._known = Column(np.int64), Column(np.bool_), Column(np.bool_)
+        self.guesses.forget()
         self._labels.append(classes)
         self._finite.append(finite)
+        self._known.append(np.ones(len(classes), bool))
 
     def take_ways(self, ways: Iterable[str]) -> None:
         """Replace how batches went through the model."""
@@ -199,7 +205,11 @@ class Pass:
         n = len(pair.labels)
         for side in (pair.clean, pair.shifted):
             self._refuse_unknown(side)
-        clean, shifted = (side.wanted(self._parameters).to(self.place) for side in (pair.clean, pair.shifted))
+        clean = pair.clean.wanted(self.parameters).to(self.place)
+        alike = pair.shifted is pair.clean
+        shifted = clean if alike else pair.shifted.wanted(self.parameters).to(self.place)
+        if self.first is None:
+            self.first = pair.clean
         masks = self._mask(clean, pair.clean_mask, n), self._mask(shifted, pair.shifted_mask, n)
         self.watch.inputs_wanted = self._inputs.open
         logits, embeddings = self._through(clean, shifted, n, masks)
@@ -209,9 +219,10 @@ class Pass:
         kept = [None if mask is None else mask.kept for mask in masks]
         self.changes.add(clean, shifted, n, self.checking.axes(clean, n), (kept[0], kept[1]))
         if logits is not None:
-            self._keep_hits(logits, pair.labels)
+            self.guesses.add(logits, pair.labels)
         none = torch.zeros((n, 0))
-        self._inputs.end_batch(logits or (none, none), pair.labels)
+        self._inputs.end_batch(logits or (none, none), pair.labels, pair.known)
+        self._known.append(np.ones(n, bool) if pair.known is None else pair.known)
         finite = torch.isfinite(embeddings[0]).all(1) & torch.isfinite(embeddings[1]).all(1)
         if self.place.type == "cuda" or not bool(finite.all()):
             embeddings = (embeddings[0][finite], embeddings[1][finite])
@@ -228,7 +239,7 @@ class Pass:
 
     def _refuse_unknown(self, inputs: Inputs) -> None:
         """Refuse inputs with which the model cannot be called, and say how to choose others."""
-        names = self._parameters
+        names = self.parameters
         if names is None:
             return
         if inputs.kwargs and not inputs.args and names.isdisjoint(inputs.kwargs):
@@ -277,6 +288,8 @@ class Pass:
         self.watch.seconds += time.perf_counter() - start
 
     def _found(self, name: str, ours: Tensor, theirs: Tensor) -> None:
+        if not self.compared:
+            return
         if ours.shape[1] <= SHORT:
             self._staged.append((name, ours, theirs))
         else:
@@ -349,33 +362,6 @@ class Pass:
             return None
         return made
 
-    def _keep_hits(self, outputs: tuple[Tensor, Tensor], labels: np.ndarray) -> None:
-        if all(logits.ndim == 2 and len(logits) == labels.size and logits.shape[1] > 1 for logits in outputs):
-            wanted = torch.from_numpy(labels).to(self.place)
-            for right, logits in zip(self._right, outputs, strict=True):
-                right += (logits.argmax(1) == wanted).sum()
-            self._predicted += labels.size
-            self._logits = int(outputs[0].shape[1])
-
-
-class _Column:
-    """One value a sample, in one growing array: small blocks a batch would keep the heap from ever shrinking."""
-
-    def __init__(self, dtype: type[np.generic]) -> None:
-        self._held = np.empty(1024, dtype)
-        self._size = 0
-
-    def append(self, values: np.ndarray) -> None:
-        size = self._size + len(values)
-        if size > len(self._held):
-            self._held = np.concatenate([self._held[: self._size], np.empty(size, self._held.dtype)])
-        self._held[self._size : size] = values
-        self._size = size
-
-    @property
-    def values(self) -> np.ndarray:
-        return self._held[: self._size]
-
 
 def _both(clean: Tensor | None, shifted: Tensor | None) -> tuple[Tensor, Tensor] | None:
     return None if clean is None or shifted is None else (clean, shifted)
@@ -391,22 +377,6 @@ def _joined_mask(masks: Masks, n: int) -> Any:
     width, device = widths.pop(), next(mask.kept.device for mask in masks if mask is not None)
     every = torch.ones((n, width), dtype=torch.bool, device=device)
     return torch.cat([every if mask is None else mask.kept for mask in masks])
-
-
-def parameters(module: nn.Module) -> frozenset[str] | None:
-    """What the model's forward can be called with by name; None: anything."""
-    found = inspect.signature(module.forward).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in found.values()):
-        return None
-    return frozenset(found)
-
-
-def positional(module: nn.Module) -> tuple[tuple[str, ...], bool]:
-    """The names of the arguments that the model's forward takes by position, and whether it takes any number."""
-    found = inspect.signature(module.forward).parameters
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = tuple(name for name, p in found.items() if p.kind in kinds)
-    return names, any(p.kind is p.VAR_POSITIONAL for p in found.values())
 
 
 def _out_of_memory(problem: BaseException) -> bool:

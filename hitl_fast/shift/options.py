@@ -46,3 +46,7 @@ class Options:
     @property
     def pooled(self) -> bool:
         return self.pooling == "mean"
+
+    def index(self, u: float) -> float:
+        """The published index of u."""
+        return u / (1 + u * self.scale) - self.offset

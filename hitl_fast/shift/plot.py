@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +23,10 @@ def draw(report: PreIndexResults, path: str | os.PathLike[str]) -> None:
         from matplotlib.figure import Figure
     except ImportError as missing:
         raise MissingExtraError("plots need matplotlib: pip install 'hitl-fast[plots]'") from missing
-    from hitl_fast._common.files import write_bytes
 
+    if not report.layers:
+        _scores_alone(report, path)
+        return
     names = list(report.layers)
     values = [report.layers[n].distances[report.measure_bins][report.measure] for n in names]
     worst = sorted(range(len(names)), key=lambda i: values[i], reverse=True)[:WORST]
@@ -38,9 +41,8 @@ def draw(report: PreIndexResults, path: str | os.PathLike[str]) -> None:
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(f"{report.measure.replace('_', ' ')}, {report.measure_bins} bins, mean over samples")
-    axes.set_title(
-        f"PreIndex {report.index:.3f} = p {report.distance:.3f}, inverse ARI {report.inverse_ari:.3f}"
-    )
+    shown = {"PreIndex": report.index, "p": report.distance, "inverse ARI": report.inverse_ari}
+    axes.set_title(", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None))
     for place, i in enumerate(worst):
         panel = figure.add_subplot(grid[place, 1])
         for shares, label, colour in zip(
@@ -54,6 +56,31 @@ def draw(report: PreIndexResults, path: str | os.PathLike[str]) -> None:
             panel.legend(fontsize=8)
         if place == len(worst) - 1:
             panel.set_xlabel("each row's own minimum to maximum")
+    _write(figure, path)
+
+
+def _scores_alone(report: PreIndexResults, path: str | os.PathLike[str]) -> None:
+    """The scores that there are, with their intervals, where there are no layers."""
+    from matplotlib.figure import Figure
+
+    names = ("effort_score", "inverse_ari", "probe_error", "accuracy_drop", "resque_angle", "class_mean_cka",
+             "clean_probe_error", "confidence_drop")  # fmt: skip
+    values = {name: getattr(report, name) for name in names if getattr(report, name) is not None}
+    figure = Figure(figsize=(7, 1.6 + 0.3 * len(values)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.barh(range(len(values)), list(values.values()), color=COLOURS["clean"])
+    for place, name in enumerate(values):
+        if name in (report.intervals or {}):
+            axes.hlines(place, *(report.intervals or {})[name], color=COLOURS["shifted"])
+    axes.set_yticks(range(len(values)), [name.replace("_", " ") for name in values], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_title(f"{report.samples} shifted samples" + ("" if report.paired else ", no pairs"))
+    _write(figure, path)
+
+
+def _write(figure: Any, path: str | os.PathLike[str]) -> None:
+    from hitl_fast._common.files import write_bytes
+
     picture = io.BytesIO()
     figure.savefig(picture, format=Path(path).suffix.lstrip(".") or "png", dpi=120)
     write_bytes(path, picture.getvalue())

@@ -44,29 +44,37 @@ class PreIndexReport(PreIndexResults):
     def __str__(self) -> str:
         seconds = self.seconds
         lines = [
-            f"PreIndex {self.index:.4f}   p {self.distance:.4f} ({self.measure}, {self.measure_bins} bins)"
-            f" + inverse ARI {self.inverse_ari:.4f}",
-            f"{self.samples} samples, {self.classes} classes, {len(self.layers)} layers; {self.arithmetic} arithmetic,"
+            self._first_line(),
+            f"{self._size()}, {self.classes} classes, {len(self.layers)} layers; {self.arithmetic} arithmetic,"
             f" {self.pooling} pooling",
             *self._effort_lines(),
             f"embedding     {self.embedding}",
         ]
-        if self.accuracy is not None:
-            clean, shifted = self.accuracy["clean"], self.accuracy["shifted"]
-            lines.append(
-                f"accuracy      {clean:.4f} clean, {shifted:.4f} shifted: drop {clean - shifted:.4f}"
+        accuracy, drop = self.accuracy or {}, self.accuracy_drop
+        if accuracy:
+            values = ", ".join(
+                f"{accuracy[side]:.4f} {side}" for side in ("clean", "shifted") if side in accuracy
             )
-        lines.append(
-            f"probe error   {self.probe_error:.4f} (of a new linear layer on the shifted embeddings)"
-        )
-        others = {"input RMS": self.input_rms, "RESQUE angle": self.resque_angle, "linear CKA": self.cka}
+            fall = "" if drop is None else f": drop {drop:.4f}{self._range('accuracy_drop')}"
+            lines.append(f"accuracy      {values}{fall}")
+        if self.probe_error is not None:
+            lines.append(
+                f"probe error   {self.probe_error:.4f}{self._range('probe_error')} (of a new linear layer on the"
+                " shifted embeddings)"
+            )
+        others = {
+            "input RMS": self.input_rms, "RESQUE angle": self.resque_angle, "linear CKA": self.cka,
+            "CKA of class means": self.class_mean_cka, "clean probe error": self.clean_probe_error,
+        }  # fmt: skip
+        if not (self.paired and self.labels_for == "both"):
+            others["confidence drop"] = self.confidence_drop
         rows = [f"{name} {value:.4f}" for name, value in others.items() if value is not None]
         if rows:
             lines.append(f"also          {', '.join(rows)}")
         agreement = ", ".join(f"{name} {_agreement(c)}" for name, c in self.clusters.items() if c is not None)
         lines.append(f"cluster ARI   {agreement}")
         worst = sorted(self.layers, key=self._layer_distance, reverse=True)
-        lines.append(f"most shifted layers of {len(worst)}:")
+        lines += [f"most shifted layers of {len(worst)}:"] if worst else []
         lines += [f"  {self._layer_distance(n):.4f}  {n}  ({self.layers[n].units} units)" for n in worst[:8]]
         broken = {name: layer for name, layer in self.layers.items() if layer.left_out}
         if broken:
@@ -75,7 +83,8 @@ class PreIndexReport(PreIndexResults):
                 f"NaN or inf    left out in {len(broken)} layers, most in {name}: {broken[name].left_out} row pairs"
             )
         if self.left_out:
-            lines.append(f"NaN or inf    in the embeddings of {self.left_out} sample pairs: not clustered")
+            kind = "sample pairs" if self.paired else "shifted samples"
+            lines.append(f"NaN or inf    in the embeddings of {self.left_out} {kind}: not clustered")
         if self.skipped:
             first = next(iter(self.skipped))
             lines.append(
@@ -91,11 +100,33 @@ class PreIndexReport(PreIndexResults):
         )
         return "\n".join(lines)
 
+    def _first_line(self) -> str:
+        if self.index is not None:
+            value = f"PreIndex {self.index:.4f}{self._range('index')}"
+        else:
+            value = "PreIndex not reported"
+        parts = []
+        if self.distance is not None:
+            parts.append(f"p {self.distance:.4f} ({self.measure}, {self.measure_bins} bins)")
+        if self.inverse_ari is not None:
+            parts.append(f"inverse ARI {self.inverse_ari:.4f}{self._range('inverse_ari')}")
+        return f"{value}   {' + '.join(parts)}".rstrip()
+
+    def _size(self) -> str:
+        if self.paired:
+            return f"{self.samples} samples"
+        return f"{self.clean_samples} clean and {self.samples} shifted samples (no pairs)"
+
+    def _range(self, name: str) -> str:
+        ends = (self.intervals or {}).get(name)
+        return "" if ends is None else f" [{ends[0]:.4f}, {ends[1]:.4f}]"
+
     def _effort_lines(self) -> list[str]:
         if self.effort_score is None:
             return []
         return [
-            f"effort score  {self.effort_score:.4f} = sqrt({self.path_excess:.4f} path excess)"
+            f"effort score  {self.effort_score:.4f}{self._range('effort_score')}"
+            f" = sqrt({self.path_excess:.4f} path excess)"
             f" + 4 x {self.probe_increase:.4f} probe increase, of {self.effort_samples} samples"
         ]
 
@@ -144,7 +175,9 @@ class PreIndexReport(PreIndexResults):
                 f"{', '.join(map(str, unknown)) or 'nothing'}"
             )
         try:
-            held["distances"] = _distances(held["distances"])
+            held["distances"] = None if held["distances"] is None else _distances(held["distances"])
+            if held["intervals"] is not None:
+                held["intervals"] = {n: (_finite(a), _finite(b)) for n, (a, b) in held["intervals"].items()}
             held["clusters"] = {
                 name: None if values is None else ClusterReport(**values)
                 for name, values in held["clusters"].items()

@@ -8,17 +8,21 @@ from typing import Any
 from .accumulator import Distances, LayerReport
 from .clusters import ClusterReport
 
-# Of the JSON. 1 had neither this number nor notes nor the effort score.
-SCHEMA = 2
+# Of the JSON. 1 had neither this number nor notes nor the effort score; 2 had pairs only, all of them labelled.
+SCHEMA = 3
 # Fields that came after version 1, and what a report has that was written before.
 ADDED: dict[str, Any] = {
     "notes": [], "schema": 1, "effort_score": None, "path_excess": None, "probe_increase": None, "effort_samples": None,
+    "paired": True, "labels_for": "both", "label_budget": None, "clean_samples": None, "class_mean_cka": None,
+    "clean_probe_error": None, "confidence_drop": None, "intervals": None,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PreIndexResults:
     """The index, what it is made of, and the other scores of the same pass. Plain fields; see ``hitl_fast.preindex``.
+
+    Without pairs, or without labels of shifted samples, what needs them is None (``layers`` is empty); notes say so.
 
     Attributes:
         index: (p + inverse_ari) / (1 + (p + inverse_ari) * scale) - offset; higher: more to retrain.
@@ -51,12 +55,21 @@ class PreIndexResults:
         path_excess: its part A, what closed-form corrections of the present output leave wrong.
         probe_increase: its part B, class information that no layer shows any more.
         effort_samples: samples that it was computed from.
+        paired: clean and shifted samples are the same ones.
+        labels_for: "both", or "clean": no label of a shifted sample was used.
+        label_budget: how many labels of shifted samples were used at most; None: all.
+        clean_samples: clean samples seen; ``samples`` are the shifted ones.
+        class_mean_cka: linear CKA of the class means of clean and shifted embeddings, without pairs or under a budget.
+        clean_probe_error: ``probe_error`` of the clean embeddings, where pairs or labels are missing.
+        confidence_drop: mean largest probability, clean less shifted; needs no labels. Source: Guillory et al.,
+            Predicting with Confidence on Unseen Distributions, 2021.
+        intervals: by name of a score its 95 % interval over the labelled shifted samples, under ``label_budget``.
     """
 
-    index: float
-    distance: float
-    inverse_ari: float
-    u: float
+    index: float | None
+    distance: float | None
+    inverse_ari: float | None
+    u: float | None
     samples: int
     classes: int
     measure: str
@@ -70,9 +83,9 @@ class PreIndexResults:
     input_rms: float | None
     resque_angle: float | None
     cka: float | None
-    probe_error: float
+    probe_error: float | None
     left_out: int
-    distances: Distances
+    distances: Distances | None
     clusters: dict[str, ClusterReport | None]
     layers: dict[str, LayerReport]
     skipped: dict[str, str]
@@ -85,17 +98,26 @@ class PreIndexResults:
     path_excess: float | None = None
     probe_increase: float | None = None
     effort_samples: int | None = None
+    paired: bool = True
+    labels_for: str = "both"
+    label_budget: int | None = None
+    clean_samples: int | None = None
+    class_mean_cka: float | None = None
+    clean_probe_error: float | None = None
+    confidence_drop: float | None = None
+    intervals: dict[str, tuple[float, float]] | None = None
 
     @property
     def bins(self) -> tuple[int, ...]:
-        return tuple(self.distances)
+        return tuple(self.distances or ())
 
     @property
-    def hellinger_squared(self) -> float:
+    def hellinger_squared(self) -> float | None:
         """The squared Hellinger distance at ``measure_bins``: another name of the measure "bhattacharyya"."""
-        return self.distances[self.measure_bins]["bhattacharyya"]
+        return None if self.distances is None else self.distances[self.measure_bins]["bhattacharyya"]
 
     @property
     def accuracy_drop(self) -> float | None:
-        """Accuracy lost to the shift, in [-1, 1]; None without logits."""
-        return None if self.accuracy is None else self.accuracy["clean"] - self.accuracy["shifted"]
+        """Accuracy lost to the shift, in [-1, 1]; None without logits or labels."""
+        accuracy = self.accuracy or {}
+        return accuracy["clean"] - accuracy["shifted"] if accuracy.keys() >= {"clean", "shifted"} else None

@@ -67,11 +67,13 @@ def summary(report: hf.PreIndexReport) -> dict[str, Any]:
             "samples": report.samples, "classes": report.classes, "accuracy": report.accuracy,
             "left_out": report.left_out, "embedding": report.embedding, "skipped": report.skipped,
             "probe_error": report.probe_error, "input_rms": report.input_rms, "notes": report.notes,
+            "no confidence": report.confidence_drop is None,
             "ari": {name: c and [c.ari, c.iterations] for name, c in report.clusters.items()},
             "effort": [report.effort_score, report.path_excess, report.probe_increase, report.effort_samples],
             "layers": {name: [one.rows, one.left_out, one.units, one.histogram] for name, one in layers.items()},
         },
-        "close": [report.index, report.cka, report.resque_angle, *(c.inertia for c in report.clusters.values() if c),
+        "close": [report.index, report.cka, report.resque_angle, report.confidence_drop or 0.0,
+                  *(c.inertia for c in report.clusters.values() if c),
                   *(v for d in report.distances.values() for v in d.values())],
     }  # fmt: skip
 

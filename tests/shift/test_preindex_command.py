@@ -159,3 +159,19 @@ def test_wrong_input_is_one_line(
     assert message in captured.err
     assert len(captured.err.splitlines()) == 1
     assert not Path("harmed").exists()
+
+
+def test_unpaired_and_unlabelled_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shifted = dict(np.load("shifted.npz"))
+    np.savez("fewer.npz", x=shifted["x"][:25], y=shifted["y"][:25])
+    np.savez("bare.npz", x=shifted["x"][:25])
+    assert command("--unpaired", "--json", "report.json", shifted="fewer.npz") == 0
+    report = hf.PreIndexReport.from_json("report.json")
+    assert (report.paired, report.samples, report.clean_samples, report.index) == (False, 25, 40, None)
+    assert command("--unpaired", "--labels-for", "clean", "--json", "report.json", shifted="bare.npz") == 0
+    assert hf.PreIndexReport.from_json("report.json").probe_error is None
+    assert command("--label-budget", "20", "--json", "report.json") == 0
+    assert hf.PreIndexReport.from_json("report.json").intervals
+    capsys.readouterr()
+    assert command("--unpaired", shifted="bare.npz") == 2
+    assert "--labels-for clean" in capsys.readouterr().err

@@ -237,6 +237,7 @@ def _report(
 
 
 def _variant(report: PreIndexReport) -> dict[str, Any]:
+    assert report.distances is not None
     measures = report.distances[BINS[0]]
     distances = {name: [report.distances[bins][name] for bins in BINS] for name in measures}
     return {"inverse_ari": report.inverse_ari, "distances": distances}
@@ -260,6 +261,7 @@ def _all_scores(
         "probe_error",
     )
     scores: dict[str, float | None] = {name: getattr(report, name) for name in names}
+    assert report.distances is not None
     return scores | report.distances[report.measure_bins] | forward_scores(model, clean, moved)
 
 
