@@ -140,7 +140,7 @@ def class_mean_cka(
     are equal.
 
     >>> sums = np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 3.0]])
-    >>> class_mean_cka(sums, 2 * sums, np.ones(3), np.full(3, 2))
+    >>> round(class_mean_cka(sums, 2 * sums, np.ones(3), np.full(3, 2)), 12)
     1.0
     """
     both = (clean_counts > 0) & (shifted_counts > 0)
