@@ -2,8 +2,8 @@
 
 ``processors.csv`` has the thermal design power and the hardware threads of common processors, with the manufacturer's
 page that publishes them. Of the 160 models that CodeCarbon 3.3 lists too, 156 have the same watts there; the others are
-Apple's, where ours are of the whole computer at maximum, and one of which it lists the turbo power. Memory: 0.3725 W per
-GB, whether used or not (Lannelongue, Grealey and Inouye, Green Algorithms: quantifying the carbon footprint of
+Apple's, where ours are of the whole computer at maximum, and one of which it lists the turbo power. Memory: 0.3725 W
+per GB, whether used or not (Lannelongue, Grealey and Inouye, Green Algorithms: quantifying the carbon footprint of
 computation, Advanced Science 8, 2021).
 """
 
