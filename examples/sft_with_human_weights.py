@@ -1,10 +1,7 @@
 """Supervised fine-tuning with people's ratings: TRL's SFTTrainer on a tiny random GPT-2, 200 steps.
 
-Prompts are names of Unicode characters, completions their category, direction and width, as Python knows them.
-30 % of the training samples are noise: the completion of another character. Twenty simulated people, four of whom
-answer at random, rate how right each sample looks, with errors: five ratings a sample.
-
-    python examples/sft_with_human_weights.py [SEEDS]
+Prompts are names of Unicode characters, completions their category, direction and width; 30 % are of another
+character. Twenty simulated people, four of whom answer at random, give each sample five ratings.
 """
 
 import sys
@@ -38,9 +35,8 @@ counts = Counter(word for c in characters for word in (unicodedata.name(c) + 50 
 words = ["<pad>", "<eos>", "<unk>", *(word for word, _ in counts.most_common(300))]
 core = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
 core.pre_tokenizer = WhitespaceSplit()
-tokenizer = PreTrainedTokenizerFast(
-    tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
-)
+special = {"pad_token": "<pad>", "eos_token": "<eos>", "unk_token": "<unk>"}
+tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, **special)
 
 
 def samples(seed: int) -> tuple[Dataset, Dataset, np.ndarray]:
@@ -58,17 +54,16 @@ def samples(seed: int) -> tuple[Dataset, Dataset, np.ndarray]:
 
 def held_out_loss(train: Dataset, test: Dataset, weights: np.ndarray, seed: int) -> float:
     torch.manual_seed(seed)
-    special = {"bos_token_id": 1, "eos_token_id": 1}
-    config = GPT2Config(vocab_size=len(tokenizer), n_positions=32, n_embd=32, n_layer=1, n_head=2, **special)
+    size = {"vocab_size": len(tokenizer), "n_positions": 32, "n_embd": 32, "n_layer": 1, "n_head": 2}
+    config = GPT2Config(**size, bos_token_id=1, eos_token_id=1)
     args = SFTConfig(
         tempfile.mkdtemp(), max_steps=STEPS, per_device_train_batch_size=32, learning_rate=5e-3, seed=seed,
         report_to=[], save_strategy="no", disable_tqdm=True, logging_strategy="no", use_cpu=True, bf16=False,
         gradient_checkpointing=False, per_device_eval_batch_size=200,
     )  # fmt: skip
-    trainer = hf.integrations.weighted_trainer(SFTTrainer)(
-        GPT2LMHeadModel(config), args=args, train_dataset=train, eval_dataset=test, processing_class=tokenizer,
-        weights=weights,
-    )  # fmt: skip
+    model, data = GPT2LMHeadModel(config), {"train_dataset": train, "eval_dataset": test}
+    Weighted = hf.integrations.weighted_trainer(SFTTrainer)
+    trainer = Weighted(model, args=args, processing_class=tokenizer, weights=weights, **data)
     trainer.train()
     return trainer.evaluate()["eval_loss"]
 

@@ -102,7 +102,10 @@ def test_power_where_there_is_no_accumulator(field: str, library: Library) -> No
             pass
     (window,) = meter.windows
     assert window.total_joules is not None
-    assert abs(window.total_joules - 250 * window.seconds) <= (window.uncertainty_joules or 0) + 1e-3
+    between = (
+        250 * 1e-4
+    )  # a window's clock and the reading of its edge lie up to 0.1 ms apart on a busy machine
+    assert abs(window.total_joules - 250 * window.seconds) <= (window.uncertainty_joules or 0) + between
 
 
 @pytest.mark.parametrize(

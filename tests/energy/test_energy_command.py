@@ -100,7 +100,7 @@ def test_the_commands_own_options_are_its_own(tree: Tree, capfd: pytest.CaptureF
         (["--rate", "0", "--", "true"], "rate_hz must be above 0"),
         (["--json", "/no/such/folder/x.json", "--", "true"], "cannot write into /no/such/folder"),
         (["--country", "ATL", "--", "true"], "'ATL' is not in the table"),
-        (["--cpu-watts", "-1", "--", "true"], "needs cpu_watts"),
+        (["--cpu-watts", "-1", "--", "true"], "cpu_watts must be"),
         (["--run-dir", "/proc/nothing", "--", "true"], "/proc/nothing"),
     ],
 )

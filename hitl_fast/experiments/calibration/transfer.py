@@ -113,7 +113,7 @@ def predictions(
 def cost_intervals(rows: Sequence[Record], columns: Columns, score: str) -> dict[str, CostIntervals]:
     """By what is left out: ``CostModel`` fitted on the samples that the other groups' retrainings took, by one score.
 
-    Its folds leave out what is left out here, or architectures where that leaves fewer than three groups.
+    Its folds leave out what is left out here, or architectures or shift types where fewer than three groups are left.
     """
     past = [
         {
@@ -127,8 +127,10 @@ def cost_intervals(rows: Sequence[Record], columns: Columns, score: str) -> dict
     found = {}
     for what in LEFT_OUT:
         groups = sorted({row[what] for row in past})
-        folds = what if len(groups) > 3 else "architecture"
-        if len(groups) < 2 or len({row[folds] for row in past}) < 4:
+        folds = next(
+            (name for name in (what, "architecture", "shift type") if _foldable(past, what, name)), None
+        )
+        if len(groups) < 2 or folds is None:
             continue
         held: list[tuple[str, bool, float]] = []
         for group in groups:
@@ -150,6 +152,13 @@ def cost_intervals(rows: Sequence[Record], columns: Columns, score: str) -> dict
             float(np.exp(np.median(errors))) if errors else math.nan,
         )
     return found
+
+
+def _foldable(past: Sequence[Mapping[str, Any]], what: str, folds: str) -> bool:
+    """Whether three groups of folds are left wherever a group is left out."""
+    return all(
+        len({row[folds] for row in past if row[what] != group}) >= 3 for group in {row[what] for row in past}
+    )
 
 
 def _left_out(names: Sequence[str], columns: Columns, groups: NDArray[Any], effort: Effort) -> Floats:
