@@ -77,5 +77,4 @@ def main(seed: int) -> tuple[float, float]:
 
 if __name__ == "__main__":
     for seed in range(int(sys.argv[1]) if len(sys.argv) > 1 else 1):
-        without, with_people = main(seed)
-        print(f"seed {seed}: held-out loss {without:.4f} without ratings, {with_people:.4f} with ratings")
+        print("seed {}: held-out loss {:.4f} without ratings, {:.4f} with ratings".format(seed, *main(seed)))
