@@ -59,3 +59,12 @@ def shifts(images: torch.Tensor) -> dict[str, torch.Tensor]:
     found["inverted"] = 1 - images
     found["turned"] = square.rot90(1, (1, 2)).reshape(images.shape)
     return found
+
+
+def mislabelled(labels: torch.Tensor, share: float) -> tuple[torch.Tensor, np.ndarray]:
+    """The labels with so large a share drawn at random, and which of them are wrong now."""
+    generator = np.random.default_rng(1)
+    drawn = generator.random(len(labels)) < share
+    changed = labels.clone()
+    changed[drawn] = torch.tensor(generator.integers(0, 10, int(drawn.sum())))
+    return changed, (changed != labels).numpy()

@@ -13,11 +13,8 @@ import torch
 import hitl_fast as hf
 
 images, digits = _digits.load()
+labels, wrong = _digits.mislabelled(digits[:1000], 0.35)
 generator = np.random.default_rng(1)
-wrong = generator.random(1000) < 0.35
-labels = digits[:1000].clone()
-labels[wrong] = torch.tensor(generator.integers(0, 10, int(wrong.sum())))
-wrong = (labels != digits[:1000]).numpy()
 
 signals = hf.Signals.of(images[:1000].numpy(), labels.numpy())
 nobody = signals.priorities()

@@ -19,11 +19,8 @@ from hitl_fast.ratings.collect.store import Store
 
 EPOCHS, EACH = 10, 12
 images, digits = _digits.load()
+labels, wrong = _digits.mislabelled(digits[:1000], 0.35)
 generator = np.random.default_rng(1)
-wrong = generator.random(1000) < 0.35
-labels = digits[:1000].clone()
-labels[wrong] = torch.tensor(generator.integers(0, 10, int(wrong.sum())))
-wrong = (labels != digits[:1000]).numpy()
 
 signals = hf.Signals.of(images[:1000].numpy(), labels.numpy())
 out = Path("ratings.db")

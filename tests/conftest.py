@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from absent import skip_without
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -37,7 +38,7 @@ def _cuda() -> bool:
 def open_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Any]]:
     """Opens a browser with a profile of its own; all are closed at the end."""
     if BROWSER is None or DRIVER is None:
-        pytest.skip("no Chromium with chromedriver on this machine: apt-get install chromium chromium-driver")
+        skip_without("Chromium with chromedriver", "chromium chromium-driver")
     with ExitStack() as stack:
 
         def opened() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,7 +16,7 @@ from .column_check import refuse_invalid_columns
 from .weight_columns import SAMPLE, TOKEN, WeightCollator, columns_of, leave_out, weights_of
 
 
-class WeightedTrainer:
+class WeightedTrainer(ABC):
     """What the weighted trainers share: the weights' way from the dataset to the step."""
 
     # Of the base class.
@@ -106,7 +107,7 @@ class WeightedTrainer:
     def _prepared(self, batch: Any) -> Any:
         return leave_out(batch)
 
-    def _count(self, batches: Iterable[Any]) -> None:
+    def _count(self, batches: Iterable[Any]) -> None:  # noqa: B027 - most need nothing
         """What a trainer has to know of the whole step."""
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **rest: Any) -> Any:
@@ -126,10 +127,11 @@ class WeightedTrainer:
     def _unweighted_loss(self, model: Any, inputs: Any, return_outputs: bool, **rest: Any) -> Any:
         return super().compute_loss(model, inputs, return_outputs=return_outputs, **rest)  # type: ignore[misc]
 
+    @abstractmethod
     def _weighted_loss(
         self, model: Any, inputs: Any, weights: dict[str, torch.Tensor], return_outputs: bool, **rest: Any
     ) -> Any:
-        raise NotImplementedError
+        """The loss of a batch under its weights, as ``compute_loss`` returns it."""
 
 
 def _named_arguments(initialise: Any, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:

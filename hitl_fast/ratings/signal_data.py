@@ -10,19 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class SignalData:
-    """What is known of every sample without people.
-
-    Attributes:
-        labels: (n,) int64 codes of the given labels.
-        classes: what the codes stand for.
-        quality: (n,) in (0, 1): how likely the given label is, by the other samples.
-        copies: (n,) int64: near copies in the sample's group, itself included.
-        table: (n, 8) float32: `COLUMNS`, each standardised and clipped at 4.
-        embedding: (n, 16 or fewer) float32: principal components of the features.
-        temperature, penalty: of the ridge's probabilities.
-        radius: distance under which samples are near copies.
-        exact: whether neighbours are exact, see `hitl_fast.ratings.neighbours`.
-    """
+    """The arrays of `Signals`, whose docstring says what they hold."""
 
     labels: np.ndarray
     classes: tuple[Any, ...]

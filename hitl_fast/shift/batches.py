@@ -26,7 +26,7 @@ from hitl_fast._common.errors import InputError, InputTypeError
 from .inputs import Inputs
 from .labelling import Labelling
 from .masks import given_mask
-from .sharding import Sharded
+from .sharding import Sharded, length_of
 
 COMPLETE = Labelling()
 UNKNOWN = -1  # the label of a sample that has none
@@ -107,7 +107,7 @@ def check_loaders(clean: object, shifted: object, *, grouped: bool = False, pair
         raise InputError("clean and shifted are the same iterator: each would see half of the batches")
     if not paired:
         return
-    for unit, length in (("samples", expected_samples), ("batches", _batches)):
+    for unit, length in (("samples", expected_samples), ("batches", length_of)):
         ours, theirs = length(clean), length(shifted)
         if ours is not None and theirs is not None and ours != theirs:
             raise InputError(f"clean has {ours} {unit} but shifted {theirs}: they must hold the same samples")
@@ -389,10 +389,3 @@ def _shuffling_sampler(loader: object) -> str | None:
         ):
             return type(sampler).__name__
     return None
-
-
-def _batches(loader: object) -> int | None:
-    try:
-        return len(loader)  # type: ignore[arg-type]
-    except (TypeError, NotImplementedError):
-        return None

@@ -111,7 +111,7 @@ class Sharded:
         self.loader, self.rank, self.world_size = loader, rank, world_size
         self.generator = getattr(loader, "generator", None)
         self.numbers: list[int] = []
-        total = _length(loader)
+        total = length_of(loader)
         if order == "contiguous" and total is None:
             raise InputError("order='contiguous' needs a loader with a length (len): use order='strided'")
         self.order = order or ("strided" if total is None else "contiguous")
@@ -177,7 +177,8 @@ def _of_batches(loader: DataLoader[Any], cut: slice) -> DataLoader[Any]:
     return DataLoader(loader.dataset, batch_sampler=_Batches(loader.batch_sampler, cut), **given)  # type: ignore[arg-type]
 
 
-def _length(loader: object) -> int | None:
+def length_of(loader: object) -> int | None:
+    """Batches that a loader says it has."""
     try:
         return len(loader) if isinstance(loader, Sized) else None
     except (TypeError, NotImplementedError):  # a DataLoader of an iterable dataset

@@ -13,6 +13,10 @@ from hitl_fast.energy.sensors.amdsmi import VISIBLE, AmdSmi
 A, B = "GPU-00000000000000aa", "GPU-00000000000000bb"
 
 
+class AmdSmiException(Exception):  # noqa: N818
+    """As the library's base class is called."""
+
+
 class Library:
     """Two GPUs; each answers what its dictionary has."""
 
@@ -34,15 +38,17 @@ class Library:
 
     def amdsmi_get_gpu_asic_info(self, gpu: dict[str, Any]) -> dict[str, Any]:
         if gpu["asic"] is None:
-            raise OSError("NOT_SUPPORTED")
+            raise AmdSmiException("NOT_SUPPORTED")
         return dict(gpu["asic"])
 
     def amdsmi_get_gpu_device_uuid(self, gpu: dict[str, Any]) -> str:
+        if "uuid" not in gpu:
+            raise AmdSmiException("NO_DATA")
         return str(gpu["uuid"])
 
     def amdsmi_get_energy_count(self, gpu: dict[str, Any]) -> dict[str, Any]:
         if gpu["energy"] is None:
-            raise OSError("AMDSMI_STATUS_NOT_SUPPORTED")
+            raise AmdSmiException("AMDSMI_STATUS_NOT_SUPPORTED")
         return {
             gpu.get("field", "energy_accumulator"): gpu["energy"],
             "counter_resolution": 15.3,
@@ -59,9 +65,8 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
     for variable in VISIBLE:
         monkeypatch.delenv(variable, raising=False)
     names = [name for name in dir(fake) if name.startswith("amdsmi_")]
-    monkeypatch.setitem(
-        sys.modules, "amdsmi", SimpleNamespace(**{name: getattr(fake, name) for name in names})
-    )
+    functions = {name: getattr(fake, name) for name in names}
+    monkeypatch.setitem(sys.modules, "amdsmi", SimpleNamespace(AmdSmiException=AmdSmiException, **functions))
     monkeypatch.setattr(AmdSmi.__init__, "__defaults__", ("/",))
     yield fake
     assert fake.started == 0
@@ -160,7 +165,7 @@ def test_names_without_a_serial(library: Library) -> None:
 
 def test_what_is_missing_is_named(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
-        raise OSError("DRIVER_NOT_LOADED")
+        raise AmdSmiException("DRIVER_NOT_LOADED")
 
     monkeypatch.setattr(sys.modules["amdsmi"], "amdsmi_get_processor_handles", broken)
     assert "DRIVER_NOT_LOADED" in find_sensors(rapl_root="/nonexistent")[-1].reason

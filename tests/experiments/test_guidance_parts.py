@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from absent import skip_without
 
 from hitl_fast._common.bootstrap import Interval
 from hitl_fast.experiments.common import text
@@ -117,7 +118,7 @@ def test_glosses_are_definitions_without_examples(tmp_path: Path) -> None:
 
 def test_wordnet_of_this_machine() -> None:
     if not any((Path(folder) / "data.noun").is_file() for folder in text.FOLDERS):
-        pytest.skip("no WordNet on this machine: apt-get install wordnet-base")
+        skip_without("WordNet", "wordnet-base")
     text.load.cache_clear()
     data = text.load()
     assert np.bincount(data.labels, minlength=8).min() > 2000

@@ -88,7 +88,6 @@ def test_two_ranks_train_as_one(found: dict[str, Any], tmp_path: Path, way: str)
     )
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="trl needs Python 3.11")
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
 def test_two_ranks_of_trl_train_as_one(found: dict[str, Any], tmp_path: Path, kind: str) -> None:
     import tiny_models as tiny

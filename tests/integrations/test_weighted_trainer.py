@@ -1,7 +1,6 @@
 """weighted_trainer on tiny random models: the base class at weights of 1, the weighted gradient otherwise."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import hitl_fast as hf
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # what these frameworks warn of is their own affair
 ]
-needs_trl = pytest.mark.skipif(sys.version_info < (3, 11), reason="trl needs Python 3.11")
 
 
 @pytest.fixture(autouse=True)
@@ -190,7 +188,6 @@ def sft(folder: Path, weights: Any, rows: Any = None, model: Any = None, **more:
     return trainer
 
 
-@needs_trl
 @pytest.mark.parametrize("more", [{}, {"packing": True, "max_length": 16}])
 def test_sft(tmp_path: Path, more: dict[str, Any]) -> None:
     """Weights of 1 are SFTTrainer, also packed; four batches are one; weight 0 leaves a sample out."""
@@ -204,7 +201,6 @@ def test_sft(tmp_path: Path, more: dict[str, Any]) -> None:
     assert (whole - ones).abs().max() > 1e-4
 
 
-@needs_trl
 def test_sft_gradient_is_the_weighted_one(tmp_path: Path) -> None:
     rows = tiny.token_rows()
     generator = np.random.default_rng(4)
@@ -223,7 +219,6 @@ def test_sft_gradient_is_the_weighted_one(tmp_path: Path) -> None:
     )
 
 
-@needs_trl
 def test_sft_with_lora_and_bf16(tmp_path: Path) -> None:
     from peft import LoraConfig
 
@@ -276,7 +271,6 @@ def pairs(kind: str, folder: Path, weights: Any, keep: Any = slice(None), **more
     return tiny.parameters(model) - before
 
 
-@needs_trl
 @pytest.mark.parametrize("kind", ["DPO", "Reward"])
 def test_pairs(tmp_path: Path, kind: str) -> None:
     """Weights of 1 are the base class, weight 0 leaves a pair out, and weights scale each pair's gradient."""
@@ -336,7 +330,6 @@ def test_what_is_refused(tmp_path: Path) -> None:
         weighted(**{**given, "train_dataset": bad}).train()
 
 
-@needs_trl
 def test_what_is_refused_of_trl(tmp_path: Path) -> None:
     import trl
 

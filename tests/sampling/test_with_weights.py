@@ -41,7 +41,8 @@ def test_anything_else_becomes_a_pair() -> None:
 
 
 def test_hugging_face_datasets_gain_a_column() -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     dataset = hf.with_weights(datasets.Dataset.from_dict({"x": [1, 2, 3, 4]}), WEIGHTS)
     assert isinstance(dataset, datasets.Dataset)
     assert dataset["sample_weight"][:] == WEIGHTS.tolist()

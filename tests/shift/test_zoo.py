@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from hitl_kernels.shift_distances import reference
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
@@ -18,7 +19,6 @@ from torch.nn.modules.conv import _ConvNd
 import hitl_fast as hf
 
 pytestmark = pytest.mark.jit
-transformers = pytest.importorskip("transformers")
 
 N, CLASSES, TOKENS = 6, 3, 9
 LABELS = torch.arange(N) % CLASSES

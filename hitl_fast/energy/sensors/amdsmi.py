@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from hitl_fast._common.errors import InputError
@@ -53,26 +54,35 @@ class AmdSmi:
                 f"an AMD GPU needs the Python package amdsmi, which ROCm brings: {problem}"
             ) from None
         try:
-            self._library.amdsmi_init()
-        except Exception as problem:
+            self._call("init")
+        except OSError as problem:
             raise LookupError(f"AMD SMI does not start: {problem}") from None
         self._open = True
 
     def close(self) -> None:
         if self._open:
             self._open = False
-            try:
-                self._library.amdsmi_shut_down()
-            except Exception:  # a driver that is gone needs no goodbye
-                return
+            with suppress(OSError):  # the driver is gone
+                self._call("shut_down")
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        """A function of the library; OSError where it refuses, or where its version has no such function."""
+        try:
+            function = getattr(self._library, f"amdsmi_{name}")
+        except AttributeError:
+            raise OSError(f"this version of amdsmi has no amdsmi_{name}") from None
+        try:
+            return function(*arguments)
+        except self._library.AmdSmiException as problem:
+            raise OSError(str(problem) or type(problem).__name__) from None
 
     def discover(
         self, gpus: str | Iterable[str | int], environment: Mapping[str, str] = os.environ
     ) -> tuple[list[AmdGpu], list[Domain]]:
         """GPUs to count, and those that cannot be counted, each with its reason."""
         try:
-            handles = list(self._library.amdsmi_get_processor_handles())
-        except Exception as problem:
+            handles = list(self._call("get_processor_handles"))
+        except OSError as problem:
             return [], [
                 Domain(
                     "gpu-amd", "gpu", "unavailable", reason=f"AMD SMI lists no GPU: {problem}", missing=True
@@ -87,10 +97,9 @@ class AmdSmi:
         return found, broken
 
     def _asic(self, handle: Any) -> Mapping[str, Any]:
-        try:
-            return dict(self._library.amdsmi_get_gpu_asic_info(handle))
-        except Exception:
-            return {}
+        with suppress(OSError):
+            return dict(self._call("get_gpu_asic_info", handle))
+        return {}
 
     def _name(self, handle: Any, number: int) -> str:
         """``GPU-`` and the serial, as ROCR_VISIBLE_DEVICES takes it; else the UUID or the number."""
@@ -100,10 +109,9 @@ class AmdSmi:
             serial = 0
         if serial:
             return f"GPU-{serial:016x}"
-        try:
-            return f"GPU-{self._library.amdsmi_get_gpu_device_uuid(handle)}"
-        except Exception:
-            return f"GPU-amd-{number}"
+        with suppress(OSError):
+            return f"GPU-{self._call('get_gpu_device_uuid', handle)}"
+        return f"GPU-amd-{number}"
 
     def _probe(self, name: str, handle: Any) -> AmdGpu | Domain:
         source = str(self._asic(handle).get("market_name") or "AMD GPU")
@@ -112,7 +120,12 @@ class AmdSmi:
             read = call(handle)
             try:
                 value = read()
-            except Exception as problem:  # what it raises differs between versions
+            except (
+                OSError,
+                KeyError,
+                TypeError,
+                ValueError,
+            ) as problem:  # refused, or an answer of another form
                 problems.append(str(problem) or type(problem).__name__)
                 continue
             if not value:  # some boards answer with an accumulator that is always 0
@@ -125,20 +138,16 @@ class AmdSmi:
         return Domain(name, "gpu", "unavailable", "", reason, source, missing=True)
 
     def _energy(self, handle: Any) -> Callable[[], int]:
-        function = self._library.amdsmi_get_energy_count
-
         def read() -> int:
-            answer = function(handle)
+            answer = self._call("get_energy_count", handle)
             count = answer["energy_accumulator"] if "energy_accumulator" in answer else answer["power"]
             return int(count * answer["counter_resolution"])
 
         return read
 
     def _power(self, handle: Any) -> Callable[[], int]:
-        function = self._library.amdsmi_get_power_info
-
         def read() -> int:
-            answer = function(handle)
+            answer = self._call("get_power_info", handle)
             for field in ("current_socket_power", "average_socket_power", "socket_power"):
                 value = answer.get(field)
                 if isinstance(value, (int, float)) and value not in UNSUPPORTED and value > 0:
@@ -149,10 +158,9 @@ class AmdSmi:
 
     def _limit(self, handle: Any) -> int | None:
         """Half as much again as the device is allowed, in milliwatts; in microwatts in some versions."""
-        try:
-            limit = self._library.amdsmi_get_power_info(handle).get("power_limit")
-        except Exception:
-            return None
+        limit = None
+        with suppress(OSError):
+            limit = self._call("get_power_info", handle).get("power_limit")
         if not isinstance(limit, (int, float)) or limit in UNSUPPORTED or limit <= 0:
             return None
         watts = limit / 1e6 if limit > 100_000 else limit
