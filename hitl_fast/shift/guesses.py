@@ -37,10 +37,8 @@ class Guesses:
         self._columns = Column(np.int64), Column(np.int64)
         self._right = [0, 0]
         self._count = 0  # samples that have guesses
-        self._confidence: tuple[list[float], list[float]] = (
-            [],
-            [],
-        )  # sums of the largest probability, by batch
+        # Sums of the largest probability, by batch.
+        self._confidence: tuple[list[float], list[float]] = ([], [])
         self._logits = 0  # how many there are of each sample
 
     def add(self, logits: tuple[Tensor, Tensor], labels: np.ndarray) -> None:
@@ -48,12 +46,13 @@ class Guesses:
         n = len(labels)
         if not all(side.ndim == 2 and len(side) == n and side.shape[1] > 1 for side in logits):
             return
-        for side, values in enumerate(logits):
-            guesses = values.argmax(1).cpu().numpy()
-            self._columns[side].append(guesses)
-            self._right[side] += int((guesses == labels).sum())
-            largest = values.float().softmax(1).amax(1)
-            self._confidence[side].append(float(largest.sum(dtype=torch.float64)))
+        # Two transfers from the device a batch, whichever side they are of.
+        guesses = torch.stack([values.argmax(1) for values in logits]).cpu().numpy()
+        largest = [values.float().softmax(1).amax(1).sum(dtype=torch.float64) for values in logits]
+        for side, confidence in enumerate(torch.stack(largest).tolist()):
+            self._columns[side].append(guesses[side])
+            self._right[side] += int((guesses[side] == labels).sum())
+            self._confidence[side].append(confidence)
         self._count += n
         self._logits = int(logits[0].shape[1])
 
