@@ -9,18 +9,15 @@ computation, Advanced Science 8, 2021).
 
 from __future__ import annotations
 
-import csv
 import os
-import platform
 import re
-import statistics
+import sys
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 from ..units import PER_MICROJOULE
 
-TABLE = Path(__file__).with_name("processors.csv")
+TABLE = os.path.join(os.path.dirname(__file__), "processors.csv")
 MEMORY_WATTS_PER_GB = 0.3725
 
 # Processors of Arm servers have no model name in /proc/cpuinfo: (implementer, part), see MIDR_EL1.
@@ -53,6 +50,8 @@ def processor_watts(model: str | None = None) -> Watts:
         return Watts(
             watts / threads, f"{_plain(name)}: {watts:g} W thermal design power / {threads} threads, {source}"
         )
+    import statistics  # slow to import, and needed here alone
+
     usual = statistics.median(watts / threads for watts, threads, _ in rows.values())
     return Watts(
         usual,
@@ -66,7 +65,9 @@ def processor_model() -> str:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             fields = [line.partition(":") for line in file]
     except OSError:
-        if platform.system() != "Darwin":
+        if sys.platform != "darwin":
+            import platform
+
             return platform.processor()
         import subprocess
 
@@ -113,6 +114,8 @@ def _plain(model: str) -> str:
 
 
 def _table() -> dict[str, tuple[float, int, str]]:
+    import csv
+
     with open(TABLE, encoding="utf-8", newline="") as file:
         return {
             row["model"].casefold(): (float(row["watts"]), int(row["threads"]), row["source"])

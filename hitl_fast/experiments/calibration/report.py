@@ -66,11 +66,12 @@ def unseen(findings: Findings) -> str:
             f"With a whole {what} left out, effort is predicted with Spearman {_text(by_set[BEST].spearman)} from the"
             f" {BEST}, {_listed(rivals)}."
         )
-    stated = [f"{one.factor:.1f} and {one.coverage:.0%} ({what})" for what, one in findings.intervals.items()]
-    if stated:
+    if findings.intervals:
+        factors = [f"{one.factor:.1f} ({what})" for what, one in findings.intervals.items()]
+        shares = [f"{one.coverage:.0%} ({what})" for what, one in findings.intervals.items()]
         sentences.append(
-            f"CostModel's predictions are then off by a median factor of, and its intervals of {LEVEL:.0%} hold the"
-            f" effort in, {_listed(stated)}."
+            f"There, CostModel is off by a median factor of {_listed(factors)}, and its {LEVEL:.0%} intervals hold"
+            f" {_listed(shares)} of the efforts."
         )
     return " ".join(sentences)
 
