@@ -6,6 +6,7 @@ wrong label, 5 for a right one. In a real study, `hitl-fast collect` serves the 
     python examples/live_loop.py
 """
 
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,8 +24,7 @@ labels, wrong = _digits.mislabelled(digits[:1000], 0.35)
 generator = np.random.default_rng(1)
 
 signals = hf.Signals.of(images[:1000].numpy(), labels.numpy())
-out = Path("ratings.db")
-out.unlink(missing_ok=True)
+out = Path(tempfile.mkdtemp()) / "ratings.db"
 store = Store(out, {"items": 1000, "question": "rating"})
 asked, begun = iter(hf.ask_next(signals, EPOCHS * EACH)), threading.Semaphore(0)
 

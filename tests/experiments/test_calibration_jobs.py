@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from hitl_fast.cost.model import CostModel
-from hitl_fast.experiments.calibration import command, jobs
+from hitl_fast.experiments.calibration import command, figures, jobs
 from hitl_fast.experiments.calibration.analysis import SCORES, Findings, analyse, column, is_default
 from hitl_fast.experiments.calibration.datasets import dataset
 from hitl_fast.experiments.calibration.effort_table import history_csv, retrainings
@@ -243,7 +243,20 @@ def test_the_answer_says_who_wins(findings, records):
         scores["effort_score"], scores["probe_error"] = scores["probe_error"], scores["effort_score"]
     told = answer(analyse(swapped, resamples=60))
     assert "effort score ranks retraining effort with Spearman 1.00" in told
-    assert "None of 23 scores ranks better" in told
+    assert "No other of 23 scores has a higher value" in told
+
+
+def test_records_without_an_effort_score_are_refused(records):
+    rows = planted(records)
+    for row in retrainings(rows):
+        del row["scores"]["effort_score"]
+    with pytest.raises(ValueError, match="no effort score"):
+        analyse(rows, resamples=5)
+
+
+def test_every_architecture_is_in_the_figure(findings):
+    texts = {text.get_text() for text in figures.scatter(findings).axes[0].get_legend().get_texts()}
+    assert texts == {"mlp", "cnn"}
 
 
 def test_a_data_set_with_fewer_samples_leaves_the_larger_numbers_out(records):

@@ -70,7 +70,11 @@ def test_cost_intervals_hold_what_they_state(spread):
     found = cost_intervals(rows, lambda name: column(rows, name), "effort_score")
     for one in found.values():
         assert 0.7 <= one.coverage <= 0.92
-        assert set(one.by_dataset) == {"d0", "d1", "d2"}
+        assert set(one.by_dataset) == set(one.factors) == {"d0", "d1", "d2"}
+        closed = 1 - one.open
+        assert one.coverage == pytest.approx(
+            closed * one.closed_coverage + one.open, abs=0.1
+        )  # few open ends fail
         assert one.factor < 1 + 1.5 * spread
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitl_fast._common.bootstrap import Interval
+from hitl_fast._common.errors import InputError
 
 from ..common.journal import Record
 from .concordance import Effort, Floats, concordance, interval, kendall, resampled, spearman, within
@@ -50,9 +51,18 @@ SCORES = {
     "confidence_drop": "confidence drop (no labels)",
     "gradient_norm": "gradient norm (one backward pass)",
 }
-COST = ("effort_score", "probe_error")  # what a cost model predicts from: the first that is there
+FORWARD = tuple(name for name in SCORES if name != "gradient_norm")
 FALLING = ("cka",)  # higher means more alike
-PRINCIPAL = ("index", "distance", "inverse_ari", "accuracy_drop", "loss", "probe_error", "cka")
+PRINCIPAL = (
+    "effort_score",
+    "index",
+    "distance",
+    "inverse_ari",
+    "accuracy_drop",
+    "loss",
+    "probe_error",
+    "cka",
+)
 
 # What is held fixed while retrainings are ranked.
 LEVELS: dict[str, Callable[[Record], tuple[Any, ...]]] = {
@@ -110,7 +120,11 @@ def analyse(records: Sequence[Record], resamples: int | None = None) -> Findings
     weights = resampled([LEFT_OUT["shift type"](row) for row in rows], resamples or RESAMPLES, SEED)
     effort = effort_of(rows)
     models = strata(rows, "within a model")
-    scores = scores_of(rows)
+    if any("effort_score" not in row["scores"] for row in rows):
+        raise InputError(
+            "these retrainings have no effort score: they are of an older grid; run the experiment again"
+        )
+    scores = list(SCORES)
     columns = functools.partial(column, rows)
     drawn = {name: within(spearman, column(rows, name), effort, models, weights) for name in scores}
     return Findings(
@@ -126,8 +140,8 @@ def analyse(records: Sequence[Record], resamples: int | None = None) -> Findings
             for name, values in drawn.items()
             if name != "effort_score"
         },
-        predictions=predictions(rows, _sets(scores), columns, effort, weights),
-        intervals=cost_intervals(rows, columns, next(name for name in COST if name in scores)),
+        predictions=predictions(rows, SETS | {"all forward scores": FORWARD}, columns, effort, weights),
+        intervals=cost_intervals(rows, columns, "effort_score"),
         datasets={
             name: {
                 score: interval(
@@ -144,17 +158,6 @@ def analyse(records: Sequence[Record], resamples: int | None = None) -> Findings
         floor=_floor(records, rows),
         samples=_samples(rows, effort, models, weights),
     )
-
-
-def scores_of(rows: Sequence[Record]) -> list[str]:
-    """The scores that every retraining has: records of the first edition have no effort score."""
-    return [name for name in SCORES if all(name in row["scores"] for row in rows)]
-
-
-def _sets(scores: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The sets of scores to predict from, of those that are there."""
-    every = {"all forward scores": tuple(name for name in scores if name != "gradient_norm")}
-    return {name: names for name, names in SETS.items() if set(names) <= set(scores)} | every
 
 
 def _by_dataset(rows: Sequence[Record]) -> list[tuple[str, NDArray[np.bool_]]]:
@@ -239,8 +242,7 @@ def _efforts(rows: Sequence[Record], models: NDArray[Any], weights: Floats) -> d
     reached = np.array([not row["effort"]["censored"] for row in rows])
     found = {
         kind: {
-            name: interval(within(spearman, column(rows, name), effort, models, weights))
-            for name in scores_of(rows)
+            name: interval(within(spearman, column(rows, name), effort, models, weights)) for name in SCORES
         }
         for kind, effort in kinds.items()
     }
@@ -253,7 +255,7 @@ def _efforts(rows: Sequence[Record], models: NDArray[Any], weights: Floats) -> d
                     models[reached], weights[:, reached],
                 )
             )
-            for name in scores_of(rows)
+            for name in SCORES
         }  # fmt: skip
     return found
 
@@ -262,7 +264,7 @@ def _floor(records: Sequence[Record], rows: Sequence[Record]) -> dict[str, dict[
     """Means over base models with no shift, and over shifts at each strength."""
     bases = [record["floor"] for record in records if "floor" in record]
     found = {}
-    for name in scores_of(rows):
+    for name in SCORES:
         if name not in bases[0]["paired"]:
             continue
         means = {kind: _mean([base[kind][name] for base in bases]) for kind in ("paired", "unpaired")}

@@ -8,17 +8,13 @@ from collections.abc import Sequence
 
 from ..common.journal import Record
 
-FIRST_EDITION = {
-    "dataset": "mnist",
-    "optimizer": "adam",
-}  # what records of the one-data-set grid leave unsaid
 IDENTITY = ("architecture", "shift", "strength", "amount", "seed", "dataset", "optimizer")
 EFFORT = ("epochs", "samples", "flops")
 
 
 def retrainings(records: Sequence[Record]) -> list[Record]:
-    """The records that are retrainings, not base models; records of the first edition get its data set."""
-    return [FIRST_EDITION | record for record in records if "effort" in record]
+    """The records that are retrainings, not base models."""
+    return [record for record in records if "effort" in record]
 
 
 def history_csv(records: Sequence[Record]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from hitl_fast._common.bootstrap import Interval
 
 # Legible on white and on black.
-COLOURS = ("#2f7fd0", "#d9730d", "#2a9d5c", "#b0529e")
-SCATTERED = ("index", "inverse_ari", "accuracy_drop", "probe_error")
+COLOURS = ("#2f7fd0", "#d9730d", "#2a9d5c", "#b0529e", "#8f8420")
+SCATTERED = ("effort_score", "index", "accuracy_drop", "probe_error")
 
 
 def scatter(findings: Findings) -> Figure:
@@ -30,7 +31,9 @@ def scatter(findings: Findings) -> Figure:
     for place, name in enumerate(SCATTERED):
         axes = figure.add_subplot(2, 2, place + 1)
         x, y = column(findings.rows, name), 1 + effort.values
-        for colour, architecture in zip(COLOURS, dict.fromkeys(made_by.tolist()), strict=False):
+        for architecture, colour in zip(
+            dict.fromkeys(made_by.tolist()), itertools.cycle(COLOURS), strict=False
+        ):
             reached = (made_by == architecture) & ~effort.censored
             stopped = (made_by == architecture) & effort.censored
             axes.scatter(x[reached], y[reached], s=14, color=colour, label=architecture)
@@ -70,7 +73,7 @@ def samples(findings: Findings) -> Figure:
         (("error", "score less that of all samples"), ("spearman", "Spearman within a model"))
     ):
         axes = figure.add_subplot(1, 2, place + 1)
-        for colour, (name, by_count) in zip(COLOURS, findings.samples.items(), strict=True):
+        for (name, by_count), colour in zip(findings.samples.items(), itertools.cycle(COLOURS), strict=False):
             counts = list(by_count)
             found = [by_count[n][what] for n in counts]
             axes.plot(

@@ -16,9 +16,14 @@ from .analysis import LEVELS, PRINCIPAL, SCORES, Findings, is_default
 from .datasets import HELD_OUT, dataset
 from .jobs import FEWER
 from .retraining import BATCH, LEARNING_RATE, MARGINS, MOMENTUM, SGD_LEARNING_RATE
-from .transfer import BEST, LEVEL, Prediction
+from .transfer import BEST, LEVEL
 
 _RIVALS = {"probe_error": "probe error", "accuracy_drop": "accuracy drop", "index": "published index"}
+_LEFT_OUT = {
+    "shift type": "a shift type",
+    "architecture": "an architecture on one data set",
+    "data set": "a data set",
+}
 MEANS = ("index within a model", "index all together", "p within a model", "p all together")
 TITLE = "Does PreIndex predict retraining cost?"
 QUESTION = (
@@ -34,19 +39,18 @@ def answer(findings: Findings) -> str:
     forward = [name for name in ranks if name != "gradient_norm"]
     best = max(forward, key=lambda name: _number(ranks[name].value))
     rivals = [
-        f"the {_RIVALS[name]} {_text(ranks[name])} (behind by {_text(findings.behind[name])})"
-        for name in _RIVALS
-        if name in findings.behind
+        f"the {text} {_text(ranks[name])}{_ahead(findings.behind[name])}" for name, text in _RIVALS.items()
     ]
     sentence = (
         f"Within a model the effort score ranks retraining effort with Spearman {_text(ranks['effort_score'])},"
         f" {_listed(rivals)}. The index is {_verdict(findings)} the accuracy drop."
     )
     if best == "effort_score":
-        sentence += f" None of {len(forward)} scores ranks better."
+        sentence += f" No other of {len(forward)} scores has a higher value."
     else:
         sentence += (
-            f" Best of {len(forward)} (chosen on the same data) is {SCORES[best]}, {_text(ranks[best])}."
+            f" Best of {len(forward)} (chosen on the same data) is {SCORES[best]}, {_text(ranks[best])}"
+            f"{_ahead(findings.behind[best])}."
         )
     if len(findings.datasets) > 1:
         each = [f"{name} {_text(found['effort_score'])}" for name, found in findings.datasets.items()]
@@ -59,21 +63,32 @@ def unseen(findings: Findings) -> str:
     sentences = []
     for what, by_set in findings.predictions.items():
         rivals = [
-            f"{_text(by_set[name].spearman)} from the {name}{_behind(by_set[name])}"
+            f"{_text(by_set[name].spearman)} from the {name}{_ahead(by_set[name].behind)}"
             for name in ("probe error", "accuracy drop", "index")
         ]
         sentences.append(
-            f"With a whole {what} left out, effort is predicted with Spearman {_text(by_set[BEST].spearman)} from the"
-            f" {BEST}, {_listed(rivals)}."
+            f"With {_LEFT_OUT[what]} left out, effort is predicted with Spearman {_text(by_set[BEST].spearman)} from"
+            f" the {BEST}, {_listed(rivals)}."
         )
     if findings.intervals:
-        factors = [f"{one.factor:.1f} ({what})" for what, one in findings.intervals.items()]
-        shares = [f"{one.coverage:.0%} ({what})" for what, one in findings.intervals.items()]
-        sentences.append(
-            f"There, CostModel is off by a median factor of {_listed(factors)}, and its {LEVEL:.0%} intervals hold"
-            f" {_listed(shares)} of the efforts."
-        )
+        sentences.append(_costs(findings))
+    sentences.append("Intervals of Spearman resample shift types, with the fits held fixed.")
     return " ".join(sentences)
+
+
+def _costs(findings: Findings) -> str:
+    """What CostModel states where something was left out; how much of it is an open end."""
+    found = findings.intervals
+    factors = [f"{one.factor:.1f} ({what})" for what, one in found.items()]
+    shares = [f"{one.coverage:.0%} ({what})" for what, one in found.items()]
+    by_dataset = [share for one in found.values() for share in one.by_dataset.values()]
+    unbounded = [one.open for one in found.values()]
+    return (
+        f"There, CostModel is off by a median factor of {_listed(factors)}. Its {LEVEL:.0%} intervals hold"
+        f" {_listed(shares)} of the efforts, {min(by_dataset):.0%} to {max(by_dataset):.0%} by data set;"
+        f" {min(unbounded):.0%} to {max(unbounded):.0%} of them have no upper end, because retrainings like these were"
+        " given up."
+    )
 
 
 def page(header: Mapping[str, Any], findings: Findings) -> Page:
@@ -204,18 +219,30 @@ def _predictions(made: Page, findings: Findings) -> None:
             caption=f"Each {what} predicted from the others. Ahead by: difference of Spearman on the same resamples.",
         )
     made.table(
-        ["left out", "coverage", "off by", *_names(findings.rows)],
+        ["left out", "folds of the fit", "coverage", "no upper end", "coverage of the others", "off by"],
         [
             [
                 what,
+                f"by {one.folds}",
                 f"{one.coverage:.0%}",
+                f"{one.open:.0%}",
+                f"{one.closed_coverage:.0%}",
                 f"{one.factor:.2f} times",
-                *(f"{one.by_dataset[name]:.0%}" for name in _names(findings.rows)),
             ]
             for what, one in findings.intervals.items()
         ],
         caption=f"Intervals of {LEVEL:.0%} that CostModel states for what it was not fitted on: share that holds the"
-        " effort, all together and by data set; median factor between predicted and real samples seen.",
+        " effort; share without an upper end, which alone can hold a retraining that was given up; median factor"
+        " between predicted and real samples seen, of those that reached the target.",
+    )
+    names = _names(findings.rows)
+    made.table(
+        ["left out", *(f"{name}: coverage, off by" for name in names)],
+        [
+            [what, *(f"{one.by_dataset[name]:.0%}, {one.factors[name]:.2f} times" for name in names)]
+            for what, one in findings.intervals.items()
+        ],
+        caption="The same by data set.",
     )
 
 
@@ -275,7 +302,7 @@ def _efforts(made: Page, findings: Findings) -> None:
 def _floor(made: Page, findings: Findings) -> None:
     made.section("How large is each score with no shift?")
     made.text(
-        "Paired: clean digits against themselves. Unpaired: against other digits of the same classes, as"
+        "Paired: clean samples against themselves. Unpaired: against others of the same classes, as"
         " when two data sets do not hold the same samples."
     )
     kinds = list(next(iter(findings.floor.values())))
@@ -314,10 +341,15 @@ def _listed(parts: Sequence[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
-def _behind(one: Prediction) -> str:
-    if one.behind is None or one.behind.excludes_zero:
+def _ahead(behind: Interval | None) -> str:
+    """How far the effort score is ahead of a score, or behind it, or that neither is shown."""
+    if behind is None:
         return ""
-    return f" (no significant difference: {_text(one.behind)})"
+    if not behind.excludes_zero:
+        return f" (no significant difference, {_text(behind)})"
+    if behind.value > 0:
+        return f" (behind by {_text(behind)})"
+    return f" (ahead by {_text(Interval(-behind.value, -behind.high, -behind.low))})"
 
 
 def _verdict(findings: Findings) -> str:

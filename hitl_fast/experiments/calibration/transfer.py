@@ -67,16 +67,34 @@ class CostIntervals:
     """What ``CostModel`` states of retrainings whose group it was not fitted on.
 
     Attributes:
+        folds: what its own cross-validation leaves out.
         coverage: share of the retrainings whose effort lies in its interval of ``LEVEL``; of a censored one, whether
             the interval has no upper end.
-        by_dataset: the same, by data set.
+        open: share of the intervals that have no upper end.
+        closed_coverage: share of the retrainings in their interval, of those whose interval has an upper end.
+        by_dataset: coverage by data set.
         factor: median over the retrainings that reached the target of how many times too much or too little, a step
             added to both, since no step at all has no ratio.
+        factors: the same by data set.
     """
 
+    folds: str
     coverage: float
+    open: float
+    closed_coverage: float
     by_dataset: dict[str, float]
     factor: float
+    factors: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Held:
+    """One retraining: whether its interval holds it and has no upper end, and the error of log(effort + a step)."""
+
+    dataset: str
+    inside: bool
+    open: bool
+    error: float  # NaN if censored
 
 
 def predictions(
@@ -132,7 +150,7 @@ def cost_intervals(rows: Sequence[Record], columns: Columns, score: str) -> dict
         )
         if len(groups) < 2 or folds is None:
             continue
-        held: list[tuple[str, bool, float]] = []
+        held: list[_Held] = []
         for group in groups:
             model = CostModel.fit(
                 [row for row in past if row[what] != group],
@@ -142,14 +160,15 @@ def cost_intervals(rows: Sequence[Record], columns: Columns, score: str) -> dict
                 groups=folds,
             )
             held += [_held(model, row, score) for row in past if row[what] == group]
-        errors = [error for _, _, error in held if not math.isnan(error)]
+        names = list(dict.fromkeys(one.dataset for one in held))
         found[what] = CostIntervals(
-            float(np.mean([inside for _, inside, _ in held])),
-            {
-                name: float(np.mean([inside for dataset, inside, _ in held if dataset == name]))
-                for name in dict.fromkeys(dataset for dataset, _, _ in held)
-            },
-            float(np.exp(np.median(errors))) if errors else math.nan,
+            folds,
+            _share(held),
+            float(np.mean([one.open for one in held])),
+            _share([one for one in held if not one.open]),
+            {name: _share([one for one in held if one.dataset == name]) for name in names},
+            _factor(held),
+            {name: _factor([one for one in held if one.dataset == name]) for name in names},
         )
     return found
 
@@ -181,14 +200,22 @@ def _left_out(names: Sequence[str], columns: Columns, groups: NDArray[Any], effo
     return guess
 
 
-def _held(model: CostModel, row: Mapping[str, Any], score: str) -> tuple[str, bool, float]:
-    """Data set, whether the interval holds the effort, and the error of log(effort + a step); NaN if censored."""
+def _share(held: Sequence[_Held]) -> float:
+    return float(np.mean([one.inside for one in held])) if held else math.nan
+
+
+def _factor(held: Sequence[_Held]) -> float:
+    errors = [one.error for one in held if not math.isnan(one.error)]
+    return float(np.exp(np.median(errors))) if errors else math.nan
+
+
+def _held(model: CostModel, row: Mapping[str, Any], score: str) -> _Held:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is outside the")
         effort = model.predict({score: row[score]}).effort
-    samples, near = row["samples"], 1 + 1e-9
+    samples, near, unbounded = row["samples"], 1 + 1e-9, math.isinf(effort.high)
     dataset = str(row["data set"])
     if row["censored"]:
-        return dataset, math.isinf(effort.high), math.nan
+        return _Held(dataset, unbounded, unbounded, math.nan)
     error = abs(math.log((effort.value + BATCH) / (samples + BATCH)))
-    return dataset, effort.low <= samples * near and samples <= effort.high * near, error
+    return _Held(dataset, effort.low <= samples * near and samples <= effort.high * near, unbounded, error)
