@@ -19,6 +19,10 @@ from .retraining import BATCH, LEARNING_RATE, MARGINS, MOMENTUM, SGD_LEARNING_RA
 from .transfer import BEST, LEVEL
 
 _RIVALS = {"probe_error": "probe error", "accuracy_drop": "accuracy drop", "index": "published index"}
+_OPTIMIZERS = {
+    "adam": f"Adam at {LEARNING_RATE:g}",
+    "sgd": f"SGD at {SGD_LEARNING_RATE:g} with momentum {MOMENTUM:g}",
+}
 _LEFT_OUT = {
     "shift type": "a shift type",
     "architecture": "an architecture on one data set",
@@ -59,17 +63,18 @@ def answer(findings: Findings) -> str:
 
 
 def unseen(findings: Findings) -> str:
-    """Prediction for what was left out of the fit, one sentence each."""
-    sentences = []
-    for what, by_set in findings.predictions.items():
-        rivals = [
-            f"{_text(by_set[name].spearman)} from the {name}{_ahead(by_set[name].behind)}"
-            for name in ("probe error", "accuracy drop", "index")
-        ]
-        sentences.append(
-            f"With {_LEFT_OUT[what]} left out, effort is predicted with Spearman {_text(by_set[BEST].spearman)} from"
-            f" the {BEST}, {_listed(rivals)}."
-        )
+    """Prediction for what was left out of the fit."""
+    found = findings.predictions
+    if not found:
+        return ""
+    best = [f"{by_set[BEST].spearman.value:.2f}" for by_set in found.values()]
+    sentences = [
+        f"With {_listed([_LEFT_OUT[what] for what in found], 'or')} left out of the fit, effort predicted from the"
+        f" {BEST} has Spearman {_listed(best)} with real effort."
+    ]
+    for name in ("probe error", "accuracy drop", "index"):
+        differences = [behind for by_set in found.values() if (behind := by_set[name].behind) is not None]
+        sentences.append(f"The {name} is {_listed([_apart(behind) for behind in differences])}.")
     if findings.intervals:
         sentences.append(_costs(findings))
     sentences.append("Intervals of Spearman resample shift types, with the fits held fixed.")
@@ -112,8 +117,9 @@ def _what_was_done(made: Page, settings: Mapping[str, Any], findings: Findings) 
     made.section("What was done")
     rows = findings.rows
     made.text(
-        f"{len(rows)} retrainings. All parameters were retrained on shifted samples, {BATCH} a step, by Adam at"
-        f" {LEARNING_RATE:g} or by SGD at {SGD_LEARNING_RATE:g} with momentum {MOMENTUM:g}, until the accuracy on"
+        f"{len(rows)} retrainings. All parameters were retrained on shifted samples, {BATCH} a step, by"
+        f" {_listed([_OPTIMIZERS[name] for name in dict.fromkeys(row['optimizer'] for row in rows)], 'or')}, until the"
+        " accuracy on"
         f" shifted validation samples was within {100 * MARGINS[0]:g} points of the clean one. Validation accuracy was"
         " measured after every step at first, then a sixteenth of the steps apart.",
         f"{findings.censored} of {len(rows)} retrainings did not reach the target in {settings['cap']:,} steps and are"
@@ -337,19 +343,21 @@ def _samples(made: Page, findings: Findings) -> None:
     )
 
 
-def _listed(parts: Sequence[str]) -> str:
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+def _listed(parts: Sequence[str], word: str = "and") -> str:
+    return f"{', '.join(parts[:-1])} {word} {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
-def _ahead(behind: Interval | None) -> str:
-    """How far the effort score is ahead of a score, or behind it, or that neither is shown."""
-    if behind is None:
-        return ""
+def _ahead(behind: Interval) -> str:
+    return f" ({_apart(behind)})"
+
+
+def _apart(behind: Interval) -> str:
+    """Whether a score is behind the effort score, ahead of it, or neither is shown."""
     if not behind.excludes_zero:
-        return f" (no significant difference, {_text(behind)})"
+        return f"not significantly different, {_text(behind)}"
     if behind.value > 0:
-        return f" (behind by {_text(behind)})"
-    return f" (ahead by {_text(Interval(-behind.value, -behind.high, -behind.low))})"
+        return f"behind by {_text(behind)}"
+    return f"ahead by {_text(Interval(-behind.value, -behind.high, -behind.low))}"
 
 
 def _verdict(findings: Findings) -> str:

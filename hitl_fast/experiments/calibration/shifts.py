@@ -45,7 +45,7 @@ def dilation(images: Tensor, strength: float, seed: int = 0) -> Tensor:
 
 
 def erosion(images: Tensor, strength: float, seed: int = 0) -> Tensor:
-    """Strokes thinner: as :func:`dilation`, of the background."""
+    """Strokes thinner: dilation of the background, by the same amounts."""
     return 1 - dilation(1 - images, strength, seed)
 
 
