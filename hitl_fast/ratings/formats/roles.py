@@ -60,9 +60,7 @@ class Roles:
         for role in NAMES:
             if role in given or role in PAIR_ROLES:
                 continue
-            called = {plain(n): n for n in reversed(free)}
-            found = [called[n] for n in NAMES[role] if n in called and called[n] not in self.columns.values()]
-            chosen = self._one_of(role, found)
+            chosen = self._one_of(role, self._called(role, free))
             if chosen is not None:
                 self.columns[role] = chosen
         self._question_as_item()
@@ -80,6 +78,19 @@ class Roles:
         """Columns without a role that may hold something."""
         taken = {*self.columns.values(), *self.unused}
         return [n for n in self.table.columns if n not in taken and not is_plumbing(n)]
+
+    def own_status(self) -> str | None:
+        """The column of statuses by its name, whatever was told of them."""
+        found = self._called("status", [n for n in self.table.columns if n != self.get("status")])
+        known = {*SET_APART, *GOLD_WORDS}
+        return next(
+            (n for n in found if not known.isdisjoint(map(lower_text, self.table.columns[n].values))), None
+        )
+
+    def _called(self, role: str, free: list[str]) -> list[str]:
+        """Columns without a role that are called like one, in the order of `NAMES`."""
+        called = {plain(n): n for n in reversed(free)}
+        return [called[n] for n in NAMES[role] if n in called and called[n] not in self.columns.values()]
 
     def _one_of(self, role: str, found: list[str]) -> str | None:
         if role == "status":

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hitl_fast._common.errors import InputError
-
-from .advice import call
 from .answers import Answers, Gold, Prediction, expect, known_statuses, reason_apart
 from .cells import FALSE, TRUE, cell_value, lower_text
 from .column import Column
 from .roles import Roles
 from .table import Table
-from .vocabulary import FLAGS, VERDICTS, plain
+from .verdicts import Verdicts
+from .vocabulary import FLAGS, plain
 
 GOLD, PREDICTION = "gold", "prediction"
 
@@ -26,18 +24,18 @@ class RowStatus:
         self, table: Table, roles: Roles, questions: list[str], gold_of: Mapping[str, str] | None = None
     ) -> None:
         self.table = table
-        self.status = roles.get("status")
         self.gold_of = dict(gold_of or {})  # question -> column that holds its truth
-        given = "status" in roles.given
-        if not given:
-            self._refuse_verdicts(roles)
+        self.verdicts = Verdicts(table, roles, questions)
+        taken = {c for role, c in roles.columns.items() if role != "status"} | set(questions)
         self.flags = {
             name: reason
             for name in table.columns
-            if (reason := FLAGS.get(plain(name))) and name not in roles.columns.values()
+            if (reason := FLAGS.get(plain(name))) and name not in taken and self._may_be_flag(name, roles)
         }
-        texts = {lower_text(v) for v in self.table.columns[self.status].values} if self.status else set()
-        self.verdicts = bool(texts - {""}) and texts <= TRUE | FALSE  # whether a status is yes or no
+        self.status = roles.get("status")
+        if self.status is not None and (self.status in self.flags or self.status == self.verdicts.named):
+            # What the table itself calls its status counts too: a draft is one whatever else is said of it.
+            self.status = roles.own_status()
         self.values: dict[str, str] = {}
         for role in (GOLD, PREDICTION):
             name = roles.get(role)
@@ -66,31 +64,17 @@ class RowStatus:
                 apart = self._reason(text, column, code)
                 if apart is not None:
                     found[(column.codes == code) & (found == None)] = apart  # noqa: E711
+        self.verdicts.set_apart(found)
         return found
 
-    def _refuse_verdicts(self, roles: Roles) -> None:
-        """Refuse a table of which some rows are marked as not valid, unless told whether that counts.
-
-        Raises:
-            ValueError: there is such a column; names it and the calls of either reading.
-        """
-        for name, column in self.table.columns.items():
-            texts = {lower_text(v) for v in column.values}
-            if plain(name) in VERDICTS and name not in roles.columns.values() and texts <= TRUE | FALSE:
-                bad = column.mask(
-                    lambda v: lower_text(v) in FALSE and lower_text(v) not in ("", "nan", "none")
-                )
-                if bad.any():
-                    row = int(bad.argmax())
-                    raise InputError(
-                        f"{self.table.where(row)}: {name!r} is {column[row]!r}. Do such rows count? "
-                        f"Without them: {call(self.table.name, columns={'status': name})}; with them: "
-                        f"{call(self.table.name, columns={'status': None})}"
-                    )
+    def _may_be_flag(self, name: str, roles: Roles) -> bool:
+        """Whether a column called like a flag is one: where it was named as the status it may hold statuses."""
+        return (
+            name != roles.get("status")
+            or {lower_text(v) for v in self.table.columns[name].values} <= TRUE | FALSE
+        )
 
     def _reason(self, text: str, column: Column, code: int) -> str | None:
-        if self.verdicts:
-            return None if text in TRUE or text == "" else "rejected"
         if text in ("gold", "ground_truth", "ground truth"):
             return GOLD
         if text in ("prediction", "predicted", "model"):

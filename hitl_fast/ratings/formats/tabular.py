@@ -53,7 +53,9 @@ def read(table: Table, request: Request) -> Answers:
 
 
 def _long(table: Table, given: dict[str, str | None], request: Request) -> Answers:
-    roles = Roles(table, given if request.questions is None else {**given, "score": None})
+    asked = request.questions or []  # an answer is no status, truth or item, whatever it is called
+    free = [n for n in table.columns if n not in asked]
+    roles = Roles(table, {**given, "score": None} if asked else given, free or None)
     if request.header and looks_like_data(list(table.columns)) and not given and table.rows_are == "line":
         raise InputError(missing_header(table.name, list(table.columns)))
     no_item = "item" not in roles and "feature" not in roles

@@ -59,6 +59,12 @@ VERDICTS = {
     "included", "passed", "attention_check_passed", "passed_attention_check", "attention_passed", "passed_check",
     "attention_check", "trusted", "is_trusted",
 }  # fmt: skip
+# The same, where true says that it is not.
+FAULTS = {
+    "invalid", "is_invalid", "excluded", "exclude", "is_excluded", "failed", "is_failed", "attention_check_failed",
+    "failed_attention_check", "attention_failed", "failed_check", "unusable", "is_unusable", "untrusted",
+    "is_untrusted", "is_rejected", "is_spammer",
+}  # fmt: skip
 # Columns that a tool adds and that never hold a rating.
 NEVER = {
     "created_at", "updated_at", "timestamp", "time", "date", "submitted_at", "started_at", "text", "comment",
