@@ -57,7 +57,7 @@ class WeightedTrainer(ABC):
             )
         if sample and known is not None and TOKEN in known:
             raise InputError(f"sample=True draws whole samples: {TOKEN!r} cannot be used with it")
-        refuse_invalid_columns(dataset)
+        refuse_invalid_columns(dataset, drawn=sample)
         super().__init__(**arguments)
         if self.args.n_gpu > 1:
             raise InputError(

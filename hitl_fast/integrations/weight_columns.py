@@ -27,7 +27,11 @@ def columns_of(dataset: Any) -> set[str] | None:
 
 
 def weights_of(dataset: Any) -> np.ndarray:
-    """The weights of all samples, in their order."""
+    """The weights of all samples, in their order.
+
+    Raises:
+        ValueError: the dataset has no positions, or a sample no weight that is a number; names the first such sample.
+    """
     if not hasattr(dataset, "__len__"):
         raise InputError("sample=True needs a dataset with positions, not an iterable one")
     known = getattr(dataset, "weights", None)
@@ -35,7 +39,13 @@ def weights_of(dataset: Any) -> np.ndarray:
         return known
     if isinstance(getattr(dataset, "column_names", None), list):
         return np.asarray(dataset[SAMPLE], dtype=np.float64)
-    return np.array([float(dataset[index][SAMPLE]) for index in range(len(dataset))])
+    found = np.empty(len(dataset))
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        value: Any = sample.get(SAMPLE) if isinstance(sample, Mapping) else None
+        refuse_invalid(SAMPLE, index, value, "train_dataset")
+        found[index] = float(value)
+    return found
 
 
 def weight_of_labels(weights: Mapping[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
@@ -97,7 +107,7 @@ class WeightCollator:
             if all(value is None for value in values):
                 continue
             for position, value in enumerate(values):
-                _refuse_invalid(name, position, value)
+                refuse_invalid(name, position, value)
         flat = bool(getattr(self.collate, "padding_free", False))
         tokens = any(value is not None for value in taken[TOKEN])
         if tokens or (flat and taken[SAMPLE][0] is not None):
@@ -144,18 +154,29 @@ class WeightCollator:
         return token
 
 
-def _refuse_invalid(name: str, position: int, value: Any) -> None:
+def refuse_invalid(name: str, position: int, value: Any, of: str = "the batch") -> None:
+    """Refuse a sample's weight that is no finite number of at least 0, or missing where others have one.
+
+    Raises:
+        ValueError: with the sample's position, and that in its token weights.
+    """
     if value is None:
-        raise InputError(f"sample {position} of the batch has no {name!r}, others have")
+        raise InputError(f"sample {position} of {of} has no {name!r}, others have")
+    missing = list(value).index(None) if isinstance(value, list | tuple) and None in value else None
+    if missing is not None:
+        raise InputError(f"{name!r} of sample {position} of {of} is missing at {missing} (None)")
     try:
         numbers = torch.as_tensor(value, dtype=torch.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         raise InputError(
-            f"{name!r} of sample {position} of the batch is {value!r}: a number is expected"
+            f"{name!r} of sample {position} of {of} is {value!r}: a number is expected"
         ) from None
     if numbers.dim() != (1 if name == TOKEN else 0):
-        raise InputError(f"{name!r} of sample {position} of the batch has shape {tuple(numbers.shape)}")
-    if not bool(((numbers >= 0) & numbers.float().isfinite()).all()):
+        raise InputError(f"{name!r} of sample {position} of {of} has shape {tuple(numbers.shape)}")
+    good = (numbers >= 0) & numbers.float().isfinite()
+    if not bool(good.all()):
+        place = f" at {int((~good).nonzero()[0])}" if numbers.dim() else ""
+        wrong = float(numbers[~good][0]) if numbers.dim() else value
         raise InputError(
-            f"{name!r} of sample {position} of the batch is {value}: finite and not negative is expected"
+            f"{name!r} of sample {position} of {of} is {wrong}{place}: finite and not negative is expected"
         )

@@ -45,7 +45,8 @@ def made(folder: Path, data: Any, **more: Any) -> Any:
         ([1.0, None, 1.0, 1.0], r"sample_weight\[1\].*missing"),
         (["1.0", "2.0", "3.0", "4.0"], r"'sample_weight'.*real numbers.*string.*'1.0'"),
         ([[1.0], [1.0], [1.0], [1.0]], r"'sample_weight'.*real numbers.*list"),
-        ([0.0, 0.0, 0.0, 0.0], r"'sample_weight'.*all 0"),
+        ([0.0, 0.0, 0.0, 0.0], r"'sample_weight'.*all 0 in float32"),
+        ([1e-50, 1e-50, 0.0, 1e-46], r"'sample_weight'.*all 0 in float32"),
     ],
 )
 def test_a_column_of_samples(tmp_path: Path, values: list[Any], message: str) -> None:
@@ -70,6 +71,7 @@ def test_positions_are_those_of_a_shuffled_dataset(tmp_path: Path) -> None:
         (lambda numbers: numbers[:-1], "sample 2 .*tokens.*token_weight"),
         (lambda numbers: [*numbers[:1], float("nan"), *numbers[2:]], r"token_weight\[2\]\[1\].*nan"),
         (lambda numbers: [-1.0, *numbers[1:]], r"token_weight\[2\]\[0\].*-1"),
+        (lambda numbers: [*numbers[:1], None, *numbers[2:]], r"token_weight\[2\]\[1\].*missing"),
         (lambda numbers: None, r"token_weight\[2\].*missing"),
     ],
 )
@@ -98,6 +100,71 @@ def test_a_list_of_samples_is_checked_in_its_batches(tmp_path: Path) -> None:
         data = rows("sample_weight", [1.0, 1.0, 1.0, value])
         with pytest.raises(ValueError, match="sample.*'sample_weight'|'sample_weight' of sample"):
             made(tmp_path, data).train()
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0.0, 0, 1e-50, False], "'sample_weight' of train_dataset is all 0 in float32"),
+        ([1.0, 1.0, None, 1.0], "sample 2 of train_dataset has no 'sample_weight'"),
+        ([1.0, 1e39, 1.0, 1.0], "'sample_weight' of sample 1 of train_dataset is 1e.39"),
+    ],
+)
+def test_a_list_of_samples_is_checked_before_the_training(
+    tmp_path: Path, kind: Any, values: list[Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        made(tmp_path, kind(rows("sample_weight", values)))
+
+
+def test_token_weights_of_a_list_of_samples(tmp_path: Path) -> None:
+    for position, value, message in (
+        (1, None, "'token_weight' of sample 2 of train_dataset is missing at 1"),
+        (0, -1.0, "'token_weight' of sample 2 of train_dataset is -1.0 at 0"),
+    ):
+        found = tiny.token_rows(4)
+        for row in found:
+            row["token_weight"] = [1.0] * len(row["input_ids"])
+        found[2]["token_weight"][position] = value
+        with pytest.raises(ValueError, match=message):
+            made(tmp_path, found)
+    zeros = [[0.0] * len(row["input_ids"]) for row in tiny.token_rows(4)]
+    from datasets import Dataset
+
+    for data in (rows("token_weight", zeros), Dataset.from_list(rows("token_weight", zeros))):
+        with pytest.raises(ValueError, match="'token_weight' of train_dataset is all 0"):
+            made(tmp_path, data)
+
+
+class Rows:
+    """A map-style dataset whose samples are made when they are read."""
+
+    def __init__(self, samples: list[Any]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, position: int) -> Any:
+        return self.samples[position]
+
+
+@pytest.mark.parametrize(("value", "message"), [(None, "has no"), ("high", "is 'high'"), (-1.0, "is -1.0")])
+def test_draws_name_the_sample_without_a_weight(tmp_path: Path, value: Any, message: str) -> None:
+    data = rows("sample_weight", [1.0, 1.0, 1.0, value])
+    if value is None:
+        del data[3]["sample_weight"]
+    with pytest.raises(ValueError, match=f"sample 3 of train_dataset {message}"):
+        made(tmp_path, Rows(data), sample=True)._get_train_sampler()
+    assert len(made(tmp_path, Rows(data[:3]), sample=True)._get_train_sampler()) == 3
+
+
+def test_weights_that_are_0_in_float32(tmp_path: Path) -> None:
+    for data in (tiny.token_rows(4), Rows(tiny.token_rows(4))):
+        with pytest.raises(ValueError, match="weights is all 0 in float32"):
+            made(tmp_path, data, weights=np.full(4, 1e-50))
+        assert made(tmp_path, data, weights=np.full(4, 1e-50), sample=True)  # which draws in float64
 
 
 def test_an_iterable_dataset_has_no_draws(tmp_path: Path) -> None:
