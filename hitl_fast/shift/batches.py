@@ -52,6 +52,9 @@ class Splitting:
     labels: str | int | None = None
     inputs: str | int | Sequence[str | int] | Callable[[Any], Any] | None = None
     mask: str | int | Callable[[Any], Any] | None = None
+    needs: str = (
+        "PreIndex compares clusters with one class for each sample"  # why labels are needed, in messages
+    )
 
 
 def check_loaders(clean: object, shifted: object, *, grouped: bool = False, paired: bool = True) -> None:
@@ -299,7 +302,7 @@ def split(batch: Any, splitting: Splitting, name: str) -> tuple[Inputs, np.ndarr
                 f"a batch of {name} has the keys {sorted(map(str, batch))}, not {wanted}: name it by labels="
             )
         rest = Inputs((), {str(k): _tensor(v) for k, v in batch.items() if k != key})
-        return _chosen(batch, rest, splitting.inputs, name), _classes(batch[key], name)
+        return _chosen(batch, rest, splitting.inputs, name), _classes(batch[key], name, splitting.needs)
     if isinstance(batch, tuple | list) and len(batch) >= 2:
         at = len(batch) - 1 if splitting.labels is None else splitting.labels
         if not isinstance(at, int) or not -len(batch) <= at < len(batch):
@@ -309,10 +312,10 @@ def split(batch: Any, splitting: Splitting, name: str) -> tuple[Inputs, np.ndarr
             )
         at %= len(batch)
         rest = Inputs(tuple(_tensor(v) for i, v in enumerate(batch) if i != at), {})
-        return _chosen(batch, rest, splitting.inputs, name), _classes(batch[at], name)
+        return _chosen(batch, rest, splitting.inputs, name), _classes(batch[at], name, splitting.needs)
     raise InputTypeError(
         f"a batch of {name} must be (inputs, ..., labels) or a mapping with labels, not {_describe(batch)}: "
-        "PreIndex needs each sample's class"
+        f"{splitting.needs}"
     )
 
 
@@ -359,7 +362,7 @@ def _tensor(value: Any) -> Any:
     return value
 
 
-def _classes(labels: Any, name: str) -> np.ndarray:
+def _classes(labels: Any, name: str, needs: str) -> np.ndarray:
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.dtype.kind not in "iub" or array.ndim != 1 or array.size == 0:
         what = (
@@ -368,8 +371,8 @@ def _classes(labels: Any, name: str) -> np.ndarray:
             else "labels for every position or several classes"
         )
         raise InputTypeError(
-            f"labels of {name} must be (n,) integer classes, n >= 1, not {array.dtype} of shape {array.shape}: PreIndex"
-            f" compares clusters with one class for each sample, and {what} have none"
+            f"labels of {name} must be (n,) integer classes, n >= 1, not {array.dtype} of shape {array.shape}: "
+            f"{needs}, and {what} have none"
         )
     return array.astype(np.int64)
 

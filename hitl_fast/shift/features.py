@@ -68,7 +68,9 @@ def embeddings(
         raise InputTypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
     module = unwrapped(model)
     place = model_device(module, device)
-    splitting = Splitting(labels, inputs, None)
+    splitting = Splitting(
+        labels, inputs, None, "embeddings returns one class for each sample, as Signals.of takes it"
+    )
     watch = Watch(module, embedding, Reading(True, True), output, _unused_rows, _unused_inputs)
     watch.inputs_wanted = False
     checking = Checking(watch)

@@ -98,8 +98,12 @@ def test_features_for_signals() -> None:
     ("loader", "error", "named"),
     [
         ([], InputError, "loader gave no batch"),
-        ([X], InputTypeError, "a batch of loader"),
-        ([(X, Y.float())], InputTypeError, "labels of loader"),
+        ([X], InputTypeError, "a batch of loader.*: embeddings returns one class"),
+        (
+            [(X, Y.float())],
+            InputTypeError,
+            "labels of loader.*: embeddings returns one class.*floating point",
+        ),
         ([(torch.full((5, 4), torch.nan), Y[:5])], InputError, "sample 0 is not finite"),
         ([(X[:5], Y[:5]), (torch.full((3, 4), torch.inf), Y[:3])], InputError, "sample 5 is not finite"),
     ],
