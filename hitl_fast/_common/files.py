@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["atomic_path", "is_stream", "write_bytes", "write_text"]
+__all__ = ["atomic_path", "is_stream", "why_unreadable", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -46,6 +46,17 @@ def is_stream(path: str | os.PathLike[str]) -> bool:
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def why_unreadable(problem: Exception) -> str:
+    """Why NumPy could not read a file of arrays, without its advice to execute what is in the file (pickle).
+
+    >>> why_unreadable(ValueError("No data left in file"))
+    'No data left in file'
+    """
+    if "pickle" in str(problem):
+        return "it holds no arrays of numbers (expected what numpy.save or numpy.savez wrote)"
+    return str(problem)
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hitl_fast._common.errors import InputError, InputTypeError
-from hitl_fast._common.files import atomic_path
+from hitl_fast._common.files import atomic_path, why_unreadable
 
 from .collect.store import VALUES, Answer, read_collection
 from .priorities import Priorities, Propagated
@@ -142,7 +142,7 @@ def _recorded(place: Path, size: int) -> np.ndarray:
         with place.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             weights = np.asarray(file["weights"], dtype=np.float64)
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as problem:
-        raise InputError(f"{place} is no file of weights: {problem}") from None
+        raise InputError(f"{place} is no file of weights: {why_unreadable(problem)}") from None
     if weights.shape not in ((size,), (0,)):
         raise InputError(f"{place} holds {weights.size} weights, and signals are of {size} samples")
     return weights

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from hitl_fast._common.errors import InputError
-from hitl_fast._common.files import atomic_path
+from hitl_fast._common.files import atomic_path, why_unreadable
 
 VERSION = 2  # 2 added notes and overdispersion
 
@@ -182,7 +182,7 @@ class ScoredItems:
             about = json.loads(str(arrays["about"]))
             version = about["version"]
         except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as problem:
-            raise InputError(f"{path.name} is not a file of priorities: {problem}") from None
+            raise InputError(f"{path.name} is not a file of priorities: {why_unreadable(problem)}") from None
         if not isinstance(version, int) or version < 1:
             raise InputError(f"{path.name} is not a file of priorities: its version is {version!r}")
         if version > VERSION:

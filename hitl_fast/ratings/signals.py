@@ -12,6 +12,7 @@ import numpy as np
 from hitl_kernels.leave_one_out_ridge import leave_one_out_ridge
 
 from hitl_fast._common.errors import InputError, InputTypeError, require
+from hitl_fast._common.files import why_unreadable
 
 from .neighbours import neighbours
 from .priorities import Priorities
@@ -378,5 +379,7 @@ def read_signals(path: str | os.PathLike[str], **options: Any) -> Signals:
     except InputError:
         raise
     except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as problem:
-        raise InputError(f"{path.name} is no .npz file of features and labels: {problem}") from None
+        raise InputError(
+            f"{path.name} is no .npz file of features and labels: {why_unreadable(problem)}"
+        ) from None
     return Signals.of(features, labels, **options)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hitl_fast._common.errors import InputError, InputTypeError
+from hitl_fast._common.files import why_unreadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -228,7 +229,7 @@ def read_arrays(path: Path, single: str) -> dict[str, np.ndarray]:
     except OSError:
         raise
     except Exception as problem:
-        raise InputError(f"{path} is not a {ending} file of numbers: {problem}") from None
+        raise InputError(f"{path} is not a {ending} file of numbers: {why_unreadable(problem)}") from None
 
 
 def batches(samples: np.ndarray, labels: np.ndarray, size: int, name: str) -> list[tuple[Tensor, Tensor]]:

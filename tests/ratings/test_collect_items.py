@@ -129,13 +129,27 @@ def test_fingerprints_tell_data_sets_apart(tmp_path: Path) -> None:
         ("a.csv", b"a,b\n\xff,1\n", "readable"),
         ("a.npz", b"PK\x03\x04damaged", "a.npz"),
         ("a.npy", b"\x93NUMPY", "a.npy"),
+        ("a.npy", b"garbage", r"a\.npy is no .*: it holds no arrays of numbers"),
+        ("a.npz", b"\x80\x04garbage", r"a\.npz is no .*: it holds no arrays of numbers"),
         ("a.parquet", b"PAR1", "expected"),
     ],
 )
 def test_bad_files_are_refused(name: str, content: bytes, named: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=named):
+    with pytest.raises(InputError, match=named) as refused:
         open_items(tmp_path / name)
+    assert "pickle" not in str(refused.value)
+
+
+def test_no_path_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(png(np.zeros((2, 2), np.uint8)))
+    monkeypatch.chdir(tmp_path)
+    assert len(open_items(".")) == 1
+    for empty in ("", "  "):
+        with pytest.raises(InputError, match="data is an empty path"):
+            open_items(empty)
+    with pytest.raises(TypeError, match="data must be a path or a Hugging Face Dataset, not list"):
+        open_items([1])
 
 
 def test_bad_arrays_and_folders_are_refused(tmp_path: Path) -> None:
@@ -154,7 +168,7 @@ def test_bad_arrays_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="item 1"):
         open_items(tmp_path / "a.npz").image(1)
     np.save(tmp_path / "o.npy", np.array([{}]), allow_pickle=True)
-    with pytest.raises(InputError, match=r"o\.npy"):
+    with pytest.raises(InputError, match=r"o\.npy is no .*Python objects"):
         open_items(tmp_path / "o.npy")
     with pytest.raises(FileNotFoundError):
         open_items(tmp_path / "absent")
@@ -199,6 +213,24 @@ def test_datasets_in_memory_and_saved_to_disk(tmp_path: Path) -> None:
         assert (items.kind, items.content(0)) == ("text", {"label": "yes", "text": "a"})
     assert open_items(texts, "label").content(1)["text"] == "no"
 
+    classes = {
+        n: datasets.ClassLabel(names=[f"{n}{i}" for i in range(3)]) for n in ("label", "topic", "tone")
+    }
+    several = datasets.Dataset.from_dict(
+        {"text": ["a", "b"], "label": [1, 0], "topic": [2, None], "tone": [0, -1]},
+        datasets.Features({"text": datasets.Value("string"), **classes}),
+    )
+    for field, expected in (
+        ("topic", ["topic2", "None"]),
+        ("tone", ["tone0", "None"]),
+        ("label", ["label1", "label0"]),
+    ):
+        items = open_items(several, field)
+        assert [items.content(i)["text"] for i in range(2)] == expected
+    assert open_items(several).content(0) == {"label": "label1", "text": "a"}
+    rows_alone = open_items(several.remove_columns("text")).content(0)
+    assert rows_alone == {"label": "label1", "row": [["topic", "topic2"], ["tone", "tone0"]]}
+
 
 @pytest.mark.jit
 def test_datasets_that_cannot_be_shown(tmp_path: Path) -> None:
@@ -208,6 +240,16 @@ def test_datasets_that_cannot_be_shown(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": texts}).save_to_disk(tmp_path / "both")
     with pytest.raises(InputError, match=r"several splits.*train"):
         open_items(tmp_path / "both")
+    splits = datasets.DatasetDict({"train": texts, "test": texts})
+    with pytest.raises(InputError, match=r"DatasetDict of the splits train, test: .*data\['train'\]"):
+        open_items(splits)
+    with pytest.raises(InputError, match="of the splits .none"):
+        open_items(datasets.DatasetDict())
+    for name in ("train", "other"):
+        (tmp_path / "empty" / name).mkdir(parents=True)
+    (tmp_path / "empty" / "dataset_dict.json").write_text('{"splits": []}')
+    with pytest.raises(InputError, match="empty is no whole saved DatasetDict: the folders of its splits"):
+        open_items(tmp_path / "empty")
     with pytest.raises(InputError, match="Dataset has no rows"):
         open_items(texts.select([]))
     with pytest.raises(InputError, match="Dataset is streamed"):
@@ -218,6 +260,14 @@ def test_datasets_that_cannot_be_shown(tmp_path: Path) -> None:
     next((tmp_path / "damaged").glob("*.arrow")).write_bytes(b"no arrow")
     with pytest.raises(InputError, match="no whole saved Dataset"):
         open_items(tmp_path / "damaged")
+    for name, content, why in (
+        ("state.json", "{}", "'_data_files' is missing in it"), ("state.json", "[]", "list"),
+        ("dataset_info.json", "not JSON", "Expecting value"),
+    ):  # fmt: skip
+        texts.save_to_disk(tmp_path / "half")
+        (tmp_path / "half" / name).write_text(content)
+        with pytest.raises(InputError, match=f"half is no whole saved Dataset: .*{why}"):
+            open_items(tmp_path / "half")
     secret = tmp_path / "secret.png"
     secret.write_bytes(png(np.zeros((2, 2), np.uint8)))
     rows = {"image": [{"bytes": None, "path": str(secret)}, {"bytes": b"text", "path": None}]}

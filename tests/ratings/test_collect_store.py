@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hitl_fast import cli
 from hitl_fast._common.errors import InputError
 from hitl_fast.ratings.collect.schedule import RETEST_AFTER, Schedule, agreement, progress, retest
 from hitl_fast.ratings.collect.store import Answer, Store, checked_seconds, export_csv, read_collection
@@ -248,3 +249,23 @@ def test_agreement_and_retest() -> None:
 def test_schedules_are_checked(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(InputError, match=named):
         Schedule(**{"question": "rating", "size": 20, **wrong})  # type: ignore[arg-type]
+
+
+def test_a_database_that_cannot_be_made_or_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"x\.db cannot be made: there is no folder .*nodir"):
+        Store(tmp_path / "nodir" / "x.db", ABOUT)
+    assert not (tmp_path / "nodir").exists()
+    (tmp_path / "t.txt").write_text("a\n")
+    out = tmp_path / "nodir" / "x.db"
+    assert cli.main(["collect", str(tmp_path / "t.txt"), "--out", str(out)]) == 2
+    assert "no folder" in capsys.readouterr().err
+    Store(tmp_path / "r.db", ABOUT).close()
+    connect = sqlite3.connect
+    lock = connect(tmp_path / "r.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **named: connect(*a, **{**named, "timeout": 0}))
+    with pytest.raises(ValueError, match=r"r\.db cannot be written: .*locked"):
+        Store(tmp_path / "r.db", ABOUT)
+    lock.close()

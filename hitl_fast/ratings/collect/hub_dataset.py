@@ -27,6 +27,20 @@ def is_dataset(value: Any) -> bool:
     return kind.__module__.partition(".")[0] == "datasets" and hasattr(value, "features")
 
 
+def refuse_splits(value: Any) -> None:
+    """Refuse a DatasetDict, which holds several data sets.
+
+    Raises:
+        ValueError: it is one; names the splits.
+    """
+    if type(value).__module__.partition(".")[0] == "datasets" and isinstance(value, dict):
+        splits = list(map(str, value))
+        advice = f": pass one, such as data[{splits[0]!r}]" if splits else ""
+        raise InputError(
+            f"data is a {type(value).__name__} of the splits {', '.join(splits) or '(none)'}{advice}"
+        )
+
+
 def open_saved(folder: Path, text: str | None) -> Items:
     """The items of a folder that ``Dataset.save_to_disk`` has written.
 
@@ -35,15 +49,16 @@ def open_saved(folder: Path, text: str | None) -> Items:
         ImportError: the library datasets is not installed.
     """
     if (folder / SEVERAL).is_file():
-        splits = sorted(p.name for p in folder.iterdir() if p.is_dir())
-        raise InputError(
-            f"{folder} holds several splits: name the folder of one, such as {folder / splits[0] if splits else '...'}"
-        )
+        splits = sorted(p for p in folder.iterdir() if all((p / name).is_file() for name in SAVED))
+        if not splits:
+            raise InputError(f"{folder} is no whole saved DatasetDict: the folders of its splits are missing")
+        raise InputError(f"{folder} holds several splits: name the folder of one, such as {splits[0]}")
     datasets = require("datasets", "collect", "reading a saved Dataset")
     try:
         data = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError) as problem:
-        raise InputError(f"{folder} is no whole saved Dataset: {problem}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        why = f"{problem.args[0]!r} is missing in it" if isinstance(problem, KeyError) else str(problem)
+        raise InputError(f"{folder} is no whole saved Dataset: {why}; save it again") from None
     return from_dataset(data, folder.name, text, on_disk=True)
 
 
@@ -59,22 +74,26 @@ def from_dataset(data: Any, source: str, text: str | None, on_disk: bool = False
         raise InputError(f"{source} has no rows")
     data = data.with_format(None)
     features = dict(data.features or {})
-    for name, feature in features.items():
-        if type(feature).__name__ == "ClassLabel":
-            data = _with_names(data, name, feature)
+    data = _with_names(
+        data, {n: f for n, f in features.items() if type(f).__name__ == "ClassLabel" and f.names}
+    )
     image = next((n for n, f in features.items() if type(f).__name__ == "Image"), None)
     if image is None or text is not None:
         return Records(source, data, text)
     return DatasetImages(data, source, image, on_disk)
 
 
-def _with_names(data: Any, column: str, feature: Any) -> Any:
+def _with_names(data: Any, classes: dict[str, Any]) -> Any:
     """The Dataset with the names of the classes in place of their numbers, made when a row is read."""
 
     def named(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {**batch, column: [None if v is None or v < 0 else feature.int2str(v) for v in batch[column]]}
+        found = dict(batch)
+        for column in classes.keys() & batch.keys():
+            names = classes[column].names
+            found[column] = [None if v is None or v < 0 else names[v] for v in batch[column]]
+        return found
 
-    return data.with_transform(named) if feature.names else data
+    return data.with_transform(named) if classes else data  # one for all: a second would replace it
 
 
 class DatasetImages(Items):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from hitl_fast._common.errors import InputError
+from hitl_fast._common.files import why_unreadable
 
 # No SVG: it may hold scripts.
 IMAGE_TYPES = {
@@ -257,12 +258,14 @@ def from_arrays(path: Path) -> Items:
     except InputError:
         raise
     except (ValueError, EOFError, zlib.error, KeyError) as problem:
-        raise InputError(f"{path.name} is no readable file of arrays: {problem}") from None
+        raise InputError(f"{path.name} is no readable file of arrays: {why_unreadable(problem)}") from None
     except Exception as problem:
         import zipfile
 
         if isinstance(problem, zipfile.BadZipFile):
-            raise InputError(f"{path.name} is no readable file of arrays: {problem}") from None
+            raise InputError(
+                f"{path.name} is no readable file of arrays: {why_unreadable(problem)}"
+            ) from None
         raise
 
 

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hitl_fast._common.errors import InputError
+from hitl_fast._common.errors import InputError, InputTypeError
 
-from .hub_dataset import from_dataset, is_dataset, is_saved, open_saved
+from .hub_dataset import from_dataset, is_dataset, is_saved, open_saved, refuse_splits
 from .items import ImageFolder, Items, Lines, Records, from_arrays, rows_of
 
 
@@ -22,10 +22,16 @@ def open_items(data: str | os.PathLike[str] | Any, text: str | None = None) -> I
 
     Raises:
         ValueError: it is of no such kind, empty or damaged; what was expected is named.
+        TypeError: it is neither a path nor a Dataset.
         OSError: it cannot be opened.
     """
     if is_dataset(data):
         return from_dataset(data, "Dataset", text)
+    refuse_splits(data)
+    if not isinstance(data, str | os.PathLike):
+        raise InputTypeError(f"data must be a path or a Hugging Face Dataset, not {type(data).__name__}")
+    if not os.fspath(data).strip():
+        raise InputError("data is an empty path: name the folder or file ('.' is the current folder)")
     path = Path(data)
     if path.is_dir():
         return open_saved(path, text) if is_saved(path) else ImageFolder(path)

@@ -80,19 +80,27 @@ class Store:
         about: what was asked of which data set. It must equal that of the database where there is one.
 
     Raises:
-        ValueError: the file is something else, or of another data set or question.
+        ValueError: the file is something else, or of another data set or question, or it cannot be made or written.
     """
 
     def __init__(self, path: str | os.PathLike[str], about: dict[str, Any] | None = None) -> None:
         self.path = Path(path)
         if about is None or self.path.exists():
             check_is_collection(self.path, may_be_empty=about is not None)
+        elif not self.path.absolute().parent.is_dir():
+            raise InputError(f"{self.path} cannot be made: there is no folder {self.path.parent}")
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, timeout=10
-        )
+        try:
+            self._connection = sqlite3.connect(
+                self.path, isolation_level=None, check_same_thread=False, timeout=10
+            )
+        except sqlite3.OperationalError as problem:
+            raise InputError(f"{self.path} cannot be opened: {problem}") from None
         try:
             self._prepare(about)
+        except sqlite3.OperationalError as problem:
+            self._connection.close()
+            raise InputError(f"{self.path} cannot be written: {problem}") from None
         except BaseException:
             self._connection.close()
             raise
