@@ -35,6 +35,7 @@ class Scores:
     gold: list[tuple[Any, str | None, float]] = field(default_factory=list)
     predictions: list[tuple[Any, Any, str | None, float]] = field(default_factory=list)
     categories: dict[str | None, tuple[str, ...]] = field(default_factory=dict)  # by feature
+    told: dict[str | None, set[float]] = field(default_factory=dict)  # scores of labels that the caller gave
     unread: dict[str, str] = field(default_factory=dict)
 
 
@@ -91,6 +92,10 @@ def read_scores(
         )
     names = _Names(answers.by_feature, len(chosen) > 1)
     found = _collected(answers, chosen, names)
+    if labels:
+        found.told = {
+            names.feature(q.name, None): {labels[t] for t in q.labels if t in labels} for q in chosen
+        }
     picked = {q.name for q in chosen}
     found.unread = answers.unread | {q.name: q.kind for q in questions.values() if not q.is_read}
     found.unread |= {

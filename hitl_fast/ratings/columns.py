@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from hitl_fast._common.errors import InputError, InputTypeError
 
 from .formats.answers import UNKNOWN, Comparison
 from .identity import Positions, codes_of, frame, ids
-from .missing_codes import CODES, missing_code
+from .missing_codes import CODES, missing_code, possible_scale
 
 WHOLE_TASK = "(whole task)"  # the question of ratings of features that name no item
 Items = Mapping[Any, int] | Sequence[Any] | np.ndarray
@@ -60,6 +60,9 @@ class RatingColumns:
     unread: dict[str, str] = field(default_factory=dict)
     from_text: bool = False
     where: Callable[[int], str] = "scores[{}]".format
+    told: Mapping[str | None, Collection[float]] = field(
+        default_factory=dict
+    )  # scores that the caller gave to labels
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,8 @@ def _scales(
     open_ended = np.array(
         [d is None and n not in columns.categories for d, n in zip(declared, names.tolist(), strict=True)]
     )
-    _refuse_missing_codes(columns, codes, open_ended & np.isin([lows, highs], CODES).any(0))
+    doubtful = np.flatnonzero(open_ended & np.isin([lows, highs], CODES).any(0))
+    _refuse_missing_codes(columns, codes, {int(i): names[i] for i in doubtful})
     found = {}
     for i, name in enumerate(names.tolist()):
         low, high = declared[i] or (float(lows[i]), float(highs[i]))
@@ -201,18 +205,20 @@ def _scales(
     return found
 
 
-def _refuse_missing_codes(columns: RatingColumns, codes: np.ndarray, doubtful: np.ndarray) -> None:
+def _refuse_missing_codes(columns: RatingColumns, codes: np.ndarray, doubtful: dict[int, str | None]) -> None:
     """Refuse a -1 or 99 among the scores of a question without a declared scale that likely means no answer."""
-    for question in np.flatnonzero(doubtful).tolist():
-        scores = columns.score[codes == question]
-        code = missing_code(np.unique(scores))
+    for question, name in doubtful.items():
+        told = np.isin(columns.score, list(columns.told.get(name, ())))
+        scores = columns.score[(codes == question) & ~told]
+        code = missing_code(scores)
         if code is not None:
             first = int(np.flatnonzero((codes == question) & (columns.score == code))[0])
             others = scores[scores != code]
+            low, high = possible_scale(scores)
             raise InputError(
                 f"{columns.where(first)}: {code:g} may stand for no answer, as other scores are {others.min():g} to "
-                f"{others.max():g}. Leave such cells empty; or if it is a rating, declare scale=("
-                f"{scores.min():g}, {scores.max():g}) (--scale {scores.min():g} {scores.max():g})"
+                f"{others.max():g}. Leave such cells empty; or if it is a rating, declare the lowest and highest "
+                f"possible score, such as scale=({low:g}, {high:g}) (--scale {low:g} {high:g})"
             )
 
 

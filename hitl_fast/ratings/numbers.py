@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,7 @@ DATE = re.compile(
     r"|(\d{1,2})([./-])\d{1,2}\2\d{2,4}(?: .*)?|\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:\s*[ap]m)?",
     re.IGNORECASE,
 )
+BEGINS_AS_NUMBER = re.compile(r"\s*[-+]?\d")
 YES = {
     "yes", "true", "accept", "accepted", "up", "thumbs up", "thumbs_up", "thumbsup", "thumb up", "👍", "good",
     "like", "important", "relevant", "correct", "useful", "+",
@@ -98,12 +100,32 @@ def _plain_values(texts: list[str], mixed: bool) -> dict[str, float] | None:
 
 
 def no_rating(texts: list[str]) -> str | None:
-    """Why answers that are words are no labels: some are dates, or lists; None where all may be labels."""
-    date = next((t for t in texts if DATE.fullmatch(t.strip())), None)
-    if date is not None:
-        return f"dates or times such as {date!r}, as spreadsheets make of 4/5 and 4-5"
-    several = next((t for t in texts if t.strip()[:1] + t.strip()[-1:] in ("[]", "{}")), None)
-    return None if several is None else f"lists or objects such as {several[:40]!r}"
+    """Why answers that are words are no labels: all are dates, or some are lists; None where all may be labels."""
+    dates = [t for t in texts if DATE.fullmatch(t.strip())]
+    if dates and all(BEGINS_AS_NUMBER.match(t) for t in texts if t not in dates):
+        return (
+            f"dates or times such as {dates[0]!r}, as spreadsheets make of 4/5 and 4-5; if they are labels, say what "
+            f"each is worth with labels={{{dates[0]!r}: ...}} (--labels)"
+        )
+    several = next((t for t in texts if _is_several(t)), None)
+    if several is None:
+        return None
+    return (
+        f"lists or objects such as {several[:40]!r}; if they are labels, say what each is worth with labels={{...}} "
+        "(--labels)"
+    )
+
+
+def _is_several(text: str) -> bool:
+    """Whether text is a list or an object in JSON, or as Python prints it; "[PER]" is a label."""
+    if text.strip()[:1] + text.strip()[-1:] not in ("[]", "{}"):
+        return False
+    for written in (text, text.replace("'", '"').replace("None", "null").replace("True", "true")):
+        try:
+            return isinstance(json.loads(written), list | dict)
+        except (json.JSONDecodeError, RecursionError):
+            continue
+    return False
 
 
 def _refuse_several_units(texts: list[str], mixed: bool) -> None:

@@ -133,7 +133,7 @@ class Ratings(RatingData):
             scores.item, scores.rater, scores.score, scores.seconds, scores.feature, scores.time, scores.categories,
             answers.skipped, scores.gold, scores.predictions, answers.comparisons, list(answers.seen), scores.unread,
             from_text=not answers.later_replaces or answers.untyped,
-            where=lambda row: answers.at(int(scores.line[row])),
+            where=lambda row: answers.at(int(scores.line[row])), told=scores.told,
         )  # fmt: skip
         repeats = repeats or ("last" if answers.later_replaces else "keep")
         source = f"{answers.source} ({answers.format})"

@@ -74,7 +74,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "several scores in a cell": (scores("4|5", "3"), "line 2: the answer is '4|5'"),
     "a second row of names": (HEAD + "ID,Name,1=bad 5=good\na,x,3\na,y,4\n", "line 2: the answer is '1=bad 5=good'"),
     "two rows of names by pandas": (",score,score\nrater,x,y\nitem,,\na,3,4\n", "line 1: two columns are called"),
-    "-1 for no answer": (scores("-1", "4", "5", "3"), r"line 2: -1 may stand for no answer.*scale=\(-1, 5\)"),
+    "-1 for no answer": (scores("-1", "4", "5", "3"), r"line 2: -1 may stand for no answer.*such as scale=\(-10, 10\)"),
     "999 for no answer": (scores("4", "999", "5"), "line 3: 999 may stand for no answer"),
     "99 and 98 for no answer": (scores("4", "1", "98", "99", "5"), "line [45]: 9[89] may stand for no answer"),
     "a total below": (HEAD + "a,x,4\nb,y,5\nTotal,,9\n", "line 4: 'Total' in column 'item'"),
@@ -141,10 +141,63 @@ def test_codes_for_no_answer_can_be_declared_ratings(tmp_path: Path) -> None:
         ([-1, 1, 2, 3], -1), ([-1, 0, 3], -1), ([-1, 0, 1], None), ([-1, 1], None), ([-1.0, 0.5, 4.2], None),
         ([-3, -1, 0, 3], None), ([1, 5, 99], 99), ([0, 98, 99], None), ([1, 99], None), ([-99, -10, 10], -99),
         ([1, 7, -9], -9), ([0, 100, -9], None), ([1, 2, 3], None), ([99], None), ([1, 5, 98, 99], 98),
+        ([3.5, 4, 99, 2.5], 99), ([3.5, 4.2, -999, 2.5], -999), ([5, 5, 99, 5], 99), ([3.5, 2.0, 77], 77),
+        ([0.2, 0.9, -99], -99), ([5, 5, 5, -9], -9), ([0, 40, 100, 999], 999), ([1, 20, 99], 99),
+        ([60, 65, 70, 72, 99, 68], None), ([60, 62, 61, 99], None), ([-1, 0, 1, 2, 3], None), ([10, 20, 77], None),
+        ([-99, 20, 50, 80], None), ([-99, -40, 0, 60], None), ([990, 992, 999], None), ([88, 30, 45], None),
+        ([-1, 0, 1, 2, 3, 4], -1), ([-1, 4, 4], -1), ([5, 5], None), ([-8, 2.5, 7.5], None), ([-8, 2, 7], -8),
     ],
 )  # fmt: skip
 def test_what_a_code_for_no_answer_is(values: list[float], expected: float | None) -> None:
-    assert missing_code(np.unique(np.array(values, float))) == expected
+    assert missing_code(np.array(values, float)) == expected
+
+
+@pytest.mark.parametrize("code", ["77", "88", "98", "99", "-88", "-99", "888", "999", "-999", "9999"])
+@pytest.mark.parametrize("others", [["1", "5", "3"], ["3.5", "4", "2.5"], ["5", "5", "5"], ["0", "10", "7"]])
+def test_a_code_beside_a_short_scale_is_refused_and_can_be_declared(
+    code: str, others: list[str], tmp_path: Path
+) -> None:
+    text = scores(*others, code)
+    with pytest.raises(ValueError, match=f"line 5: {code} may stand for no answer") as refused:
+        read(text, tmp_path)
+    low, high = str(refused.value).split("such as scale=(")[1].split(")")[0].split(", ")
+    found = read(text, tmp_path, scale=(float(low), float(high)))
+    assert found.frame.score.tolist() == [float(cell) for cell in (*others, code)]
+    assert float(low) <= float(code) <= float(high)
+
+
+def test_labels_that_were_given_a_code_are_scores(tmp_path: Path) -> None:
+    told = read(scores("bad", "ok", "good"), tmp_path, labels={"bad": -1, "ok": 0, "good": 4})
+    assert told.frame.score.tolist() == [-1, 0, 4]
+    two = "item,rater,quality,use\na,x,bad,4\na,y,good,99\nb,x,bad,3\n"
+    given = {"labels": {"bad": -1, "good": 4}}
+    assert read(two.replace("99", "5"), tmp_path, question=["quality", "use"], **given).scale == (-1, 5)
+    with pytest.raises(ValueError, match="line 3: 99 may stand for no answer, as other scores are 3 to 4"):
+        read(two, tmp_path, question=["quality", "use"], **given)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["[PER]", "[ORG]"],
+        ["mar-10", "foo"],
+        ["{x}", "[y]"],
+        ["2024-01-05", "later"],
+        ["[not json", "x]"],
+        ["4:30", "n"],
+    ],
+)
+def test_labels_in_brackets_or_like_a_date_are_categories(labels: list[str], tmp_path: Path) -> None:
+    assert read(scores(*labels, labels[0]), tmp_path).categories == tuple(sorted(labels))
+
+
+@pytest.mark.parametrize("cells", [["04-May", "4/5"], ["04-May", "4-5"], ["mar-10", "02-May"], ['"[4, 5]"', "[PER]"],
+                                   ["\"['a', 'b']\"", "\"['a']\""], ["{}", "x"]])  # fmt: skip
+def test_dates_and_lists_name_the_way_to_read_them(cells: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"(dates|lists).*labels=.*--labels"):
+        read(scores(*cells), tmp_path)
+    labels = {cell.strip('"'): float(i) for i, cell in enumerate(cells)}
+    assert read(scores(*cells), tmp_path, labels=labels).frame.score.tolist() == [0, 1]
 
 
 def test_labels_say_what_doubtful_answers_are_worth(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ VERDICTS = {
     "attention_check": "failed|passed|passed", "valid": "invalid|valid|valid", "approved": "Rejected|Approved|Approved",
     "passed": "fail|pass|pass", "is_valid": "not valid|valid|", "included": "excluded|included|included",
     "trusted": "0|1|1", "accepted": "no|yes|n/a", "usable": "unusable|usable|perhaps",
-    "is_approved": "Not approved|ok|ok", "excluded": "True|False|False", "failed_attention_check": "1|0|0", "is_invalid": "yes|no|",
+    "is_approved": "Not approved|ok|ok", "excluded": "True|False|False", "failed_attention_check": "1|0|0",
+    "is_invalid": "yes|no|",
 }  # fmt: skip
 
 
