@@ -1,5 +1,6 @@
 """AMD GPUs through a library of ours that answers as amdsmi does."""
 
+import itertools
 import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from hitl_fast.energy import EnergyMeter, find_sensors
-from hitl_fast.energy.sensors.amdsmi import VISIBLE, AmdSmi
+from hitl_fast.energy.sensors.amdsmi import AmdSmi
+from hitl_fast.energy.sensors.visible_devices import ROCM_LISTS
 
 A, B = "GPU-00000000000000aa", "GPU-00000000000000bb"
 
@@ -62,7 +64,7 @@ class Library:
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
     fake = Library()
-    for variable in VISIBLE:
+    for variable in itertools.chain(*ROCM_LISTS):
         monkeypatch.delenv(variable, raising=False)
     names = [name for name in dir(fake) if name.startswith("amdsmi_")]
     functions = {name: getattr(fake, name) for name in names}
@@ -147,6 +149,13 @@ def test_visible_devices(
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert measured() == expected
+
+
+def test_hip_counts_what_rocr_leaves(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "1")
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # HIP's own list counts instead
+    assert measured() == [B]
 
 
 def test_gpus_argument(library: Library) -> None:

@@ -210,8 +210,8 @@ print(seen.count(b"once"), seen.count(b"twice"), os.waitstatus_to_exitcode(os.wa
 """
 
 # Signals are blocked and waited for: a handler in Python would not run between its last look at signals and a system
-# call that blocks. The wrapper is stopped meanwhile, so that one that it passes on is not the same pending signal; SIGUSR1
-# comes back when it has dealt with SIGINT.
+# call that blocks. The wrapper is stopped meanwhile, so that one that it passes on is not the same pending signal, and
+# SIGUSR1 comes back when it has dealt with SIGINT.
 COUNTS_INTERRUPTS = """
 import os, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})

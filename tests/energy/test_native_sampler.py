@@ -1,6 +1,7 @@
 """The compiled sampler: its rows reach the timeline, and what they say is what the channels count."""
 
 import itertools
+import sys
 import threading
 import time
 from typing import Any
@@ -52,7 +53,7 @@ def test_rows_become_samples(tree: Tree) -> None:
     sampler = native.NativeSampler(recorder, [0], 10 * MILLISECOND, loop.load)
     assert loop.started.wait(60)
     assert not sampler.running
-    sampler.fetch()()
+    sampler.replay()
     begin = time.perf_counter_ns()
     raws = [RANGE - 500, -1, 0, 499_999, 150 * 10**9, 999_999, 1_000_999, 1_000_999]
     for k, raw in enumerate(raws):
@@ -60,17 +61,16 @@ def test_rows_become_samples(tree: Tree) -> None:
     assert sampler.running
     tree.set("intel-rapl:0", 999_999)
     recorder.read()
-    sampler.fetch()()
-    sampler.fetch()()
+    sampler.replay()
+    sampler.replay()
     # The last is more than was counted afterwards: a file that was read half written.
     assert recorder.timeline.energies(0) == [500, 500, 500, 501_000, 501_000, 1_001_000, 1_001_000]
     assert recorder.longest_gap == 10 * MILLISECOND
     assert recorder.timeline.peak(0, begin, begin + 10**9) == pytest.approx(25_000, rel=0.01)
     loop.put(begin - 1, 1_500_000)
     loop.put(begin, 1_500_000)
-    sampler.fetch()()
+    sampler.replay()
     assert len(recorder.timeline) == 8  # the row that waited, and none of the past
-    sampler.settle()
     sampler.stop()
     assert sampler.cpu > 0
     recorder.close(recorder.read())
@@ -88,7 +88,7 @@ def test_rows_that_nobody_fetched_are_overwritten(tree: Tree, monkeypatch: pytes
         loop.put(begin + k * MILLISECOND, 2000 + k)
     tree.set("intel-rapl:0", 5000)
     recorder.read()
-    sampler.fetch()()
+    sampler.replay()
     sampler.stop()
     assert recorder.timeline.energies(0) == list(range(1084, 1099))
     recorder.close(recorder.read())
@@ -96,7 +96,7 @@ def test_rows_that_nobody_fetched_are_overwritten(tree: Tree, monkeypatch: pytes
 
 def test_without_a_compiler_python_samples(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> Any:
-        raise ImportError("no compiler")
+        raise native.NoCompilerError("no compiler")
 
     monkeypatch.setattr(native, "load", none)
     monkeypatch.setattr(native, "_uncompiled", lambda: False)
@@ -111,6 +111,25 @@ def test_without_a_compiler_python_samples(tree: Tree, monkeypatch: pytest.Monke
             time.sleep(0.005)
         assert not session._native.running
     assert meter.total.total_joules == 0.0
+
+
+@pytest.mark.parametrize("missing", ["numba", "hitl_fast.energy.measuring.native_loop"])
+def test_what_stands_for_no_compiler(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == missing:
+                raise (
+                    RuntimeError("cannot cache function: no locator available")
+                    if "loop" in name
+                    else ImportError
+                )
+
+    monkeypatch.delitem(sys.modules, missing, raising=False)
+    if missing == "numba":
+        monkeypatch.setitem(sys.modules, "numba.core.errors", None)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(native.NoCompilerError):
+        native.load()
 
 
 @pytest.mark.parametrize(

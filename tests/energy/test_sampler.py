@@ -2,8 +2,11 @@
 
 import itertools
 
+import numpy as np
 import pytest
 from energy_fakes import MS, RANGE, Clock, S, Source
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hitl_fast.energy.measuring.channel import CounterChannel
 from hitl_fast.energy.measuring.power_channel import PowerChannel
@@ -143,3 +146,29 @@ def test_power_channel_that_fails_and_returns() -> None:
     assert channel.poll(clock())[1] == 50 * 6 * 10**6
     assert not channel.lost
     assert channel.domain.status == "measured"
+
+
+@given(
+    st.integers(1, 6),
+    st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=40), max_size=5),
+)
+def test_many_samples_at_once_are_as_one_after_another(
+    half: int, chunks: list[list[tuple[int, int]]]
+) -> None:
+    one, many = Timeline(2, 2 * half), Timeline(2, 2 * half)
+    time = 0
+    for chunk in chunks:
+        times = np.arange(time, time + len(chunk))
+        for now, powers in zip(times.tolist(), chunk, strict=True):
+            one.append(now, [now * 2, now * 3], powers)
+        many.extend(times, np.stack([times * 2, times * 3]), np.array(chunk).T)
+        time += len(chunk)
+        if chunk[0][0] == 0:  # both ways in turn
+            for timeline in (one, many):
+                timeline.append(time, [time * 2, time * 3], [7, 0])
+            time += 1
+    assert one.times() == many.times()
+    for i in range(2):
+        assert one.energies(i) == many.energies(i)
+        for start in range(0, time, 3):
+            assert one.peak(i, start, time) == many.peak(i, start, time)

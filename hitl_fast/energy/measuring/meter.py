@@ -194,6 +194,7 @@ class EnergyMeter:
         """Everything so far as plain data, to print, save or plot."""
         session = self._running(stopped=True)
         recorder = session.recorder
+        session.catch_up()
         with recorder.lock:
             times = recorder.timeline.times()
             energies = [recorder.timeline.energies(i) for i in range(len(recorder.channels))]

@@ -1,4 +1,4 @@
-"""The loop that reads counter files at a steady rate without Python: compiled on demand, and run without the GIL."""
+"""Compiled on demand: a loop that reads counter files at a steady rate without the GIL, and what its rows add up to."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ _clock_nanosleep: Any = ExternalFunction(
     "clock_nanosleep", types.int32(types.int32, types.int32, types.intp, types.intp)
 )
 
+# Columns of a channel's constants and of its state, see `follow`.
+MODULUS, UNIT, LIMIT, WAIT, CAP, LEAST = range(6)
+RAW, MOVED, TOTAL, SINCE, MARKED = range(5)
+
 
 @numba.njit(cache=True)
 def _number(text: NDArray[np.uint8], size: int) -> int:
@@ -33,7 +37,7 @@ def _number(text: NDArray[np.uint8], size: int) -> int:
     return value
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit("void(i4[::1], i8, i8[:, ::1], i8[::1], i8[::1], u1[::1])", nogil=True, cache=True)
 def sample(
     descriptors: NDArray[np.int32],
     interval: int,
@@ -66,3 +70,48 @@ def sample(
             rows[at, 1 + i] = _number(text, size) if size > 0 else -1
         control[1] += 1
         due += ((now - due) // interval + 1) * interval if now >= due else interval
+
+
+@numba.njit("void(i8[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[:, ::1])", cache=True)
+def follow(
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    fixed: NDArray[np.int64],
+    state: NDArray[np.int64],
+    energies: NDArray[np.int64],
+    powers: NDArray[np.int64],
+) -> None:
+    """Each channel's microjoules and mean milliwatts at each row; ``state`` is brought up to the last one.
+
+    A reading that cannot follow the one before is left to the channel, which reads the same counter.
+
+    Args:
+        rows: as `sample` writes them, in order.
+        columns: [channels] int64: a channel's column in ``rows``; -1 for one that is not read there.
+        fixed: [channels, 6] int64: modulus in counts (0 for none), microjoules of a count, milliwatts that cannot be
+            exceeded, nanoseconds that a value may be late, the energy counted by now, and the shortest time that a
+            power is a mean of.
+        state: [channels, 5] int64: the count, when it came, its energy; when the last mean ended, and its energy then.
+        energies: [channels, rows] int64, written.
+        powers: [channels, rows] int64, written; 0 where no mean ends.
+    """
+    for i in range(columns.shape[0]):
+        for k in range(rows.shape[0]):
+            now = rows[k, 0]
+            raw = rows[k, columns[i]] if columns[i] >= 0 else -1
+            counts = raw - state[i, RAW] if raw > 0 else 0
+            if counts < 0:
+                counts = counts + fixed[i, MODULUS] if state[i, RAW] < fixed[i, MODULUS] else 0
+            used = counts * fixed[i, UNIT]
+            late = now - state[i, MOVED] + fixed[i, WAIT]
+            if used > 0 and used <= 2e-6 * fixed[i, LIMIT] * late:
+                state[i, RAW] = raw
+                state[i, MOVED] = now
+                state[i, TOTAL] += used
+            # What was counted afterwards is not exceeded: a file may have been half written.
+            energies[i, k] = min(state[i, TOTAL], fixed[i, CAP])
+            elapsed = state[i, MOVED] - state[i, SINCE]
+            powers[i, k] = 0
+            if elapsed >= fixed[i, LEAST]:
+                powers[i, k] = int((energies[i, k] - state[i, MARKED]) * 1e6 / elapsed)
+                state[i, SINCE], state[i, MARKED] = state[i, MOVED], energies[i, k]

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from ..sensors.counter import difference
 from ..sensors.rapl import CounterFile
-from ..units import MILLISECOND, PER_MICROJOULE
+from ..units import MILLISECOND
 from .channel import GRACE, CounterChannel
-from .recorder import Recorder
+from .recorder import Recorder, heartbeat
 
 FASTEST_IN_PYTHON = 50 * MILLISECOND  # between two samples
+PAUSE = 1000 * MILLISECOND  # between two looks at the rows
 CAPACITY = 8192  # rows that wait until Python looks: 8 s at 1 kHz
 
 Loop = Callable[..., None]
@@ -38,10 +38,24 @@ def _uncompiled() -> bool:
     return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 
+class NoCompilerError(Exception):
+    """Numba is not installed, or does not compile here."""
+
+
 def load() -> Loop:
     """Compiles the loop, or reads it from Numba's cache."""
-    from .native_loop import sample
-
+    try:
+        from numba.core.errors import NumbaError
+    except ImportError as problem:
+        raise NoCompilerError(str(problem)) from problem
+    try:
+        from .native_loop import sample
+    except (
+        NumbaError,
+        OSError,
+        RuntimeError,
+    ) as problem:  # no compiler for this machine, no place for its cache
+        raise NoCompilerError(str(problem)) from problem
     return sample  # type: ignore[no-any-return]
 
 
@@ -59,15 +73,15 @@ class NativeSampler:
         self._files = files
         # Other sensors need Python's attention as often as it gives any.
         others = len(files) < len(recorder.channels)
-        self.pause = max(interval, FASTEST_IN_PYTHON if others else 2 * FASTEST_IN_PYTHON)
+        self.pause = min(FASTEST_IN_PYTHON if others else PAUSE, heartbeat(recorder.channels))
         self._interval = interval
         self._load = load
         self._seen = 0
         self._rows: Any = None
         self._control: Any = None
         self._cpu = 0
-        self._values = [(channel.moved, channel.total) for channel in recorder.channels]
-        self._raws: list[int] = []
+        self._columns = [files.index(i) + 1 if i in files else -1 for i in range(len(recorder.channels))]
+        self._state: list[tuple[int, int, int]] = []  # each channel's count, when it came, and its energy
         self.settle()
         self._thread = threading.Thread(target=self._run, name="hitl-fast-energy-native", daemon=True)
         self._thread.start()
@@ -89,20 +103,19 @@ class NativeSampler:
     def _run(self) -> None:
         try:
             loop = self._load()
-            import numpy as np
-
-            descriptors = [self._channel(i).sensor.descriptor for i in self._files]  # type: ignore[attr-defined]
-            self._rows = np.zeros((CAPACITY, 1 + len(descriptors)), np.int64)
-            control = np.zeros(2, np.int64)
-            if self._control is not None:  # stopped before it was compiled
-                return
-            self._control = control
-            buffers = np.zeros(2, np.int64), np.zeros(32, np.uint8)
-            loop(np.array(descriptors, np.int32), self._interval, self._rows, control, *buffers)
-        except Exception:  # no compiler, no NumPy: Python samples instead
+        except NoCompilerError:  # Python samples instead
             return
-        finally:
-            self._cpu = time.thread_time_ns()
+        import numpy as np
+
+        descriptors = [self._channel(i).sensor.descriptor for i in self._files]  # type: ignore[attr-defined]
+        self._rows = np.zeros((CAPACITY, 1 + len(descriptors)), np.int64)
+        control = np.zeros(2, np.int64)
+        if self._control is not None:  # stopped before it was compiled
+            return
+        self._control = control
+        buffers = np.zeros(2, np.int64), np.zeros(32, np.uint8)
+        loop(np.array(descriptors, np.int32), self._interval, self._rows, control, *buffers)
+        self._cpu = time.thread_time_ns()
 
     def stop(self) -> None:
         """End the loop: its files may be closed from here on."""
@@ -111,42 +124,60 @@ class NativeSampler:
         self._control[0] = 1
         self._thread.join(5)
 
-    def fetch(self) -> Callable[[], None]:
-        """The rows that came since, but the newest, which may not be whole yet: to be given to `Recorder.sample`."""
-        first = last = 0
+    def replay(self) -> None:
+        """Add the rows that came since to the timeline, but the newest, which may not be whole yet.
+
+        `Recorder.sample` calls it under its lock, after it has read the channels. From there on, what they
+        have counted is what counts.
+        """
         if self._rows is not None and self._control is not None:
             written = int(self._control[1])
             first, last = max(self._seen, written - CAPACITY + 16), written - 1
-        if first >= last:
-            return lambda: None
-        rows = self._rows.take(range(first, last), axis=0, mode="wrap").tolist()
-        self._seen = last
-        return lambda: self._replay(rows)
+            if first < last:
+                self._seen = last
+                self._add(self._rows.take(range(first, last), axis=0, mode="wrap"))
+        self.settle()
 
     def settle(self) -> None:
-        """Begin anew from what the channels have counted by now, which is what counts."""
-        with self._recorder.lock:
-            self._values = [(channel.moved, channel.total) for channel in self._recorder.channels]
-            self._raws = [self._channel(i).raw for i in self._files]
+        """Begin anew from what the channels have counted by now."""
+        self._state = [
+            (channel.raw if isinstance(channel, CounterChannel) else 0, channel.moved, channel.total)
+            for channel in self._recorder.channels
+        ]
 
-    def _replay(self, rows: list[list[int]]) -> None:
-        """Add rows to the timeline, none above what the channels have counted since: a file may be half written."""
-        totals = [channel.total for channel in self._recorder.channels]
-        for now, *raws in rows:
-            self._follow(now, raws)
-            values = zip(self._values, totals, strict=True)
-            self._recorder.add(now, [(moved, min(value, total)) for (moved, value), total in values])
+    def _add(self, rows: Any) -> None:
+        import numpy as np
 
-    def _follow(self, now: int, raws: list[int]) -> None:
-        """Count a row's differences. One that cannot be is left to the channel, which reads the same counter."""
-        for at, (i, raw) in enumerate(zip(self._files, raws, strict=True)):
-            channel = self._channel(i)
-            moved, total = self._values[i]
-            counts = difference(self._raws[at], raw, channel.modulus) if raw > 0 else None
-            most = 2 * channel.limit * (now - moved + channel.refresh + GRACE) // PER_MICROJOULE
-            if counts and counts * channel.unit <= most:
-                self._values[i] = now, total + counts * channel.unit
-                self._raws[at] = raw
+        from .native_loop import follow
+
+        channels, recorder = self._recorder.channels, self._recorder
+        if recorder.sampled is not None:
+            rows = rows[rows[:, 0] > recorder.sampled]
+        if not len(rows):
+            return
+        fixed = np.array(
+            [
+                (
+                    (channel.modulus or 0) if isinstance(channel, CounterChannel) else 0,
+                    channel.unit,
+                    channel.limit,
+                    channel.refresh + GRACE,
+                    channel.total,
+                    recorder.shortest_mean(channel),
+                )
+                for channel in channels
+            ],
+            np.int64,
+        )
+        state = np.array(
+            [(*own, *mark) for own, mark in zip(self._state, recorder.marks, strict=True)], np.int64
+        )
+        energies = np.empty((len(channels), len(rows)), np.int64)
+        powers = np.empty_like(energies)
+        follow(rows, np.array(self._columns, np.int64), fixed, state, energies, powers)
+        recorder.extend(
+            rows[:, 0], energies, powers, [(since, marked) for *_, since, marked in state.tolist()]
+        )
 
     def _channel(self, i: int) -> CounterChannel:
         channel = self._recorder.channels[i]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..units import MILLISECOND, MOST_MILLIWATTS, PER_MICROJOULE, SECOND
 from .channel import Channel, State
 from .timeline import Timeline
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Reading(NamedTuple):
@@ -44,9 +48,10 @@ class Recorder:
         self.busy = 0  # nanoseconds spent reading
         self.longest_gap = 0  # between two samples
         self._interval = interval
-        self._sampled: int | None = None
+        self.sampled: int | None = None  # when the last sample was taken
         self._final: Reading | None = None
-        self._marks = [(channel.moved, channel.total) for channel in self.channels]
+        # When the last mean power of each channel ended, and its microjoules then.
+        self.marks = [(channel.moved, channel.total) for channel in self.channels]
 
     def read(self) -> Reading:
         """Read every channel now; after `close`, the last reading: what was open then ended then."""
@@ -78,22 +83,42 @@ class Recorder:
 
     def add(self, time: int, values: Sequence[tuple[int, int]]) -> None:
         """A sample: when each channel's value came, and its microjoules. Under the lock; the past is left out."""
-        if self._sampled is not None:
-            if time <= self._sampled:
+        if self.sampled is not None:
+            if time <= self.sampled:
                 return
-            self.longest_gap = max(self.longest_gap, time - self._sampled)
-        self._sampled = time
+            self.longest_gap = max(self.longest_gap, time - self.sampled)
+        self.sampled = time
         powers = [self._power(i, *value) for i, value in enumerate(values)]
         self.timeline.append(time, [total for _, total in values], powers)
 
+    def extend(
+        self,
+        times: NDArray[np.int64],
+        energies: NDArray[np.int64],
+        powers: NDArray[np.int64],
+        marks: list[tuple[int, int]],
+    ) -> None:
+        """Samples with their mean powers, all after the last one, one row a channel. Under the lock."""
+        first = int(times[0]) if self.sampled is None else self.sampled
+        self.longest_gap = max(self.longest_gap, int(times[0]) - first, *(times[1:] - times[:-1]).tolist())
+        self.sampled = int(times[-1])
+        self.marks = marks
+        for channel, peak in zip(self.channels, powers.max(1).tolist(), strict=True):
+            channel.peak = max(channel.peak, peak)
+        self.timeline.extend(times, energies, powers)
+
+    def shortest_mean(self, channel: Channel) -> int:
+        """Nanoseconds that a power must be the mean of: a few refreshes, since a counter that jumps has no less."""
+        return max(self._interval // 2, 4 * channel.refresh, 1)
+
     def _power(self, i: int, moved: int, now: int) -> int:
-        """Mean milliwatts since the last mark, over at least a few refreshes: a counter that jumps has no less."""
+        """Mean milliwatts since the last mark, 0 where that is too short a while ago."""
         channel = self.channels[i]
-        since, total = self._marks[i]
+        since, total = self.marks[i]
         elapsed = moved - since
-        if elapsed < max(self._interval // 2, 4 * channel.refresh, 1):
+        if elapsed < self.shortest_mean(channel):
             return 0
-        self._marks[i] = (moved, now)
+        self.marks[i] = (moved, now)
         power = (now - total) * PER_MICROJOULE // elapsed
         channel.peak = max(channel.peak, power)
         return power

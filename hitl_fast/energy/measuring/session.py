@@ -19,7 +19,7 @@ from ..units import MILLISECOND, SECOND
 from . import device_locks
 from .channel import Channel
 from .cuda_events import EventClock, synchronize
-from .native_sampler import NativeSampler, native_sampler
+from .native_sampler import FASTEST_IN_PYTHON, NativeSampler, native_sampler
 from .recorder import Recorder, heartbeat
 from .windows import Record, anchors, numbers, window
 
@@ -145,8 +145,7 @@ class Session:
             interval = self._interval
             if self._native is not None and self._native.running:
                 interval = self._native.pause
-                reading = self.recorder.sample(self._native.fetch())
-                self._native.settle()
+                reading = self.recorder.sample(self._native.replay)
             else:
                 reading = self.recorder.sample()
             # On a fixed grid; what was missed is not made up for.
@@ -201,6 +200,14 @@ class Session:
             elif record is not self.whole:
                 self._pending.append(record)
 
+    def catch_up(self) -> None:
+        """Add the compiled loop's rows to the timeline before it is asked for peaks, if the last look is long ago."""
+        native = self._native
+        if native is None or self.stopped is not None or not native.running:
+            return
+        if self.clock() - (self.recorder.sampled or 0) > FASTEST_IN_PYTHON:
+            self.recorder.sample(native.replay)
+
     def changes(self) -> list[list[tuple[int, int, int]]]:
         with self.recorder.lock:
             return [list(channel.changes) for channel in self.recorder.channels]
@@ -221,6 +228,7 @@ class Session:
 
     def windows(self) -> tuple[Window, ...]:
         """All closed windows, the latest of them as well as they can be known by now."""
+        self.catch_up()
         records = [r for r in tuple(self.records) if r.numbers is not None or r.closing is not None]
         changes = self.changes()
         return tuple(self._window(record, changes) for record in records)
@@ -240,6 +248,7 @@ class Session:
         )
 
     def one(self, record: Record) -> Window:
+        self.catch_up()
         return self._window(record, self.changes())
 
     def total(self) -> Window:
@@ -266,7 +275,7 @@ class Session:
             thread.join(5)  # longer only if a driver hangs; the thread is a daemon
         if self._native is not None:
             self._native.stop()
-        last = self.recorder.sample(None if self._native is None else self._native.fetch())
+        last = self.recorder.sample(None if self._native is None else self._native.replay)
         self.whole.close(last, None, None)
         self.settle(self.stopped, final=True)
         self.recorder.close(last)

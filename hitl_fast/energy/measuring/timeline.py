@@ -5,6 +5,11 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CAPACITY = 16384
 
@@ -48,6 +53,37 @@ class Timeline:
             self._waiting[i] = 0
         self._skipped = 0
         self._size = at + 1
+
+    def extend(
+        self, times: NDArray[np.int64], energies: NDArray[np.int64], milliwatts: NDArray[np.int64]
+    ) -> None:
+        """What `append` does for each of many samples. ``energies`` and ``milliwatts``: [channels, samples]."""
+        import numpy as np
+
+        done, n = 0, len(times)
+        while done < n:
+            first = done + (0 if self._size == 0 else self._stride - self._skipped - 1)
+            if first >= n:  # none of the rest is kept
+                for i, powers in enumerate(milliwatts):
+                    self._waiting[i] = max(self._waiting[i], int(powers[done:].max()))
+                self._skipped += n - done
+                return
+            if self._size == self._capacity:
+                self._thin()
+            count = min((n - 1 - first) // self._stride + 1, self._capacity - self._size)
+            kept = np.arange(count) * self._stride + first
+            at = slice(self._size, self._size + count)
+            starts = np.concatenate(([done], kept[:-1] + 1))
+            self._times[at] = array("q", times[kept].tobytes())
+            for i in range(len(self._energies)):
+                self._energies[i][at] = array("q", energies[i, kept].tobytes())
+                peaks = np.maximum.reduceat(milliwatts[i, : kept[-1] + 1], starts)
+                peaks[0] = max(peaks[0], self._waiting[i])
+                self._peaks[i][at] = array("q", peaks.tobytes())
+                self._waiting[i] = 0
+            self._skipped = 0
+            self._size += count
+            done = int(kept[-1]) + 1
 
     def _thin(self) -> None:
         half = self._capacity // 2

@@ -12,15 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from hitl_fast._common.errors import InputError
-
 from ..units import MILLISECOND
 from .domain import Domain
 from .nvml import NvmlSensor
+from .visible_devices import device, visible_to_rocm, wanted
 
 REFRESH = 100 * MILLISECOND
 UNSUPPORTED = (0xFFFF, 0xFFFFFFFF)  # what a field that the device lacks is set to
-VISIBLE = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
 
 
 class NoDriverError(LookupError):
@@ -91,7 +89,14 @@ class AmdSmi:
         named = {self._name(handle, i): handle for i, handle in enumerate(handles)}
         found: list[AmdGpu] = []
         broken: list[Domain] = []
-        for name in _wanted(gpus, list(named), environment):
+        names = list(named)
+        chosen, _ = wanted(
+            gpus,
+            names,
+            lambda: (visible_to_rocm(names, environment), ""),
+            lambda entry: device(entry, names, {}),
+        )
+        for name in chosen:
             gpu = self._probe(name, named[name])
             (broken if isinstance(gpu, Domain) else found).append(gpu)  # type: ignore[arg-type]
         return found, broken
@@ -165,30 +170,3 @@ class AmdSmi:
             return None
         watts = limit / 1e6 if limit > 100_000 else limit
         return int(watts * 1500)
-
-
-def _wanted(gpus: str | Iterable[str | int], names: list[str], environment: Mapping[str, str]) -> list[str]:
-    """Those of the names that are wanted: by index, name or its beginning."""
-    if gpus == "all":
-        return names
-    if gpus == "visible":
-        lists = [environment[variable] for variable in VISIBLE if variable in environment]
-        entries: list[str] = lists[0].split(",") if lists else [str(i) for i in range(len(names))]
-    else:
-        entries = [str(entry) for entry in ([gpus] if isinstance(gpus, str) else gpus)]
-    chosen: list[str] = []
-    for entry in entries:
-        text = entry.strip()
-        if text.isdecimal():
-            match = names[int(text) : int(text) + 1]
-        else:
-            match = [name for name in names if text and name.startswith(text)]
-        if len(match) != 1:
-            if gpus == "visible":
-                break  # as the runtime does: the first that is none ends the list
-            raise InputError(
-                f"gpus: {entry!r} is none of this machine's GPUs ({', '.join(names) or 'it has none'})"
-            )
-        if match[0] not in chosen:
-            chosen.append(match[0])
-    return chosen

@@ -11,11 +11,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from hitl_fast._common.errors import InputError
-
 from ..units import MILLISECOND, SECOND
 from .domain import Domain
-from .visible_devices import visible
+from .visible_devices import device, visible, wanted
 
 REFRESH = 100 * MILLISECOND  # the counter's, at the slowest boards
 LIBRARY = "libnvidia-ml.so.1"
@@ -79,15 +77,21 @@ class Nvml:
         """GPUs to count, and those that cannot be counted, each with its reason."""
         devices, broken = self._devices()
         alike = len({self._name(handle) for handle in devices.values()}) <= 1
-        wanted, note = _wanted(gpus, list(devices), self._slices(devices), environment, alike)
+        uuids, slices = list(devices), self._slices(devices)
+        chosen, note = wanted(
+            gpus,
+            uuids,
+            lambda: visible(uuids, environment, slices, alike=alike),
+            lambda entry: device(entry, uuids, slices),
+        )
         found: list[Gpu] = []
-        for uuid in wanted:
+        for uuid in chosen:
             gpu = self._probe(uuid, devices[uuid], note)
             if isinstance(gpu, Domain):
                 broken.append(gpu)
             else:
                 found.append(gpu)
-        if not wanted and note:
+        if not chosen and note:
             broken.append(Domain("gpu", "gpu", "unavailable", reason=note, source=LIBRARY))
         elif not devices and not broken:
             broken.append(
@@ -198,28 +202,6 @@ class Nvml:
 
     def _average_power(self, handle: Any) -> Callable[[], int]:
         return lambda: int(self._library.nvmlDeviceGetPowerUsage(handle))
-
-
-def _wanted(
-    gpus: str | Iterable[str | int],
-    uuids: list[str],
-    slices: Mapping[str, str],
-    environment: Mapping[str, str],
-    alike: bool,
-) -> tuple[list[str], str]:
-    if gpus == "visible":
-        return visible(uuids, environment, slices, alike=alike)
-    if gpus == "all":
-        return uuids, ""
-    wanted = []
-    for position, entry in enumerate([gpus] if isinstance(gpus, str) else gpus):
-        one, _ = visible(uuids, {"CUDA_VISIBLE_DEVICES": str(entry)}, slices)
-        if not one:
-            raise InputError(
-                f"gpus[{position}]: {entry!r} is none of this machine's GPUs ({', '.join(uuids) or 'it has none'})"
-            )
-        wanted += [uuid for uuid in one if uuid not in wanted]
-    return wanted, ""
 
 
 def _text(value: str | bytes) -> str:

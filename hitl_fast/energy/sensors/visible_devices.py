@@ -1,8 +1,43 @@
-"""Which GPUs CUDA shows this process: the rules of CUDA_VISIBLE_DEVICES, without CUDA."""
+"""Which GPUs a meter counts: those asked for, or those that CUDA or ROCm show this process, without either."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from hitl_fast._common.errors import InputError
+
+
+def wanted(
+    gpus: str | Iterable[str | int],
+    names: Sequence[str],
+    shown: Callable[[], tuple[list[str], str]],
+    find: Callable[[str], str | None],
+) -> tuple[list[str], str]:
+    """Names of the GPUs to count, each once, and what to know of the choice ("" if nothing).
+
+    Args:
+        gpus: ``"visible"``, ``"all"``, or what names some.
+        names: of all GPUs.
+        shown: those that are visible to this process.
+        find: the GPU that an index or a beginning of a name stands for; None for no GPU.
+
+    Raises:
+        ValueError: an entry names no GPU.
+    """
+    if gpus == "visible":
+        return shown()
+    if gpus == "all":
+        return list(names), ""
+    chosen: list[str] = []
+    for position, entry in enumerate([gpus] if isinstance(gpus, str) else gpus):
+        name = find(str(entry).strip())
+        if name is None:
+            raise InputError(
+                f"gpus[{position}]: {entry!r} is none of this machine's GPUs ({', '.join(names) or 'it has none'})"
+            )
+        if name not in chosen:
+            chosen.append(name)
+    return chosen, ""
 
 
 def visible(
@@ -37,7 +72,7 @@ def visible(
     by_index = False
     for entry in value.split(","):
         text = entry.strip()
-        found = _device(text, uuids, parents or {})
+        found = device(text, uuids, parents or {})
         if found is None:
             break
         identity = text if text.startswith("MIG-") else found
@@ -54,7 +89,7 @@ def visible(
     return chosen, ""
 
 
-def _device(entry: str, uuids: Sequence[str], parents: Mapping[str, str]) -> str | None:
+def device(entry: str, uuids: Sequence[str], parents: Mapping[str, str]) -> str | None:
     """The GPU that an entry names, None where it names none."""
     if entry.isascii() and entry.isdigit():
         return uuids[int(entry)] if int(entry) < len(uuids) else None
@@ -63,9 +98,35 @@ def _device(entry: str, uuids: Sequence[str], parents: Mapping[str, str]) -> str
     if entry.startswith("MIG-"):
         slice_ = _unique(entry, list(parents))
         return None if slice_ is None else parents[slice_]
-    if entry.startswith("GPU-"):
-        return _unique(entry, uuids)
-    return None
+    return _unique(entry, uuids) if entry.startswith("GPU-") else None
+
+
+# ROCm's own list, and that of HIP, which looks for the second name where there is none of the first.
+ROCM_LISTS = (("ROCR_VISIBLE_DEVICES",), ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"))
+
+
+def visible_to_rocm(names: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """Those that ROCR_VISIBLE_DEVICES leaves, and of these those that HIP's list leaves, whose indices count them.
+
+    Source: AMD, "GPU isolation techniques", and the HIP runtime's environment variables.
+
+    >>> visible_to_rocm(["GPU-a", "GPU-b", "GPU-c"], {"ROCR_VISIBLE_DEVICES": "1,2", "HIP_VISIBLE_DEVICES": "0"})
+    ['GPU-b']
+    """
+    left = list(names)
+    for variables in ROCM_LISTS:
+        value = next((environment[name] for name in variables if name in environment), None)
+        if value is None:
+            continue
+        chosen: list[str] = []
+        for entry in value.split(","):
+            name = device(entry.strip(), left, {})
+            if name is None:
+                break  # the first that is none ends the list
+            if name not in chosen:
+                chosen.append(name)
+        left = chosen
+    return left
 
 
 def _unique(beginning: str, uuids: Sequence[str]) -> str | None:
