@@ -11,7 +11,6 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError
 
-from .formats.advice import call
 from .formats.answers import Answers, Ranking, Unreadable
 from .formats.column import Column
 from .numbers import has_ambiguous_comma, label_values, no_rating, number
@@ -215,7 +214,7 @@ def _choose(answers: Answers, questions: dict[str, Question], wanted: Sequence[s
         return choices
     if not questions:
         _refuse_no_questions(answers)
-    advice = f"; say which with {call(answers.source, question=choices[0].name)}" if choices else ""
+    advice = f"; say which with {answers.call(question=choices[0].name)}" if choices else ""
     raise InputError(f"{answers.source}: no question is answered in numbers{advice}. Questions: {names}")
 
 
@@ -227,7 +226,7 @@ def _refuse_no_questions(answers: Answers) -> None:
         raise InputError(
             f"{answers.source}: a single choice is written like the task's own data there ({answers.format}), so that "
             f"the column of answers must be named: {shown}. For example "
-            f"{call(answers.source, question=next(iter(answers.candidates)))}"
+            f"{answers.call(question=next(iter(answers.candidates)))}"
         )
     raise InputError(
         f"{answers.source}: no ratings in it ({answers.format}: {len(answers.seen)} items, {len(answers.skipped)} "

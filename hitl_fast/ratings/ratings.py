@@ -122,7 +122,7 @@ class Ratings(RatingData):
         """
         wanted = [question] if isinstance(question, str) else None if question is None else list(question)
         named = [raters] if isinstance(raters, str) else None if raters is None else list(raters)
-        request = Request(format, item, wanted, dict(columns or {}), named, labels)
+        request = Request(format, item, wanted, dict(columns or {}), named, labels, repeats)
         answers = formats.read(Path(path) if isinstance(path, str | os.PathLike) else path, request)
         wanted = wanted if answers.asked is None else answers.asked
         if answers.comparisons and not len(answers.columns.item):  # labels say what outcomes mean

@@ -11,7 +11,7 @@ import pytest
 from exports import rows_of, write
 
 from hitl_fast.ratings import Ratings
-from hitl_fast.ratings.formats import table as tables
+from hitl_fast.ratings.formats import csv_table as tables
 
 
 @pytest.mark.parametrize(

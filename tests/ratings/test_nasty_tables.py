@@ -205,3 +205,28 @@ def test_labels_say_what_doubtful_answers_are_worth(tmp_path: Path) -> None:
     assert told.frame.score.tolist() == [0.8, 0.4]
     told = read(scores("80%", "50%", "4/5"), tmp_path, labels={"80%": 0.8, "50%": 0.5, "4/5": 0.8})
     assert told.frame.score.tolist() == [0.8, 0.5, 0.8]
+
+
+@pytest.mark.parametrize("form", ["long", "wide", "pairwise"])
+def test_ids_keep_their_comma_between_semicolons(form: str, tmp_path: Path) -> None:
+    text, arguments = {
+        "long": ("item;rater;score;seconds\n1,5;1,1;4,5;2,5\n1.234;1,1;3;1.000,5\n", {}),
+        "wide": ("item;1,1\n1,5;4,5\n1.234;3\n", {"raters": ["1,1"]}),
+        "pairwise": ("first;second;winner;rater\n1,5;1.234;1,5;1,1\n1.234;1,5;1,5;1,1\n", {}),
+    }[form]
+    found = read(text, tmp_path, items=["1,5", "1.234"], **arguments)
+    if form == "pairwise":
+        assert found.comparisons[["first", "second", "outcome"]].values.tolist() == [[0, 1, 1], [1, 0, 0]]
+        assert found.comparisons.rater.tolist() == ["1,1"] * 2
+        return
+    assert found.frame[["item", "rater", "score"]].values.tolist() == [[0, "1,1", 4.5], [1, "1,1", 3.0]]
+    if form == "long":
+        assert found.frame.seconds.tolist() == [2.5, 1000.5]
+
+
+def test_triples_between_blanks_are_read_by_position(tmp_path: Path) -> None:
+    text = "w1 q1 3\nw2  q1 4 \n\nw1 q2 5\n"
+    with pytest.raises(ValueError, match="one column.*columns={'rater': 0, 'item': 1, 'score': 2}"):
+        read(text, tmp_path)
+    found = read(text, tmp_path, columns={"rater": 0, "item": 1, "score": 2})
+    assert found.frame.values[:, :3].tolist() == [["q1", "w1", 3], ["q1", "w2", 4], ["q2", "w1", 5]]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hitl_fast import cli
 from hitl_fast.ratings import Ratings
-from hitl_fast.ratings.formats import table as tables
+from hitl_fast.ratings.formats import csv_table as tables
 
 ITEMS, RATERS = 6, 3
 EXTRA: dict[str, Any] = {
@@ -334,3 +334,33 @@ def test_both_readers_of_csv_give_the_same(text: str, header: bool) -> None:
 )  # fmt: skip
 def test_what_the_fast_reader_leaves_to_the_other(text: str) -> None:
     assert tables._by_arrow(text, "t.csv", ",", True) is None
+
+
+def test_the_calls_advised_keep_what_was_told(tmp_path: Path) -> None:
+    """Followed one after the other, they end in a table that is read."""
+    path = tmp_path / "x.csv"
+    path.write_text("comment_id,worker_id,toxicity,age\n1,w1,0.5,20\n1,w2,1,33\n2,w1,0,20\n")
+    told: dict[str, Any] = {}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="Ratings.read") as refused:
+            Ratings.read(path, **told)
+        pairs = str(refused.value).split("--columns ")[1].split(")")[0].split()
+        told = {"columns": dict(pair.split("=") for pair in pairs)}
+    assert told == {"columns": {"item": "comment_id", "score": "toxicity"}}
+    assert scores_of(Ratings.read(path, **told)) == {(1, "w1"): 0.5, (1, "w2"): 1, (2, "w1"): 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("image_left,image_right,choice\na,b,left\n", "format='pairwise', columns={'first': 'image_left', 'second': "),
+        ("respondent,img1,img2\nann,4,5\n", r"format='respondents', question=\['img1', 'img2'\], columns={'rater': "),
+        ("i1,ann,good\ni1,bob,bad\n", "columns={'rater': 0, 'item': 1, 'score': 2}"),
+    ],
+)  # fmt: skip
+def test_a_table_without_an_item_is_refused_with_what_it_may_be(
+    text: str, named: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(ValueError, match=named):
+        Ratings.read(tmp_path / "x.csv")

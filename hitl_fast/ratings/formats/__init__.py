@@ -14,8 +14,9 @@ from hitl_fast._common.errors import InputError
 
 from . import argilla, collected, crowdsourcing, doccano, label_studio, label_studio_rows, prodigy, tabular
 from .answers import Answers
+from .csv_table import from_csv
 from .request import Request
-from .table import Table, from_csv, from_memory, from_parquet, from_records
+from .table import Table, from_memory, from_parquet, from_records
 from .text import Record, read_records, read_text
 
 TABLES = ("mturk", "appen", "toloka", "respondents", "pairwise", "long", "wide")
@@ -63,6 +64,13 @@ def read(source: Any, request: Request) -> Answers:
     if request.format is not None and request.format not in FORMATS:
         known = ", ".join(FORMATS)
         raise InputError(f"format must be one of {known} or None to recognise it, not {request.format!r}")
+    answers = _read(source, request)
+    answers.told = request.told
+    return answers
+
+
+def _read(source: Any, request: Request) -> Answers:
+    """See `read`."""
     if not isinstance(source, Path):
         return _table(from_memory(source), request)
     if source.is_dir():
@@ -93,6 +101,7 @@ def _records(records: list[Record], name: str, request: Request) -> Answers:
         return _READERS[kind](records, name, request)
     item = request.roles.get("item")
     table = from_records(records, name, None if item is None else str(item))
+    table.told = request.told
     try:
         return tabular.read(table, request)
     except InputError as problem:
@@ -108,7 +117,7 @@ def _records(records: list[Record], name: str, request: Request) -> Answers:
 
 def _table(table: Table, request: Request) -> Answers:
     """A table that is an export of a tool, else one whose columns decide."""
-    names = set(table.columns)
+    names, table.told = set(table.columns), request.told
     tool = request.format if request.format in RECOGNISE else None
     if request.format is None:
         if {"annotation_id", "annotator"} <= names:

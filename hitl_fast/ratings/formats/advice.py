@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 
-def call(source: str, **arguments: Any) -> str:
-    """How to read ``source`` with these arguments, in Python and on the command line.
+def call(
+    source: str, told: Mapping[str, Any] | None = None, in_memory: bool = False, **arguments: Any
+) -> str:
+    """How to read ``source`` with what was told before and these arguments, in Python and on the command line.
 
-    >>> call("x.csv", columns={"score": "liking"})
-    "Ratings.read('x.csv', columns={'score': 'liking'}) (hitl-fast ratings summary x.csv --columns score=liking)"
+    >>> call("x.csv", {"columns": {"item": "image"}}, columns={"score": "liking"})
+    "Ratings.read('x.csv', columns={'item': 'image', 'score': 'liking'}) (hitl-fast ratings summary x.csv \
+--columns item=image score=liking)"
     """
-    python = ", ".join([repr(source), *(f"{name}={value!r}" for name, value in arguments.items())])
+    arguments = _joined(dict(told or {}), arguments)
+    first = source if in_memory else repr(source)
+    python = ", ".join([first, *(f"{name}={value!r}" for name, value in arguments.items())])
+    if in_memory:
+        return f"Ratings.read({python})"
     words = ["hitl-fast", "ratings", "summary", source]
     for name, value in arguments.items():
         if isinstance(value, dict):
@@ -26,3 +34,12 @@ def call(source: str, **arguments: Any) -> str:
         else:
             words += [f"--{name}", str(value)]
     return f"Ratings.read({python}) ({shlex.join(words)})"
+
+
+def _joined(told: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Both, the later ones where they say different things; of roles both."""
+    columns = {**told.get("columns", {}), **arguments.get("columns", {})}
+    if "item" in arguments.get("columns", {}):
+        told.pop("item", None)
+    joined = {**told, **arguments}
+    return {**joined, "columns": columns} if columns else joined

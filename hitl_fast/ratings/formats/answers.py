@@ -10,6 +10,7 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError
 
+from .advice import call
 from .column import Column
 
 UNKNOWN = "unknown"  # the rater of an answer that names nobody
@@ -109,6 +110,7 @@ class Answers:
         default_factory=dict
     )  # columns that may be answers, with examples
     asked: list[str] | None = None  # the questions asked for, where the format names them otherwise
+    told: dict[str, Any] = field(default_factory=dict)  # arguments that were given
     untyped: bool = False  # ids are text because the file has nothing else
     scale: tuple[float, float] | None = None  # lowest and highest possible score, where the file says so
     by_feature: bool = False  # questions are features, and "" is the item itself
@@ -116,7 +118,11 @@ class Answers:
 
     def at(self, line: int) -> str:
         """Where an error is, as its message begins."""
-        return f"{self.source}, line {line}"
+        return f"{self.source}, {'row' if self.source == 'table' else 'line'} {line}"
+
+    def call(self, **arguments: Any) -> str:
+        """The call that reads the source with these arguments."""
+        return call(self.source, self.told, self.source == "table", **arguments)
 
 
 class AnswerList:

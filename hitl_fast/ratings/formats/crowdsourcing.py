@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
 from hitl_fast._common.errors import InputError
 
-from .advice import call
 from .answers import Answers
 from .cells import TRUE, lower_text
 from .column import Column
@@ -72,7 +72,7 @@ def _toloka(table: Table, given: dict[str, str | None], questions: list[str] | N
             what = " or ".join(map(repr, inputs)) or "the item"
             raise InputError(
                 f"{table.name}: no column 'ASSIGNMENT:task_id': say whether {what} is the item with "
-                f"{call(table.name, columns={'item': (inputs or ['...'])[0]})}"
+                f"{table.call(columns={'item': (inputs or ['...'])[0]})}"
             )
         columns["item"] = inputs[0]
     gold = {
@@ -105,7 +105,7 @@ def _appen(table: Table, given: dict[str, str | None], questions: list[str] | No
             f"{table.name}: which columns are answers and which are the units' data? "
             f"{', '.join(map(repr, own)) or 'none'} could be"
             f"{f', and {varies[0]!r} varies within a unit' if varies else ''}. Say which with "
-            f"{call(table.name, question=(varies or own or ['...'])[0])}"
+            f"{table.call(question=(varies or own or ['...'])[0])}"
         )
     missing = [q for q in questions if q not in table.columns]
     if missing:
@@ -120,7 +120,7 @@ def _without_tainted(table: Table) -> Table:
     if "_tainted" not in table.columns:
         return table
     flags = table.columns["_tainted"].map(lambda v: "true" if lower_text(v) in TRUE else "false")
-    return Table(table.name, {**table.columns, "rejected": flags}, table.lines, rows_are=table.rows_are)
+    return replace(table, columns={**table.columns, "rejected": flags})
 
 
 def _prefixed(table: Table, prefix: str, questions: list[str] | None) -> dict[str, str]:
@@ -173,9 +173,7 @@ def without_header_rows(table: Table) -> Table:
     ]
     if not rows:
         return table
-    keep = np.arange(rows[0] + 1, table.size)
-    columns = {n: c.take(keep).used() for n, c in table.columns.items()}
-    return Table(table.name, columns, np.asarray(table.lines)[keep], rows_are=table.rows_are)
+    return table.take(np.arange(rows[0] + 1, table.size))
 
 
 def respondent_roles(table: Table, given: dict[str, str | None]) -> Roles:
@@ -191,5 +189,5 @@ def refuse_respondents(table: Table) -> None:
     own = [n for n in table.columns if not is_about_the_form(n) and plain(n) not in RESPONDENT]
     raise InputError(
         f"{table.name}: a form with one row a respondent. Say which columns are what people rated with "
-        f"{call(table.name, format='respondents', question=numeric(table, own) or own)}"
+        f"{table.call(format='respondents', question=numeric(table, own) or own)}"
     )

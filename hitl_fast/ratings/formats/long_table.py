@@ -119,9 +119,10 @@ def _stacked(
 
 def identities(table: Table, roles: Roles, role: str) -> Column:
     """Ids of a column; a cell that can be none is refused with its line. All None where the role has no column."""
-    column = roles.column(role)
-    if column is None:
+    named = roles.get(role)
+    if named is None:
         return Column.constant(None, table.size)
+    column = table.as_written(named)
     for code, value in enumerate(column.values):
         if isinstance(value, list | dict):
             row = int(np.flatnonzero(column.codes == code)[0])

@@ -9,7 +9,6 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError
 
-from .advice import call
 from .answers import UNKNOWN, AnswerColumns, Answers, Comparison, Skipped
 from .cells import cell_value, declines, lower_text
 from .column import Column
@@ -56,7 +55,7 @@ def read(table: Table, given: dict[str, str | None], labels: Mapping[str, float]
         role = (absent or ["winner"])[0]
         raise InputError(
             f"{table.name}: no column is called like {role!r} ({', '.join(NAMES[role][:3])} ...); there are "
-            f"{table.listed()}: {call(table.name, format='pairwise', columns={role: next(iter(table.columns))})}"
+            f"{table.listed()}: {table.call(format='pairwise', columns={role: next(iter(table.columns))})}"
         )
     taken = {"item": None, "score": None, "feature": None, "gold": None, "prediction": None}
     roles = Roles(table, {**taken, **given, **{r: c for r, c in named.items() if c}})
@@ -65,7 +64,7 @@ def read(table: Table, given: dict[str, str | None], labels: Mapping[str, float]
     seconds, reasons = seconds_column(table, roles), RowStatus(table, roles, []).reasons()
     answers = Answers(table.name, "pairwise comparisons", no_columns())
     names = (str(named["first"]), str(named["second"]))
-    winner = _one_hot(table) if one_hot else table.columns[str(named["winner"])]
+    winner = _one_hot(table) if one_hot else table.as_written(str(named["winner"]))
     where_winner = "winner" if one_hot else str(named["winner"])
     for row in range(table.size):
         a, b = first[row], second[row]

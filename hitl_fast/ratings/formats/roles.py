@@ -8,9 +8,8 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
-from .advice import call
 from .answers import SET_APART, SUBMITTED
-from .cells import all_numbers, cell_value, lower_text, some_numbers
+from .cells import all_numbers, all_words, cell_value, lower_text, some_numbers
 from .column import Column
 from .table import Table
 from .vocabulary import (
@@ -20,12 +19,17 @@ from .vocabulary import (
     PAIR_ROLES,
     WEAK_SCORES,
     describes,
+    is_called,
     is_index,
     is_plumbing,
     plain,
 )
 
 PROSE_WORDS, PROSE_LENGTH = 6, 60  # text beyond either is no label
+BY_POSITION = (
+    "If the first line is no header, give columns by position, from 0: columns={'rater': 0, 'item': 1, 'score': 2} "
+    "(--columns rater=0 item=1 score=2)"
+)
 GOLD_WORDS = {"gold", "ground_truth", "ground truth", "prediction", "predicted", "model"}
 
 
@@ -107,7 +111,7 @@ class Roles:
             choices = [(explicit or found)[0], *rivals]
             raise InputError(
                 f"{self.table.name}: {', '.join(map(repr, choices))} may each be the {role}, and they differ: say "
-                f"which with {call(self.table.name, columns={**self._told(), role: choices[0]})}"
+                f"which with {self.table.call(columns={role: choices[0]})}"
             )
         return (explicit or found)[0]
 
@@ -117,7 +121,7 @@ class Roles:
         if len(labels) > 1:
             raise InputError(
                 f"{self.table.name}: {', '.join(map(repr, labels))} may each be the score: say which with "
-                f"{call(self.table.name, columns={**self._told(), 'score': labels[0]})}"
+                f"{self.table.call(columns={'score': labels[0]})}"
             )
         chosen = labels[0] if labels else None
         if not labels and len(found) == 1:  # one column of long texts: levels of a scale, or free text
@@ -164,9 +168,6 @@ class Roles:
             del self.columns["feature"]
             self.unused[question] = f"one for each {item!r}: its text"
 
-    def _told(self) -> dict[str, str | None]:
-        return {role: column for role, column in self.given.items() if role in ("item", "rater")}
-
 
 def is_prose(column: Column) -> bool:
     """Whether a column holds text rather than labels."""
@@ -200,7 +201,7 @@ def refuse_doubtful_score(table: Table, roles: Roles) -> None:
     if rivals:
         raise InputError(
             f"{table.name}, line 1: which column is the score, {score!r} or {', '.join(map(repr, rivals))}? Say which "
-            f"with {call(table.name, columns={'score': score})}"
+            f"with {table.call(columns={'score': score})}"
         )
 
 
@@ -215,7 +216,7 @@ def refuse_without_score(table: Table, roles: Roles) -> None:
     likely = [n for n in candidates if not describes(n)] or candidates
     raise InputError(
         f"{table.name}, line 1: which column is the score? {', '.join(map(repr, candidates))} could be. Say which with "
-        f"{call(table.name, columns={'score': likely[0]})}, or name several with question=[...] (--question)"
+        f"{table.call(columns={'score': likely[0]})}, or name several with question=[...] (--question)"
     )
 
 
@@ -224,21 +225,17 @@ def refuse_without_rater(table: Table, roles: Roles) -> None:
     numbers = [n for n in roles.others() if some_numbers(table.columns[n])]
     likely = [n for n in numbers if not describes(n)]
     words = [n for n in roles.others() if n not in numbers and not is_prose(table.columns[n])]
-    told = {"item": roles.columns["item"]} if "item" in roles.given else {}
-    item = {"columns": told} if told else {}
     ways = []
     if likely:
         wide = " (format='wide': every column that is left)" if len(likely) > 1 else ""
-        ways.append(f"columns that are a rater each{wide}: {call(table.name, raters=likely, **item)}")
+        ways.append(f"columns that are a rater each{wide}: {table.call(raters=likely)}")
     if "score" in roles:
-        ways.append(
-            f"one person's answers in {roles.columns['score']!r}: {call(table.name, format='long', **item)}"
-        )
+        ways.append(f"one person's answers in {roles.columns['score']!r}: {table.call(format='long')}")
     scores = [n for n in [*likely, *words[1:]] if n not in words[:1]]
     if words and ("score" in roles or scores):
         score = {} if "score" in roles else {"score": scores[0]}
-        columns = {**told, "rater": words[0], **score}
-        ways.append(f"a column that names the rater: {call(table.name, columns=columns)}")
+        columns = {"rater": words[0], **score}
+        ways.append(f"a column that names the rater: {table.call(columns=columns)}")
     raise InputError(
         f"{table.name}, line 1: no column says who the raters are in the columns {table.listed()}. Say what the "
         f"columns are; {'; '.join(ways) or 'columns= names them by role'}"
@@ -246,13 +243,53 @@ def refuse_without_rater(table: Table, roles: Roles) -> None:
 
 
 def refuse_without_item(table: Table, roles: Roles) -> None:
-    free = [n for n in table.columns if n not in roles.columns.values()]
-    named = [n for n in free if not is_index(n)] or free or ["..."]
+    """Refuse a table of which no column is called like an item, with the call of what it may be."""
+    if len(table.columns) == 1 and table.header:
+        raise InputError(
+            f"{table.name}, line 1: no ratings found in one column, {table.listed()}: commas, semicolons, tabs "
+            f"or bars separate cells. {BY_POSITION}"
+        )
+    raters = table.told.get("raters") or []
+    free = [n for n in table.columns if n not in roles.columns.values() and n not in raters]
+    named = [n for n in free if not is_index(n) and not is_plumbing(n)] or free
+    if not named:
+        raise InputError(
+            f"{table.name}: no column is left for the item: leave it out of raters=[...] (--raters)"
+        )
+    ways = [f"Say which it is with {table.call(columns={'item': named[0]})}"]
+    sides = pair_of(table, free)
+    if sides is not None and not raters:
+        first, second, winner = sides
+        columns = {"first": first, "second": second, "winner": winner}
+        ways.insert(0, f"Where a row compares two: {table.call(format='pairwise', columns=columns)}")
+    numbers = [n for n in numeric(table, named) if not describes(n)]
+    if "score" not in roles and not raters and len(numbers) > 1:
+        ways.append(
+            f"where a row is a respondent: {table.call(format='respondents', question=numbers, **_rater(roles))}"
+        )
+    if table.header and not any(is_called(n, role) for n in table.columns for role in NAMES):
+        ways.append(BY_POSITION[0].lower() + BY_POSITION[1:])
     raise InputError(
         f"{table.name}, line 1: no ratings found in the columns {table.listed()}: none is called like an item "
-        f"({', '.join(NAMES['item'][:3])} ...). Say which it is with "
-        f"{call(table.name, columns={'item': named[0]})}"
+        f"({', '.join(NAMES['item'][:3])} ...). {'; '.join(ways)}"
     )
+
+
+def _rater(roles: Roles) -> dict[str, dict[str, str]]:
+    return {"columns": {"rater": roles.columns["rater"]}} if "rater" in roles else {}
+
+
+def pair_of(table: Table, names: list[str]) -> tuple[str, str, str] | None:
+    """Two columns of words that are called alike but for left and right or a and b, and another one."""
+    words = [n for n in names if all_words(table.columns[n])]
+    for one, other in (("left", "right"), ("a", "b"), ("1", "2"), ("first", "second")):
+        for name in words:
+            stem = plain(name).removesuffix(one)
+            twin = next((n for n in words if stem != plain(name) and plain(n) == stem + other), None)
+            rest = [n for n in names if n not in (name, twin)]
+            if twin is not None and rest:
+                return name, twin, next((n for n in rest if is_called(n, "winner")), rest[-1])
+    return None
 
 
 def numeric(table: Table, names: list[str]) -> list[str]:

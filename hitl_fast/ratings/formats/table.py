@@ -1,14 +1,9 @@
-"""Tables from CSV, flat JSON records, Parquet and memory: named columns, and the line of each row."""
+"""Tables from flat JSON records, Parquet and memory: named columns, and the line of each row."""
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +11,36 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError, InputTypeError, require
 
+from .advice import call
 from .answers import expect
-from .cells import FORMULA, decimal_commas
 from .column import Column
 from .text import Record
 from .vocabulary import INNER, OWN, is_called, is_index, plain
 
-DELIMITER = re.compile(r"sep=(.)\r?\n")  # the first line of a file that Excel is to read
-BLOCK = 1 << 24  # bytes that pyarrow reads at a time
-ROWS = 4096  # of a CSV file that are kept as rows
-MAY_BE_LEFT_OUT = (
-    "Approve",
-    "Reject",
-)  # the last cells of each row of an MTurk batch, which MTurk does not write
-
 
 @dataclass
 class Table:
-    """Columns of cells (text, numbers or None), the line of each row, and which columns a map of ratings named."""
+    """Columns of cells (text, numbers or None), and the line of each row.
+
+    Attributes:
+        name: of the file.
+        columns: by name, with a point in numbers that have a decimal comma.
+        lines: of the rows.
+        mapped: columns that are keys of a map of ratings.
+        rows_are: what a line is called in messages.
+        written: columns with decimal commas as they were, which ids keep.
+        told: arguments that were given, for calls that messages advise.
+        header: whether the names are the first line of a file.
+    """
 
     name: str
     columns: dict[str, Column]
     lines: np.ndarray | range
     mapped: frozenset[str] = frozenset()
     rows_are: str = "line"
+    written: dict[str, Column] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
+    header: bool = False
 
     @property
     def size(self) -> int:
@@ -47,6 +48,22 @@ class Table:
 
     def where(self, row: int) -> str:
         return f"{self.name}, {self.rows_are} {self.lines[row]}"
+
+    def call(self, **arguments: Any) -> str:
+        """The call that reads it with these arguments."""
+        return call(self.name, self.told, self.rows_are == "row", **arguments)
+
+    def as_written(self, column: str) -> Column:
+        """A column of ids or labels: "1,5" is no number there."""
+        return self.written.get(column, self.columns[column])
+
+    def take(self, rows: np.ndarray) -> Table:
+        """Some rows."""
+        columns, written = (
+            {name: column.take(rows).used() for name, column in part.items()}
+            for part in (self.columns, self.written)
+        )
+        return replace(self, columns=columns, written=written, lines=np.asarray(self.lines)[rows])
 
     def listed(self) -> str:
         return ", ".join(map(repr, self.columns)) or "(none)"
@@ -57,158 +74,6 @@ class Table:
             Record(int(line), dict(zip(self.columns, row, strict=True)))
             for line, row in zip(self.lines, rows, strict=True)
         ]
-
-
-def from_csv(text: str, name: str, header: bool = True) -> Table:
-    """Cells as text; the delimiter is that of the first line (comma, semicolon, tab, bar).
-
-    Without a header, columns are called "0", "1" and so on.
-
-    Raises:
-        ValueError: a row has more or fewer cells than the header, a quote is missing, or two columns have one name.
-    """
-    said = DELIMITER.match(text)
-    if said:  # the line is left empty, so that lines are counted as in the file
-        text = text[said.end() - 1 :]
-    first = text.lstrip("\r\n").split("\n", 1)[0]
-    delimiter = said.group(1) if said else max(",;\t|", key=first.count)
-    found = _by_arrow(text, name, delimiter, header) or _row_by_row(text, name, delimiter, header)
-    if '="' in text:
-        found.columns = {column: cells.map(_unquoted) for column, cells in found.columns.items()}
-    if delimiter == ";":
-        found.columns = {column: decimal_commas(cells) for column, cells in found.columns.items()}
-    return _without_empty_rows(found)
-
-
-def _unquoted(cell: str) -> str:
-    formula = FORMULA.fullmatch(cell)
-    return formula.group(1) if formula else cell
-
-
-def _without_empty_rows(table: Table) -> Table:
-    """Without the rows of delimiters alone that spreadsheets write below the last one."""
-    empty = np.ones(table.size, bool)
-    for column in table.columns.values():
-        empty &= column.mask(lambda cell: not cell.strip())
-        if not empty.any():
-            return table
-    rows = np.flatnonzero(~empty)
-    table.columns = {name: column.take(rows).used() for name, column in table.columns.items()}
-    table.lines = np.asarray(table.lines)[rows]
-    return table
-
-
-def _by_arrow(text: str, name: str, delimiter: str, header: bool) -> Table | None:
-    """A table by pyarrow: a million rows in a fifth of the time that `csv` takes.
-
-    None where quotes are not one at either end of a cell, where rows differ in length or lines (the other reader
-    names the line), and without pyarrow.
-    """
-    plain_text = text.replace("\r\n", "\n").lstrip("\n")
-    skipped = text.count("\n") - plain_text.count("\n")
-    if "\r" in plain_text or "\0" in plain_text or delimiter not in plain_text:
-        return None
-    if not _quotes_whole_cells(plain_text, delimiter):
-        return None
-    try:
-        import pyarrow
-        from pyarrow import csv as arrow_csv
-    except ImportError:
-        return None
-    names = [c.strip() for c in next(csv.reader([plain_text.split("\n", 1)[0]], delimiter=delimiter))]
-    if not header:
-        names = [str(i) for i in range(len(names))]
-    check_names(names, name)
-    keys = [f"c{i}" for i in range(len(names))]
-    try:
-        table = arrow_csv.read_csv(
-            pyarrow.BufferReader(plain_text.encode()),
-            arrow_csv.ReadOptions(column_names=keys, skip_rows=int(header), block_size=BLOCK),
-            arrow_csv.ParseOptions(delimiter=delimiter),
-            arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(keys, pyarrow.string()), strings_can_be_null=False
-            ),
-        )
-    except pyarrow.ArrowException:
-        return None
-    lines: np.ndarray | range = range(skipped + 1 + header, skipped + 1 + header + table.num_rows)
-    if "\n\n" in plain_text or table.num_rows + header != plain_text.rstrip("\n").count("\n") + 1:
-        full = [i for i, line in enumerate(plain_text.split("\n"), start=skipped + 1) if line]
-        lines = np.array(full[int(header) :], np.int64)
-    if len(lines) != table.num_rows:  # a cell with a line break
-        return None
-    columns = {column: _arrow_column(table.column(key)) for column, key in zip(names, keys, strict=True)}
-    return Table(name, columns, lines)
-
-
-def _quotes_whole_cells(text: str, delimiter: str) -> bool:
-    """Whether every quote begins or ends a cell, as far as counting tells."""
-    quotes = text.count('"')
-    opening = text.count(f'{delimiter}"') + text.count('\n"') + text.startswith('"')
-    closing = text.count(f'"{delimiter}') + text.count('"\n') + text.endswith('"')
-    return 2 * opening == 2 * closing == quotes
-
-
-def _row_by_row(text: str, name: str, delimiter: str, header: bool) -> Table:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    names: list[str] = []
-    lines = array("q")
-    known: list[dict[str, int]] = []
-    codes: list[array[int]] = []
-    before = 0
-    try:
-        for block in _blocks(reader):
-            rows = []
-            for line, row in block:
-                before = line
-                if not names:
-                    names = [cell.strip() for cell in row] if header else [str(i) for i in range(len(row))]
-                    known, codes = [{} for _ in names], [array("q") for _ in names]
-                    if header:
-                        continue
-                if len(row) != len(names):
-                    row = _filled(row, names, f"{name}, line {line}")
-                rows.append(row)
-                lines.append(line)
-            for seen, column, cells in zip(known, codes, zip(*rows, strict=True), strict=False):
-                column.extend([seen.setdefault(cell, len(seen)) for cell in cells])
-    except csv.Error as problem:
-        raise InputError(f"{name}, line {max(before + 1, reader.line_num)}: {problem}") from None
-    check_names(names, name)
-    columns = {
-        column: Column(np.array(code, np.int64), list(seen))
-        for column, code, seen in zip(names, codes, known, strict=True)
-    }
-    return Table(name, columns, np.array(lines, np.int64))
-
-
-def _blocks(reader: Any) -> Iterator[list[tuple[int, list[str]]]]:
-    """Rows with the line that each starts on, some thousands at a time; empty lines are left out.
-
-    The garbage collector looks at every list that is alive, so that keeping a million of them is slow.
-    """
-    while True:
-        block, before = [], reader.line_num
-        end = True
-        for row in islice(reader, ROWS):
-            end = False
-            if row:
-                block.append((before + 1, row))
-            before = reader.line_num
-        if end:
-            return
-        yield block
-
-
-def _filled(row: list[str], names: list[str], where: str) -> list[str]:
-    """A row without the last cells that its tool leaves out."""
-    missing = len(names) - len(row)
-    if 0 < missing <= 2 and tuple(names[-2:]) == MAY_BE_LEFT_OUT and "AssignmentStatus" in names:
-        return [*row, *[""] * missing]
-    why = "the row is cut off or a quote is missing"
-    if len(names) == 1:
-        why = f"{names[0]!r} may be a title above the header: delete it"
-    raise InputError(f"{where}: {len(row)} cells where the header has {len(names)}: {why}")
 
 
 def from_parquet(path: Path) -> Table:
@@ -224,11 +89,11 @@ def from_parquet(path: Path) -> Table:
 def from_arrow(table: Any, name: str) -> Table:
     check_names(table.column_names, name)
     names = sorted(table.column_names, key=lambda n: not is_index(n))  # pandas writes an index last
-    columns = {n: _arrow_column(table.column(n)) for n in names}
+    columns = {n: arrow_column(table.column(n)) for n in names}
     return Table(name, columns, range(1, table.num_rows + 1))
 
 
-def _arrow_column(values: Any) -> Column:
+def arrow_column(values: Any) -> Column:
     arrow = require("pyarrow", "ratings", "reading Parquet")
     if isinstance(values.type, arrow.DictionaryType):
         values = values.cast(values.type.value_type)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hitl_fast._common.errors import InputError
 
 from . import crowdsourcing, pairwise
-from .advice import call
 from .answers import Answers
 from .long_table import read_long
 from .request import Request
@@ -56,7 +55,7 @@ def _long(table: Table, given: dict[str, str | None], request: Request) -> Answe
     asked = request.questions or []  # an answer is no status, truth or item, whatever it is called
     free = [n for n in table.columns if n not in asked]
     roles = Roles(table, {**given, "score": None} if asked else given, free or None)
-    if request.header and looks_like_data(list(table.columns)) and not given and table.rows_are == "line":
+    if request.header and looks_like_data(list(table.columns)) and not given and table.header:
         raise InputError(missing_header(table.name, list(table.columns)))
     no_item = "item" not in roles and "feature" not in roles
     if no_item and ("rater" in roles or "score" in roles or request.questions is not None):
@@ -115,7 +114,7 @@ def _respondents(table: Table, given: dict[str, str | None], request: Request) -
         shown = items or [n for n in roles.others() if not crowdsourcing.is_about_the_form(n)]
         raise InputError(
             f"{table.name}, line 1: which columns are what people rated? Say so with "
-            f"{call(table.name, format='respondents', question=shown)}"
+            f"{table.call(format='respondents', question=shown)}"
         )
     return read_respondents(table, roles, request.questions)
 
@@ -129,11 +128,11 @@ def _refuse_map(table: Table, given: dict[str, str | None]) -> None:
         if named and not given.get("score") and not any(is_called(n, "score") for n in mapped):
             raise InputError(
                 f"{table.name}: the map of ratings has the keys {', '.join(map(repr, mapped))}: to read them as "
-                f"questions: {call(table.name, question=mapped)}"
+                f"questions: {table.call(question=mapped)}"
             )
         return
     raise InputError(
         f"{table.name}: the keys {', '.join(map(repr, mapped))} of the map of ratings may be raters or questions. "
-        f"Raters: {call(table.name, raters=mapped)}; one person's answers to questions: "
-        f"{call(table.name, format='long', question=mapped)}"
+        f"Raters: {table.call(raters=mapped)}; one person's answers to questions: "
+        f"{table.call(format='long', question=mapped)}"
     )

@@ -8,7 +8,6 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError
 
-from .advice import call
 from .answers import SET_APART, SUBMITTED, expect
 from .cells import FALSE, NOTHING, TRUE, lower_text
 from .column import Column
@@ -94,8 +93,8 @@ class Verdicts:
         also = f" (Rows are marked in {', '.join(map(repr, others))} too.)" if others else ""
         raise InputError(
             f"{self.table.where(row)}: {first!r} is {self.table.columns[first][row]!r}. Do such rows count?{also} "
-            f"Without them: {call(self.table.name, columns={'status': first})}; with them: "
-            f"{call(self.table.name, columns={'status': roles.get('status')})}"
+            f"Without them: {self.table.call(columns={'status': first})}; with them: "
+            f"{self.table.call(columns={'status': roles.get('status')})}"
         )
 
 

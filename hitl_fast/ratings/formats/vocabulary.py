@@ -37,7 +37,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "prediction": ("prediction", "is_prediction", "predicted", "is_model", "model_prediction", "model_score"),
     "first": ("first", "model_a", "item_a", "option_a", "left", "response_a", "image_a", "stimulus_a", "a"),
     "second": ("second", "model_b", "item_b", "option_b", "right", "response_b", "image_b", "stimulus_b", "b"),
-    "winner": ("winner", "preference", "preferred", "chosen", "better", "outcome"),
+    "winner": ("winner", "preference", "preferred", "chosen", "better", "outcome", "choice", "selected", "selection"),
 }  # fmt: skip
 # Names that can mean nothing else, before others of the same role.
 EXPLICIT = {

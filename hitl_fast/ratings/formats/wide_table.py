@@ -9,7 +9,6 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError
 
-from .advice import call
 from .answers import AnswerColumns, Answers, Gold, Prediction, Skipped
 from .cells import all_words, cell_value, declines, some_numbers
 from .column import Column, joined
@@ -94,7 +93,7 @@ def raters_of(table: Table, roles: Roles) -> list[str]:
         sure = [n for n in filled if n not in doubtful] or named or filled
         raise InputError(
             f"{table.name}, line 1: {', '.join(map(repr, doubtful))} may be no rater: name the raters with "
-            f"{call(table.name, raters=sure)}"
+            f"{table.call(raters=sure)}"
         )
     return filled
 
