@@ -161,6 +161,10 @@ def _look(
         return Question(name, odd.what, rows)
     values = [v for v in values if not isinstance(v, Unreadable)]
     offered = answers.options.get(name, [])
+    if any(isinstance(v, list) and any(isinstance(o, int | float) for o in v) for v in values):
+        return Question(
+            name, "lists of numbers, of which nothing says whose they are: write a row for each", rows
+        )
     if any(isinstance(v, list) and len(v) != 1 for v in values):
         ticked = {str(o) for v in values for o in (v if isinstance(v, list) else [v])}
         options = [*offered, *sorted(ticked - set(offered))]

@@ -118,7 +118,8 @@ def test_older_and_odder_label_studio(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"export.json, line 1: expected an item id at 'data.image'"):
         Ratings.read(write(tmp_path, old), item="data.image")
     pair = {"from_name": "p", "type": "pairwise", "value": {"selected": "left"}}
-    assert Ratings.read(write(tmp_path, [task(pair)])).categories == ("left",)
+    with pytest.raises(ValueError, match="'p' .*columns={'first': 'data.a', 'second': 'data.b'}"):
+        Ratings.read(write(tmp_path, [task(pair)]))
 
 
 def test_postponed_and_rejected_annotations_are_no_ratings(tmp_path: Path) -> None:

@@ -116,7 +116,11 @@ def test_doccano(tmp_path: Path) -> None:
     assert rows_of(found) == [(1, "ann", None, 1), (1, "ben", None, 0)]
     assert found.skipped.reason.tolist() == ["empty"]
     old = [{"id": 3, "text": "x", "annotations": [{"label": 5, "user": 1}, {"label": 2, "user": 2}]}]
-    assert rows_of(Ratings.read(write(tmp_path / "o.jsonl", old))) == [(3, 1, None, 5), (3, 2, None, 2)]
+    assert rows_of(Ratings.read(write(tmp_path / "o.jsonl", old))) == [(3, 1, None, 1), (3, 2, None, 0)]
+    assert Ratings.read(tmp_path / "o.jsonl").categories == (
+        "label 2",
+        "label 5",
+    )  # numbers of labels are no scores
     spans = [{"id": 3, "text": "x", "label": [[0, 1, "X"]]}]
     with pytest.raises(ValueError, match=r"'label' \(spans\)"):
         Ratings.read(write(tmp_path / "s.jsonl", spans))

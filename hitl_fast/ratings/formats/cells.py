@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from .answers import as_float
 from .column import Column
 
-NOTHING = {"", "na", "n/a", "nan", "none", "null", "-", "--", "?", "missing", "<na>"}
+NOTHING = {"", "na", "n/a", "n.a.", "nan", "none", "null", "-", "--", "?", "missing", "<na>", "#n/a", "#na"}
+LABELS_TOO = {"none", "missing", "pass", "cancelled"}  # no answer among numbers, and labels among words
 DECIMAL_COMMA = re.compile(r"\s*[+-]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+),\d+\s*")
 POINT = re.compile(r"\s*[+-]?\d+(?:\.\d+)+\s*")
 THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:\.\d{3})+\s*")
@@ -71,6 +73,27 @@ def decimal_commas(column: Column) -> Column:
         return cell.replace(".", "" if grouped else ",") if THOUSANDS.fullmatch(cell) else cell
 
     return column.map(plain)
+
+
+def answered(columns: Sequence[Column]) -> list[tuple[Column, np.ndarray]]:
+    """The answers in columns of one question, and (rows,) bool of those that decline to answer.
+
+    Among numbers "none" is no answer and "pass" declines; among words such as against and fail both are labels, and
+    "-" is one beside "+".
+    """
+    values = [column.map(cell_value) for column in columns]
+    given = [v for value in values for v in value.values if v is not None and not declines(v)]
+    words = {v.lower() for v in given if isinstance(v, str)}
+    also = set[str]()
+    if words and all(isinstance(v, str) for v in given):
+        also = LABELS_TOO | ({"-"} if "+" in words else set())
+        also -= {"none", "missing"} if words <= TRUE | FALSE else set()
+
+    def label(cell: Any) -> Any:
+        return cell.strip() if lower_text(cell) in also else cell_value(cell)
+
+    found = [column.map(label) for column in columns] if also else values
+    return [(value, value.mask(lambda v: declines(v) and v.lower() not in also)) for value in found]
 
 
 def all_numbers(column: Column) -> bool:

@@ -15,7 +15,7 @@ from .column import Column
 from .long_table import read_long
 from .roles import Roles, numeric
 from .table import Table
-from .vocabulary import NAMES, PAIR_ROLES, plain
+from .vocabulary import NAMES, PAIR_ROLES, is_called, plain
 
 FORMATS = ("mturk", "appen", "toloka")
 # Columns that Google Forms and Qualtrics add to the answers.
@@ -26,14 +26,20 @@ FORM_COLUMNS = {
     "locationlatitude", "locationlongitude", "distributionchannel", "userlanguage", "user_language", "zeitstempel",
     "email_address", "q_recaptchascore",
 }  # fmt: skip
+# Qualtrics' statuses of responses that are no answers, as numbers and as words.
+NOT_MEANT = {
+    "1", "2", "8", "9", "12", "17", "survey preview", "survey test", "preview", "spam", "preview spam", "imported spam",
+    "offline preview",
+}  # fmt: skip
 RESPONDENT = ("email_address", "email", "e_mail", "responseid", "response_id", "respondent", "respondent_id")
+TIMES = {"timestamp", "zeitstempel", "horodateur", "marca_temporal", "carimbo_de_data/hora"}
 IMPORT_ID = re.compile(r'^\s*\{\s*"ImportId"')
 
 
 def recognise(table: Table) -> str | None:
     """The platform whose columns these are, by names that no other table has."""
     names = set(table.columns)
-    if {"HITId", "WorkerId", "AssignmentStatus"} <= names and any(n.startswith("Answer.") for n in names):
+    if {"HITId", "WorkerId"} <= names and any(n.startswith("Answer.") for n in names):
         return "mturk"
     if {"_unit_id", "_worker_id"} <= names:
         return "appen"
@@ -56,6 +62,8 @@ def _mturk(table: Table, given: dict[str, str | None], questions: list[str] | No
     columns = {
         "item": "HITId", "rater": "WorkerId", "seconds": "WorkTimeInSeconds", "status": "AssignmentStatus",
     }  # fmt: skip
+    if "Reject" in table.columns:  # why it is to be rejected
+        table = flagged(table, "rejected", table.columns["Reject"].mask(lambda v: lower_text(v) != ""))
     found = read_long(table, _roles(table, columns, given), answers, form="MTurk batch")
     found.asked = None if questions is None else list(answers.values())
     return found
@@ -80,6 +88,10 @@ def _toloka(table: Table, given: dict[str, str | None], questions: list[str] | N
         for column in answers
         if (truth := "GOLDEN:" + column.removeprefix("OUTPUT:")) in table.columns
     }
+    if "ACCEPT:verdict" in table.columns:
+        table = flagged(
+            table, "rejected", table.columns["ACCEPT:verdict"].mask(lambda v: lower_text(v) == "-")
+        )
     found = read_long(table, _roles(table, columns, given), answers, form="Toloka TSV", gold_of=gold)
     found.asked = None if questions is None else list(answers.values())
     return found
@@ -119,8 +131,13 @@ def _without_tainted(table: Table) -> Table:
     """The table with untrusted judgements flagged as rejected."""
     if "_tainted" not in table.columns:
         return table
-    flags = table.columns["_tainted"].map(lambda v: "true" if lower_text(v) in TRUE else "false")
-    return replace(table, columns={**table.columns, "rejected": flags})
+    return flagged(table, "rejected", table.columns["_tainted"].mask(lambda v: lower_text(v) in TRUE))
+
+
+def flagged(table: Table, name: str, rows: np.ndarray) -> Table:
+    """The table with a column that sets rows apart."""
+    flags = Column(rows.astype(np.int64), ["false", "true"])
+    return replace(table, columns={**table.columns, name: flags})
 
 
 def _prefixed(table: Table, prefix: str, questions: list[str] | None) -> dict[str, str]:
@@ -164,6 +181,14 @@ def is_qualtrics(table: Table) -> bool:
     )
 
 
+def is_form(table: Table) -> bool:
+    """Whether Google Forms or Qualtrics wrote the columns: a time first, or several that Qualtrics adds; no item."""
+    names = [plain(n) for n in table.columns]
+    if any(is_called(n, "item") for n in table.columns) or len(names) < 3:
+        return False
+    return names[0] in TIMES or len({"startdate", "enddate", "recordeddate", "responseid"} & set(names)) > 2
+
+
 def without_header_rows(table: Table) -> Table:
     """A table without the rows of question texts and import ids that Qualtrics writes under the names."""
     rows = [
@@ -176,18 +201,35 @@ def without_header_rows(table: Table) -> Table:
     return table.take(np.arange(rows[0] + 1, table.size))
 
 
+def without_tests(table: Table) -> Table:
+    """A Qualtrics table with previews, tests and spam flagged, and responses that nobody sent."""
+    named = {plain(n): table.columns[n] for n in table.columns}
+    status, finished = named.get("status"), named.get("finished")
+    if not ({"responseid", "response_id"} & named.keys()):
+        return table
+    if status is not None:
+        table = flagged(table, "discarded", status.mask(lambda v: lower_text(v) in NOT_MEANT))
+    if finished is not None:
+        table = flagged(table, "draft", finished.mask(lambda v: lower_text(v) in ("0", "false", "no")))
+    return table
+
+
 def respondent_roles(table: Table, given: dict[str, str | None]) -> Roles:
     none = dict.fromkeys(r for r in NAMES if r not in PAIR_ROLES)
     named = {plain(n): n for n in reversed(table.columns)}
     rater = next((named[n] for n in RESPONDENT if n in named), None)
-    return Roles(table, {**none, "rater": rater, **given})
+    roles = Roles(table, {**none, "rater": rater, **given})
+    if "status" not in given:  # Qualtrics' is another; whether failed checks count has to be said
+        del roles.given["status"]
+    return roles
 
 
 def refuse_respondents(table: Table) -> None:
     """Refuse a form that was not said to be one."""
     table = without_header_rows(table)
     own = [n for n in table.columns if not is_about_the_form(n) and plain(n) not in RESPONDENT]
+    begins = [n for n in own if all(re.match(r"\s*(\d|$)", str(v)) for v in table.columns[n].values)]
     raise InputError(
         f"{table.name}: a form with one row a respondent. Say which columns are what people rated with "
-        f"{table.call(format='respondents', question=numeric(table, own) or own)}"
+        f"{table.call(format='respondents', question=numeric(table, own) or begins or own)}"
     )

@@ -48,7 +48,9 @@ def read(records: list[Record], source: str, item_field: str | None) -> Answers:
                 annotation,
             )
             span = any(k in annotation for k in ("start_offset", "start"))
-            value = Unreadable("spans") if span else str(annotation["label"])
+            label = annotation["label"]  # a number is that of the label in doccano, and no score
+            name = f"label {label}" if isinstance(label, int) else str(label)
+            value = Unreadable("spans") if span else name
             given.setdefault(annotation.get("user", named), []).append(value)
         for key in LABELS:
             for label in record.get(key) or [] if isinstance(record.get(key), list) else []:

@@ -21,6 +21,10 @@ from .answers import (
 )
 from .text import Record
 
+UNNAMED_PAIR = (
+    "a comparison of two of the task's data: name them with columns={'first': 'data.a', 'second': 'data.b'} (--columns "
+    "first=data.a second=data.b)"
+)
 NO_RATING = {
     "textarea": "text", "text": "text", "datetime": "a date", "video": "a region", "videorectangle": "a region",
     "relation": "a relation",
@@ -38,7 +42,17 @@ def is_task(record: Any) -> bool:
 
 def is_annotation(record: Any) -> bool:
     """An annotation as target storage holds it: the task is inside."""
-    return isinstance(record, dict) and "result" in record and isinstance(record.get("task"), dict)
+    return (
+        isinstance(record, dict) and isinstance(record.get("result"), list) and _task_of(record) is not None
+    )
+
+
+def _task_of(annotation: dict[str, Any]) -> dict[str, Any] | None:
+    """The task, of which some calls of the API give the number alone."""
+    task = annotation.get("task")
+    if isinstance(task, int) and "completed_by" in annotation:
+        return {"id": task}
+    return task if isinstance(task, dict) else None
 
 
 def read_annotations(
@@ -50,8 +64,9 @@ def read_annotations(
         where = f"{source}, line {line}"
         expect(is_annotation(record), where, "an annotation with 'result' and 'task'", record)
         annotation = {key: value for key, value in record.items() if key != "task"}
-        key = repr(record["task"].get("id", len(tasks)))
-        task = tasks.setdefault(key, Record(line, {"data": {}, **record["task"], "annotations": []}))
+        inside = _task_of(record) or {}
+        key = repr(inside.get("id", len(tasks)))
+        task = tasks.setdefault(key, Record(line, {"data": {}, **inside, "annotations": []}))
         task.value["annotations"].append(annotation)
     return read_tasks(list(tasks.values()), source, item_field, columns)
 
@@ -119,9 +134,11 @@ def _annotation(
     elif not results:
         answers.skip(item, rater, "empty", seconds)
     else:
-        compared = _compared(annotation) if pair is not None else {}
+        compared = _compared(annotation)
         for question, value in results:
-            if pair is not None and question in compared:
+            if question in compared and pair is None:
+                answers.add(item, rater, question, Unreadable(UNNAMED_PAIR), seconds, line, time)
+            elif pair is not None and question in compared:
                 outcome = {"left": 1.0, "right": 0.0}.get(str(value).lower(), 0.5)
                 answers.answers.comparisons.append(
                     Comparison(pair[0], pair[1], rater, outcome, seconds, question)

@@ -35,6 +35,9 @@ def read_rows(
     text, as the task's data are, so that they are read where ``question`` names them and else are ``candidates``.
     """
     answers = AnswerList(source, "Label Studio JSON_MIN or CSV")
+    objects = {
+        n for _, row in records if isinstance(row, dict) for n in row if _cell(row[n], False) is not None
+    }
     candidates: dict[str, dict[str, None]] = {}
     for number, (line, row) in enumerate(records):
         where = answers.at(line)
@@ -48,7 +51,7 @@ def read_rows(
         for name, cell in row.items():
             if name in OF_THE_TOOL:
                 continue
-            value = _cell(cell, named=question is not None and name in question)
+            value = _cell(cell, named=name in objects if question is None else name in question)
             if value is not None:
                 answers.add(item, rater, name, value, seconds, line, time)
                 found += 1

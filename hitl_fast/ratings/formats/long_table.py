@@ -10,7 +10,7 @@ import numpy as np
 from hitl_fast._common.errors import InputError
 
 from .answers import UNKNOWN, AnswerColumns, Answers, Gold, Prediction, Skipped, identity, seconds_of
-from .cells import cell_value, declines, identity_value
+from .cells import answered, cell_value, identity_value
 from .column import Column, joined
 from .roles import Roles
 from .row_status import GOLD, PREDICTION, RowStatus
@@ -50,10 +50,10 @@ def read_long(
     of_feature = features.map(lambda f: "" if f is None else str(f))
     parts, names = [], {}
     for column, name in questions.items():
-        value = table.columns[column].map(cell_value)
+        ((value, declined),) = answered([table.columns[column]])
         question: Column | str = of_feature if answers.by_feature else name
         names[column] = question
-        rows = _set_apart(answers, table, items, raters, value, reasons, seconds, question)
+        rows = _set_apart(answers, table, items, raters, value, declined, reasons, seconds, question)
         missing = raters.take(rows).mask(lambda r: r is None)
         if missing.any():
             where = table.where(int(rows[missing.argmax()]))
@@ -70,13 +70,13 @@ def _set_apart(
     items: Column,
     raters: Column,
     value: Column,
+    declined: np.ndarray,
     reasons: np.ndarray,
     seconds: np.ndarray,
     question: Column | str,
 ) -> np.ndarray:
     """Rows of ratings; the others join what is no rating in ``answers``."""
     given = value.mask(lambda v: v is not None)
-    declined = value.mask(declines)
     plain_row = reasons == None  # noqa: E711
     for row in np.flatnonzero(~(plain_row & given & ~declined)).tolist():
         item, rater, reason = items[row], raters[row], reasons[row]

@@ -10,11 +10,11 @@ import numpy as np
 from hitl_fast._common.errors import InputError
 
 from .answers import UNKNOWN, AnswerColumns, Answers, Comparison, Skipped
-from .cells import cell_value, declines, lower_text
+from .cells import all_words, cell_value, declines, lower_text
 from .column import Column
 from .long_table import identities, seconds_column
 from .request import Request
-from .roles import Roles
+from .roles import Roles, is_prose
 from .row_status import RowStatus
 from .table import Table
 from .vocabulary import NAMES, PAIR_ROLES, is_called, plain
@@ -32,10 +32,18 @@ def recognise(table: Table, given: dict[str, str | None], request: Request) -> b
     """Whether the columns name two items and the winner of each row."""
     if request.raters is not None or "score" in given or request.questions is not None:
         return False
+    given = {**_winner_and_loser(table), **given}
     named = {role: given.get(role) or _called(table, role) for role in PAIR_ROLES}
     if not (named["first"] and named["second"]):
         return False
     return bool(named["winner"]) or set(ONE_HOT[:2]) <= set(table.columns)
+
+
+def _winner_and_loser(table: Table) -> dict[str, str | None]:
+    """Columns called so, which say all of a comparison."""
+    named = {plain(n): n for n in table.columns if all_words(table.columns[n])}
+    both = {"winner", "loser"} <= named.keys() and not any(is_called(n, "first") for n in named)
+    return {"first": named["winner"], "second": named["loser"], "winner": named["winner"]} if both else {}
 
 
 def _called(table: Table, role: str) -> str | None:
@@ -48,6 +56,7 @@ def read(table: Table, given: dict[str, str | None], labels: Mapping[str, float]
     Raises:
         ValueError: a column is missing, or an outcome is not known (the line is named).
     """
+    given = {**_winner_and_loser(table), **given}
     named = {role: given.get(role) or _called(table, role) for role in PAIR_ROLES}
     absent = [r for r in ("first", "second") if not named[r]]
     one_hot = set(ONE_HOT[:2]) <= set(table.columns) and not named["winner"]
@@ -57,11 +66,15 @@ def read(table: Table, given: dict[str, str | None], labels: Mapping[str, float]
             f"{table.name}: no column is called like {role!r} ({', '.join(NAMES[role][:3])} ...); there are "
             f"{table.listed()}: {table.call(format='pairwise', columns={role: next(iter(table.columns))})}"
         )
-    taken = {"item": None, "score": None, "feature": None, "gold": None, "prediction": None}
+    taken = {"item": None, "score": None, "gold": None, "prediction": None}
+    if "feature" not in given:
+        taken["feature"] = None
+        _refuse_questions(table)
     roles = Roles(table, {**taken, **given, **{r: c for r, c in named.items() if c}})
     first, second = identities(table, roles, "first"), identities(table, roles, "second")
     raters = identities(table, roles, "rater").map(lambda r: UNKNOWN if r is None else r)
     seconds, reasons = seconds_column(table, roles), RowStatus(table, roles, []).reasons()
+    of = identities(table, roles, "feature").map(lambda f: "" if f is None else str(f))
     answers = Answers(table.name, "pairwise comparisons", no_columns())
     names = (str(named["first"]), str(named["second"]))
     winner = _one_hot(table) if one_hot else table.as_written(str(named["winner"]))
@@ -71,6 +84,8 @@ def read(table: Table, given: dict[str, str | None], labels: Mapping[str, float]
         if a is None or b is None:
             raise InputError(f"{table.where(row)}: no item in column {names[a is not None]!r}")
         answers.seen |= {a: None, b: None}
+        if a == b:
+            raise InputError(f"{table.where(row)}: {a!r} is compared with itself: delete the row")
         value = cell_value(winner[row])
         reason = reasons[row] or ("empty" if value is None else "skipped" if declines(value) else None)
         if reason is not None:
@@ -83,8 +98,19 @@ def read(table: Table, given: dict[str, str | None], labels: Mapping[str, float]
                 "known word (a, b, left, right, first, second, tie): say what it means with labels={...} (--labels), "
                 "1 for the first and 0 for the second"
             )
-        answers.comparisons.append(Comparison(a, b, raters[row], outcome, float(seconds[row]), ""))
+        answers.comparisons.append(Comparison(a, b, raters[row], outcome, float(seconds[row]), of[row]))
     return answers
+
+
+def _refuse_questions(table: Table) -> None:
+    """Refuse comparisons beside a column that may say by what question they are."""
+    for name in table.columns:
+        column = table.columns[name].used()
+        if is_called(name, "feature") and not is_prose(column) and len(column.values) > 1:
+            raise InputError(
+                f"{table.name}, line 1: column {name!r} may name questions, which are kept apart: "
+                f"{table.call(columns={'feature': name})}; if all are one: {table.call(columns={'feature': None})}"
+            )
 
 
 def no_columns() -> AnswerColumns:

@@ -42,6 +42,7 @@ def read(records: list[Record], source: str, item_field: str | None, question: l
     answers = AnswerList(source, "Prodigy JSONL")
     fields = [f for f in question or RATING_FIELDS if any(_rates(r.value, f) for r in records)]
     several = _labels_share_inputs(records)
+    changing = _options_change(records)
     by_span = _spans_share_inputs(records)
     for line, record in records:
         where = answers.at(line)
@@ -56,6 +57,10 @@ def read(records: list[Record], source: str, item_field: str | None, question: l
         if isinstance(record.get("score"), float) and "score" not in fields:
             answers.answers.predictions.append(Prediction(item, "model", "score", record["score"]))
         found = _answers(record, fields, several, answers, where)
+        if changing and "accept" in found:
+            found["accept"] = Unreadable("a choice among options that differ from task to task")
+        if record.get("_view_id") == "compare" and "answer" in found:
+            found["answer"] = Unreadable("a comparison of two outputs")
         binary = list(found) == ["answer"] or (several and list(found) == [str(record.get("label"))])
         if answer == "ignore":
             answers.skip(item, rater, "skipped", seconds)
@@ -90,6 +95,19 @@ def _answers(
         markup = Unreadable("spans or other markup, which is no rating") if _annotates(record) else None
         found[name] = markup or record.get("answer") == "accept"
     return found
+
+
+def _options_change(records: list[Record]) -> bool:
+    """Whether an option of one id has several texts: then the id says nothing of an item."""
+    known: dict[str, str] = {}
+    for _, record in records:
+        options = record.get("options") if isinstance(record, dict) else None
+        for option in options if isinstance(options, list) else []:
+            if isinstance(option, dict) and "id" in option:
+                shown = repr([option.get(k) for k in ("text", "image", "html", "label")])
+                if known.setdefault(str(option["id"]), shown) != shown:
+                    return True
+    return False
 
 
 def _multiple(record: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .answers import Answers, Gold, Prediction, expect, known_statuses, reason_apart
-from .cells import FALSE, TRUE, cell_value, lower_text
+from .cells import FALSE, TRUE, answered, cell_value, lower_text
 from .column import Column
 from .roles import Roles
 from .table import Table
@@ -110,7 +110,7 @@ class RowStatus:
                 self._keep(answers, GOLD, self.gold_of[score], items, names)
 
     def _keep(self, answers: Answers, role: str, name: str, items: Column, names: Column | str) -> None:
-        column = self.table.columns[name].map(cell_value)
+        ((column, _),) = answered([self.table.columns[name]])
         for row in np.flatnonzero(column.mask(lambda v: v is not None)).tolist():
             question = names if isinstance(names, str) else names[row]
             if role == GOLD:

@@ -7,6 +7,7 @@ from hitl_fast._common.errors import InputError
 from . import crowdsourcing, pairwise
 from .answers import Answers
 from .long_table import read_long
+from .repeated import refuse_repeated
 from .request import Request
 from .roles import (
     Roles,
@@ -30,6 +31,10 @@ def read(table: Table, request: Request) -> Answers:
         ValueError: it may be read in several ways, or holds no ratings; the message has the call to make.
     """
     given = check_columns(request.roles, table)
+    raters = request.raters or []
+    twice = next((n for k, n in enumerate(raters) if n in raters[:k]), None)
+    if twice is not None:
+        raise InputError(f"raters names {twice!r} twice")
     for name in [*(request.raters or []), *(request.questions or [])]:
         if name not in table.columns and request.format not in crowdsourcing.FORMATS:
             if request.raters is None and crowdsourcing.recognise(table):
@@ -46,6 +51,9 @@ def read(table: Table, request: Request) -> Answers:
         return pairwise.read(table, given, request.labels)
     if request.raters is not None or request.format == "wide":
         return _wide(table, given, request)
+    told = {"item", "score"} & {role for role, column in given.items() if column is not None}
+    if request.format is None and request.questions is None and not told and crowdsourcing.is_form(table):
+        crowdsourcing.refuse_respondents(table)
     if table.mapped and request.format is None and request.questions is None:
         _refuse_map(table, given)
     return _long(table, given, request)
@@ -78,6 +86,7 @@ def _long(table: Table, given: dict[str, str | None], request: Request) -> Answe
     else:
         refuse_without_rater(table, roles)
     refuse_summary_rows(table, roles.get("item"), roles.get("rater"), list(names))
+    refuse_repeated(table, roles, request, list(names))
     answers = read_long(table, roles, names)
     spare = [n for n in numeric(table, roles.others()) if n not in names]
     answers.unread |= dict.fromkeys(spare, "another column of numbers") | {
@@ -103,11 +112,12 @@ def _wide(table: Table, given: dict[str, str | None], request: Request) -> Answe
             "(--raters)"
         )
     refuse_summary_rows(table, roles.get("item"), None, list(raters))
+    refuse_repeated(table, roles, request, list(raters))
     return read_wide(table, roles, raters)
 
 
 def _respondents(table: Table, given: dict[str, str | None], request: Request) -> Answers:
-    table = crowdsourcing.without_header_rows(table)
+    table = crowdsourcing.without_tests(crowdsourcing.without_header_rows(table))
     roles = crowdsourcing.respondent_roles(table, given)
     if request.questions is None:
         items = numeric(table, [n for n in roles.others() if not crowdsourcing.is_about_the_form(n)])

@@ -80,6 +80,19 @@ NO_RATER = {
     "turn", "level", "version", "batch", "repeat", "other", "at", "country", "city", "region", "language", "lang",
     "source", "model_name", "dataset",
 }  # fmt: skip
+# Parts of names of what is measured.
+MEASURED = {
+    "duration",
+    "seconds",
+    "secs",
+    "minutes",
+    "mins",
+    "hours",
+    "ms",
+    "milliseconds",
+    "elapsed",
+    "latency",
+}
 INNER = (
     "ratings",
     "scores",
@@ -118,4 +131,7 @@ def describes(name: str) -> bool:
     bare = plain(name)
     endings = ("_id", "_ids", "_count", "_time", "_at", "_utc", "_mean", "_std", "_sum", "_avg", "_n")
     starts = ("_", "n_", "num_", "mean_", "avg_", "std_", "id_", "count_")
-    return bare in NO_RATER or is_plumbing(name) or bare.endswith(endings) or bare.startswith(starts)
+    measured = not MEASURED.isdisjoint(bare.split("_"))
+    return (
+        measured or bare in NO_RATER or is_plumbing(name) or bare.endswith(endings) or bare.startswith(starts)
+    )

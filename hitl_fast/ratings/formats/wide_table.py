@@ -10,7 +10,7 @@ import numpy as np
 from hitl_fast._common.errors import InputError
 
 from .answers import AnswerColumns, Answers, Gold, Prediction, Skipped
-from .cells import all_words, cell_value, declines, some_numbers
+from .cells import all_words, answered, cell_value, some_numbers
 from .column import Column, joined
 from .long_table import identities
 from .roles import Roles, counts_rows
@@ -39,9 +39,8 @@ def read_wide(table: Table, roles: Roles, raters: Sequence[str]) -> Answers:
     status = RowStatus(table, roles, list(raters))
     reasons = status.reasons()
     parts = []
-    for rater in raters:
-        value = table.columns[rater].map(cell_value)
-        given, declined = value.mask(lambda v: v is not None), value.mask(declines)
+    for rater, (value, declined) in zip(raters, answered([table.columns[r] for r in raters]), strict=True):
+        given = value.mask(lambda v: v is not None)
         plain_row = reasons == None  # noqa: E711
         for row in np.flatnonzero(given & (~plain_row | declined)).tolist():
             reason = reasons[row]
@@ -103,7 +102,7 @@ def _is_saved_index(table: Table, name: str) -> bool:
 
 
 def _is_of_another_scale(table: Table, name: str, raters: list[str]) -> bool:
-    """Whether no other column has a number within the range of this one."""
+    """Whether no other column has a number within the range of this one, or it goes three times as far as any."""
     spans = {}
     for rater in raters:
         numbers = [v for v in map(cell_value, table.columns[rater].values) if isinstance(v, float)]
@@ -113,7 +112,9 @@ def _is_of_another_scale(table: Table, name: str, raters: list[str]) -> bool:
     if name not in spans or len(others) < 2:
         return False
     low, high = spans[name]
-    return all(high < other_low or low > other_high for other_low, other_high in others)
+    farthest = max(other_high for _, other_high in others)
+    apart = all(high < other_low or low > other_high for other_low, other_high in others)
+    return apart or high > 3 * max(farthest, 1.0)
 
 
 def _name_the_rest(answers: Answers, table: Table, roles: Roles, raters: Sequence[str]) -> None:
@@ -140,12 +141,13 @@ def read_respondents(table: Table, roles: Roles, items: Sequence[str]) -> Answer
     answers.seen |= dict.fromkeys(items)
     answers.asked = [""]
     parts = []
-    for item in items:
-        value = table.columns[item].map(cell_value)
-        declined = value.mask(declines)
-        for row in np.flatnonzero(declined).tolist():
-            answers.skipped.append(Skipped(item, raters[row], "skipped", math.nan))
-        rows = np.flatnonzero(value.mask(lambda v: v is not None) & ~declined)
+    reasons = RowStatus(table, roles, list(items)).reasons()
+    counts = reasons == None  # noqa: E711
+    for item, (value, declined) in zip(items, answered([table.columns[i] for i in items]), strict=True):
+        given = value.mask(lambda v: v is not None)
+        for row in np.flatnonzero(given & (declined | ~counts)).tolist():
+            answers.skipped.append(Skipped(item, raters[row], reasons[row] or "skipped", math.nan))
+        rows = np.flatnonzero(given & ~declined & counts)
         parts.append((rows, Column.constant(item, rows.size), value.take(rows)))
     rows = np.concatenate([rows for rows, _, _ in parts])
     order = np.argsort(rows, kind="stable")
