@@ -1,8 +1,11 @@
 """Histogram distances of row pairs in Triton: extremes, counts, distances; one kernel each, rows of any length.
 
-A row is split over programs when it is long; partial extremes are combined by whoever reads them and partial counts
-by integer atomics, so nothing depends on the order of arrival. Counts are those of NumPy because each step is: the
-guess is divided with rounding to nearest, no multiplication is fused with an addition, and the edges decide.
+A row is read twice: for its extremes, and for the counts of its finest bins. Coarser bins that nest in finer ones are
+sums of their counts, unless the row's range is so narrow that edges do not nest. A program counts in shared memory
+(``tl.histogram``). A row is split over programs when it is long; partial extremes are combined by whoever reads them
+and partial counts by integer atomics, so nothing depends on the order of arrival. Counts are those of NumPy because
+each step is: the guess is divided with rounding to nearest, no multiplication is fused with an addition, and the edges
+decide.
 """
 
 from typing import Any
@@ -32,18 +35,19 @@ def shift_distances(
     extremes = torch.empty((2, n_rows, 2, splits), dtype=clean.dtype, device=device)
     counts = torch.zeros((n_rows, len(bins), 2, padded), dtype=torch.int32, device=device)
     distances = torch.empty((n_rows, len(bins), len(MEASURES)), dtype=torch.float64, device=device)
-    n_bins = torch.tensor(bins, dtype=torch.int32, device=device)
+    plan = torch.tensor([bins, *_origin(bins)], dtype=torch.int32, device=device)  # [3, bins]
+    nested = torch.zeros(n_rows, dtype=torch.int32, device=device)
     if n_rows:
         extremes_kernel[(n_rows, splits, 2)](
             clean, shifted, extremes, n_rows, width, splits, BLOCK=block, **_EXACT
         )
-        counts_kernel[(n_rows, splits, 2 * len(bins))](
-            clean, shifted, extremes, n_bins, counts, n_rows, width, splits, len(bins),
+        counts_kernel[(n_rows, splits, 2)](
+            clean, shifted, extremes, plan, counts, nested, n_rows, width, splits, len(bins),
             CORRECTED=corrected, ULPS=CONSTANT_ULPS, DOUBLE=clean.dtype == torch.float64, BLOCK=block,
-            BINS=padded, SPLITS=triton.next_power_of_2(splits), **_EXACT,
+            TINY=torch.finfo(clean.dtype).tiny, BINS=padded, SPLITS=triton.next_power_of_2(splits), **_EXACT,
         )  # fmt: skip
         measures_kernel[(n_rows, len(bins))](
-            counts, n_bins, distances, width, len(bins), CORRECTED=corrected, PSEUDO=PSEUDO_COUNT, BINS=padded,
+            counts, plan, nested, distances, width, len(bins), CORRECTED=corrected, PSEUDO=PSEUDO_COUNT, BINS=padded,
             num_warps=1, **_EXACT,
         )  # fmt: skip
     left_out = torch.isnan(distances[:, 0, 0]).sum()
@@ -51,6 +55,16 @@ def shift_distances(
     if not per_row:
         distances = add_in_order(torch.zeros_like(distances[0]) if n_rows else distances.sum(0), distances)
     return distances, left_out, summed
+
+
+def _origin(bins: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    """Of each number of bins: which one it is summed from where bins nest (itself if none), and how many at a time."""
+    source, ratio = list(range(len(bins))), [1] * len(bins)
+    for b in reversed(range(len(bins) - 1)):
+        times, rest = divmod(bins[b + 1], bins[b])
+        if rest == 0 and times & (times - 1) == 0:
+            source[b], ratio[b] = source[b + 1], ratio[b + 1] * times
+    return source, ratio
 
 
 def add_in_order(total: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
@@ -120,46 +134,61 @@ def _edge(k, low, high, step, n_bins):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def _unit(low, high, DOUBLE: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The unit in the last place of the larger magnitude, from the bits: the next number up, less the number."""
+    largest = tl.maximum(tl.abs(low), tl.abs(high))
+    if DOUBLE:
+        unit = (largest.to(tl.int64, bitcast=True) + 1).to(tl.float64, bitcast=True) - largest
+    else:
+        unit = (largest.to(tl.int32, bitcast=True) + 1).to(tl.float32, bitcast=True) - largest
+    return unit
+
+
+@triton.jit
 def counts_kernel(  # type: ignore[no-untyped-def]
-    clean, shifted, extremes, bins, counts, n_rows, width, splits, n_sizes,
+    clean, shifted, extremes, plan, counts, nested, n_rows, width, splits, n_sizes,
     CORRECTED: tl.constexpr, ULPS: tl.constexpr, DOUBLE: tl.constexpr, BLOCK: tl.constexpr,
-    BINS: tl.constexpr, SPLITS: tl.constexpr,
+    TINY: tl.constexpr, BINS: tl.constexpr, SPLITS: tl.constexpr,
 ):  # fmt: skip
-    """``np.histogram`` of this program's share of a row, added to the row's counts."""
-    row, split = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    side, size = tl.program_id(2) % 2, tl.program_id(2) // 2
+    """``np.histogram`` of this program's share of a row, added to the row's counts.
+
+    ``plan`` is [3, sizes]: numbers of bins, and ``_origin`` of each. ``nested[row]`` becomes 1 where coarser bins
+    are left to be summed from finer ones.
+    """
+    row, split, side = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     rows = clean if side == 0 else shifted
-    n_bins = tl.load(bins + size)
     low, high, counting = _ends(extremes, side, row, n_rows, splits, SPLITS)
-    _, _, other_counting = _ends(extremes, 1 - side, row, n_rows, splits, SPLITS)
+    other_low, other_high, other_counting = _ends(extremes, 1 - side, row, n_rows, splits, SPLITS)
     if not (counting & other_counting):
         return
+    unit, other_unit = _unit(low, high, DOUBLE), _unit(other_low, other_high, DOUBLE)
+    constant, other_constant = False, False
     if CORRECTED:
-        # The unit in the last place, from the bits: the next number up, less the number.
-        largest = tl.maximum(tl.abs(low), tl.abs(high))
-        if DOUBLE:
-            unit = (largest.to(tl.int64, bitcast=True) + 1).to(tl.float64, bitcast=True) - largest
-        else:
-            unit = (largest.to(tl.int32, bitcast=True) + 1).to(tl.float32, bitcast=True) - largest
         constant = high - low < ULPS * unit
-    else:
-        constant = False
+        other_constant = other_high - other_low < ULPS * other_unit
+    # As in cpu.py: from here on edges of the finest bins rise, and no step is subnormal.
+    least = 8 * tl.load(plan + n_sizes - 1).to(low.dtype)
+    wide = constant | (high - low >= least * tl.maximum(unit, TINY))
+    other_wide = other_constant | (other_high - other_low >= least * tl.maximum(other_unit, TINY))
+    nests = wide & other_wide
+    if nests:
+        tl.store(nested + row, 1)
     widen = tl.where(low == high, 0.5, 0.0).to(low.dtype)
     low, high = low - widen, high + widen
     extent = high - low
-    step = extent / n_bins.to(low.dtype) if DOUBLE else tl.div_rn(extent, n_bins.to(low.dtype))
-    k = tl.arange(0, BINS)
-    rising = _edge(k, low, high, step, n_bins) < _edge(k + 1, low, high, step, n_bins)
-    constant = constant | (tl.min(tl.where(k < n_bins, rising, True).to(tl.int32)) == 0)
     share = tl.cdiv(tl.cdiv(width, splits), BLOCK) * BLOCK
     first = split * share
     last = min(first + share, width)
-    count = tl.zeros((BINS,), tl.int32)
-    lane = tl.arange(0, BLOCK)
-    if constant:
-        count += tl.where(k == n_bins // 2, tl.maximum(last - first, 0), 0)
-    else:
-        for start in range(first, last, BLOCK):
+    lane, k = tl.arange(0, BLOCK), tl.arange(0, BINS)
+    for size in range(0, n_sizes):
+        n_bins = tl.load(plan + size)
+        own = (tl.load(plan + n_sizes + size) == size) | (nests == 0)
+        step = extent / n_bins.to(low.dtype) if DOUBLE else tl.div_rn(extent, n_bins.to(low.dtype))
+        rising = _edge(k, low, high, step, n_bins) < _edge(k + 1, low, high, step, n_bins)
+        middle = constant | (tl.min(tl.where(k < n_bins, rising, True).to(tl.int32)) == 0)
+        count = tl.where(k == n_bins // 2, tl.where(middle, tl.maximum(last - first, 0), 0), 0)
+        end = tl.where(own, tl.where(middle, first, last), first)
+        for start in range(first, end, BLOCK):
             inside = start + lane < width
             value = tl.load(rows + row * width + start + lane, inside, other=0.0)
             if DOUBLE:
@@ -172,23 +201,30 @@ def counts_kernel(  # type: ignore[no-untyped-def]
             over = (value >= _edge(guess + 1, low, high, step, n_bins)) & (guess < n_bins - 1)
             bin = guess - under.to(tl.int32) + (over & ~under).to(tl.int32)
             count += tl.histogram(tl.where(inside, bin, 0), BINS)
-            count -= tl.where(
-                k == 0, tl.sum((~inside).to(tl.int32)), 0
-            )  # those outside were counted in bin 0
-    tl.atomic_add(counts + ((row * n_sizes + size) * 2 + side) * BINS + k, count)
+            # Lanes outside the row were counted in bin 0.
+            count -= tl.where(k == 0, tl.sum((~inside).to(tl.int32)), 0)
+        if own:
+            at = counts + ((row * n_sizes + size) * 2 + side) * BINS + k
+            tl.atomic_add(at, count, mask=k < n_bins, sem="relaxed")
 
 
 @triton.jit
 def measures_kernel(  # type: ignore[no-untyped-def]
-    counts, bins, distances, width, n_sizes,
+    counts, plan, nested, distances, width, n_sizes,
     CORRECTED: tl.constexpr, PSEUDO: tl.constexpr, BINS: tl.constexpr,
 ):  # fmt: skip
     """The five distances of one row pair at one number of bins; bins beyond that number are empty on both sides."""
     row, size = tl.program_id(0).to(tl.int64), tl.program_id(1)
     k = tl.arange(0, BINS)
-    at = counts + (row * n_sizes + size) * 2 * BINS + k
-    p, q = tl.load(at), tl.load(at + BINS)
-    n_bins = tl.load(bins + size)
+    n_bins = tl.load(plan + size)
+    nests = tl.load(nested + row) > 0
+    source = tl.where(nests, tl.load(plan + n_sizes + size), size)
+    ratio = tl.where(nests, tl.load(plan + 2 * n_sizes + size), 1)
+    at = counts + (row * n_sizes + source) * 2 * BINS + k * ratio
+    p, q = tl.zeros((BINS,), tl.int32), tl.zeros((BINS,), tl.int32)
+    for j in range(0, ratio):
+        p += tl.load(at + j, mask=k < n_bins, other=0)
+        q += tl.load(at + BINS + j, mask=k < n_bins, other=0)
     a, b = p.to(tl.float64), q.to(tl.float64)
     log_a, log_b = tl.log(tl.maximum(a, 1.0)), tl.log(tl.maximum(b, 1.0))
     log_middle = tl.log(tl.maximum(a + b, 1.0) / 2)
@@ -244,14 +280,23 @@ def _compiled_forms() -> dict[str, tuple[Any, ...]]:
         for corrected in (True, False):
             constants = {
                 "CORRECTED": corrected, "ULPS": CONSTANT_ULPS, "DOUBLE": real == "fp64", "BLOCK": _BLOCK,
-                "BINS": 64, "SPLITS": _SPLITS,
+                "TINY": 2.0**-126 if real == "fp32" else 2.0**-1022, "BINS": 64, "SPLITS": _SPLITS,
             }  # fmt: skip
-            signature = {**rows, "bins": "*i32", "counts": "*i32", **_ROWS, "n_sizes": "i32"}
+            signature = {
+                **rows,
+                "plan": "*i32",
+                "counts": "*i32",
+                "nested": "*i32",
+                **_ROWS,
+                "n_sizes": "i32",
+            }
             signature.update(dict.fromkeys(constants, "constexpr"))
             forms[f"counts {real} {corrected}"] = (counts_kernel, signature, constants, _EXACT)
     for corrected in (True, False):
         constants = {"CORRECTED": corrected, "PSEUDO": PSEUDO_COUNT, "BINS": 64}
-        signature = {"counts": "*i32", "bins": "*i32", "distances": "*fp64", "width": "i32", "n_sizes": "i32"}
+        signature = {
+            "counts": "*i32", "plan": "*i32", "nested": "*i32", "distances": "*fp64", "width": "i32", "n_sizes": "i32",
+        }  # fmt: skip
         signature.update(dict.fromkeys(constants, "constexpr"))
         forms[f"measures {corrected}"] = (measures_kernel, signature, constants, {**_EXACT, "num_warps": 1})
     signature = {
