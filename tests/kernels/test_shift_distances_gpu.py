@@ -1,5 +1,7 @@
 """The Triton twin against the definition: through the interpreter on the CPU, and on a device where there is one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +47,7 @@ def test_interpreted(dtype: torch.dtype, width: int, bins: tuple[int, ...], arit
 def test_a_row_split_over_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     from hitl_kernels.shift_distances import gpu
 
-    monkeypatch.setattr(gpu, "_BLOCK", 16)  # 300 values are then 3 shares of 8 blocks
+    monkeypatch.setattr(gpu, "_BLOCK", {4: 16})  # 300 values are then 3 shares of 8 blocks
     compare("cpu", torch.float32, 300, (16, 64), "corrected", rows=4)
 
 
@@ -68,6 +70,26 @@ def test_maps_of_half_precision_are_pooled_in_float32() -> None:
     expected = shift_distances(maps[0].float(), maps[1].float(), (8, 16))
     found = gpu.shift_distances(maps[0], maps[1], (8, 16), True, False)[0]
     torch.testing.assert_close(found, expected.distances, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.interpreter
+@pytest.mark.parametrize(("spread", "reads"), [(1.0, 2), (1e-5, 4), (1e-6, 1)])
+def test_bytes_read_per_value(spread: float, reads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For extremes and finest bins; narrow rows, whose edges may not nest, once a size; constant ones for extremes."""
+    from hitl_kernels.shift_distances import gpu
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    rows = 1 + spread * torch.rand((2, 2, 64), generator=torch.Generator().manual_seed(0))
+    first, last = rows.data_ptr(), rows.data_ptr() + rows.nbytes
+    load, read = InterpreterBuilder.create_masked_load, []
+
+    def counted(self: object, pointers: Any, mask: Any, *rest: Any) -> Any:
+        read.append(int(((pointers.data >= first) & (pointers.data < last) & mask.data).sum()))
+        return load(self, pointers, mask, *rest)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_masked_load", counted)
+    gpu.shift_distances(rows[0], rows[1], (4, 8, 16), True, False)
+    assert sum(read) == reads * rows.numel()
 
 
 @pytest.mark.gpu
