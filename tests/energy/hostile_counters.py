@@ -18,9 +18,24 @@ from hitl_fast.energy.measuring.session import Session
 from hitl_fast.energy.reporting.results import Window
 
 KINDS = (
-    "irregular", "wraps at 32 bits", "reset", "jumps back", "stands still", "milliwatt hours", "slow to read",
-    "changes its pace", "shows an older value", "fails now and then", "vanishes", "wraps and is irregular",
-)  # fmt: skip
+    "irregular",
+    "wraps at 32 bits",
+    "reset",
+    "jumps back",
+    "stands still",
+    "milliwatt hours",
+    "slow to read",
+    "changes its pace",
+    "shows an older value",
+    "fails now and then",
+    "vanishes",
+    "wraps and is irregular",
+)
+# Packages are said to show a new value every millisecond; here is what is true instead, as (period, microjoules).
+PACKAGES = {
+    "every millisecond": (MS, 1), "every 10 ms": (10 * MS, 1), "every 50 ms": (50 * MS, 1),
+    "every 100 ms": (100 * MS, 1), "every second": (S, 1), "in joules": (MS, 1_000_000),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -142,14 +157,56 @@ def simulate(kind: str, rng: random.Random) -> Result:
     return Result(kind, window, sum(trace(end) - trace(start) for trace in traces) / 1e6)
 
 
-def _runner(session: Session, now: list[int], rng: random.Random) -> Callable[[int], None]:
+def simulate_package(kind: str, rng: random.Random) -> Result:
+    """One window of 5 ms to 4 s over a package's counter, with a sampler that may come late."""
+    now = [BEGIN]
+
+    def clock() -> int:
+        now[0] += 200
+        return now[0]
+
+    period, unit = PACKAGES[kind]
+    begin, length = BEGIN + rng.choice([0, S // 2, 3 * S]), round(10 ** rng.uniform(-2.3, 0.6) * S)
+    trace = trace_of(rng.choice([*LOADS, *OTHER_LOADS]), rng, begin, begin + length, 100 * MS)
+    time, times = BEGIN - 3 * S - rng.random() * period, []
+    while time < begin + length + 4 * S:
+        times.append(round(time))
+        time += period * rng.uniform(0.95, 1.05)
+    shown = [10**9 + int(trace(u)) // unit * unit for u in times]
+
+    class Sensor:
+        def read(self) -> int:
+            now[0] += rng.randint(1000, 6000)
+            return shown[bisect_right(times, now[0]) - 1]
+
+        def alive(self) -> bool:
+            return True
+
+        def close(self) -> None: ...
+
+    domain = replace(GPU, name="package-0", kind="package")
+    channel = CounterChannel(domain, Sensor(), MS, modulus=None, zero_is_fault=True, clock=clock)
+    session = Session([channel], [], interval=S // rng.choice([1, 5, 10, 20, 50]), clock=clock)
+    session.watch_from_now()
+    until = _runner(session, now, rng, late=rng.choice([0, 0, 30 * MS]))
+    until(begin)
+    record = session.open("window")
+    until(now[0] + length)
+    session.close(record)
+    until(now[0] + rng.choice([0, S // 2, 2 * S]))
+    session.end()
+    (window,) = session.windows()
+    return Result(kind, window, (trace(record.end) - trace(record.start)) / 1e6)
+
+
+def _runner(session: Session, now: list[int], rng: random.Random, late: int = 0) -> Callable[[int], None]:
     due = now[0]
 
     def until(moment: int) -> None:
         nonlocal due
         due = min(due, now[0] + 100_000)  # edges wake the sampler
         while due <= moment:
-            now[0] = max(now[0], due + rng.randint(60_000, 200_000))
+            now[0] = max(now[0], due + rng.randint(60_000, 200_000) + rng.randint(0, late))
             due = now[0] + session.tick()
         now[0] = max(now[0], moment)
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from math import gcd
 from typing import Protocol
 
 from ..sensors.counter import difference
@@ -22,6 +23,7 @@ PAUSE = 10 * SECOND
 CHECK = SECOND // 20
 BACK = "lost for a while, then back"
 GRACE = SECOND // 20  # a value may be late
+DIFFERENT = 3  # steps that tell a coarse unit from a steady power
 RESET = 3  # impossible readings in a row that agree with each other: a counter that began anew
 
 # (last seen with the old value, first seen with the new value, the new value in microjoules)
@@ -125,6 +127,11 @@ class Channel(ABC):
         self.pace = low - margin, high + margin
 
     @property
+    def quantum(self) -> int:
+        """Microjoules by which a value may be too low."""
+        return self.unit
+
+    @property
     def turn(self) -> int | None:
         """Microjoules after which the counter is back where it was, None where that is unknown or never."""
         return None
@@ -187,6 +194,8 @@ class CounterChannel(Channel):
         self._read = sensor.read
         self._raw = self._read()
         self._suspects: list[tuple[int, int]] = []  # readings in a row that cannot follow the last good one
+        self._steps: set[int] = set()  # a few different ones, in counts
+        self._divisor = 0  # of all of them
         self._certain = 2 * self.limit * GRACE // PER_MICROJOULE // unit  # counts that may come at any time
         self.after = self.moved = clock()
         self.changes.append((self.after - self.longest, self.after, 0))
@@ -205,6 +214,16 @@ class CounterChannel(Channel):
     def turn(self) -> int | None:
         return None if self._modulus is None else self._modulus * self.unit
 
+    @property
+    def quantum(self) -> int:
+        """A count, or more where steps differ by multiples of more."""
+        return self.unit * (self._divisor if len(self._steps) >= DIFFERENT else 1)
+
+    def _learn_quantum(self, counts: int) -> None:
+        self._divisor = gcd(self._divisor, counts)
+        if len(self._steps) < DIFFERENT:
+            self._steps.add(counts)
+
     def poll(self, before: int) -> State:
         if self.lost:
             return self._retry(before)
@@ -215,6 +234,8 @@ class CounterChannel(Channel):
         after = self.clock()
         step = raw - self._raw
         if 0 < step <= self._certain and not self._suspects:
+            if self._divisor != 1:
+                self._learn_quantum(step)
             self._add(raw, step, after)
         elif step:
             if not self._accept(raw, step, before, after):
@@ -255,6 +276,8 @@ class CounterChannel(Channel):
         if counts is not None and self._possible(counts, after - self.moved):
             if step < 0:
                 self.events.append((after, "wrap"))
+            else:
+                self._learn_quantum(counts)
             self._add(raw, counts, after)
             return True
         self.events.append((after, "glitch"))

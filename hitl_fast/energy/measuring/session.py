@@ -12,16 +12,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 
 from ..reporting.results import Window
 from ..sensors.domain import Domain
-from ..units import MILLISECOND, SECOND
+from ..units import FAST, MILLISECOND, SECOND
 from . import device_locks
-from .channel import Channel
+from .channel import Channel, CounterChannel
 from .cuda_events import EventClock, synchronize
 from .native_sampler import FASTEST_IN_PYTHON, NativeSampler, native_sampler
 from .recorder import Recorder, heartbeat
 from .windows import Record, anchors, numbers, window
+
+LEARNT = 6  # values of a counter that tell its pace
 
 _live: weakref.WeakSet[Session] = weakref.WeakSet()
 
@@ -70,6 +73,8 @@ class Session:
         ]
         self._slow = list(self._rare)  # those that are not lost
         self._chasing = False
+        self._unknown: list[CounterChannel] = []  # said to be fast, and not seen to be so yet
+        self._looked = False
         self._edge = 0
         self.started = clock()
         self._due = self.started
@@ -157,9 +162,35 @@ class Session:
             self._settle_at = now + 2 * SECOND
             self.settle(now)
             self._thread_time = time.thread_time_ns()
-        if self._rare:
-            return self._watch(reading.end)
-        return max(self._due - reading.end, MILLISECOND // 2)
+        delay = self._watch(reading.end) if self._rare else self._due - reading.end
+        if self._unknown:
+            delay = min(delay, self._learn())
+        return max(delay, MILLISECOND // 2)
+
+    def _learn(self) -> int:
+        """Nanoseconds until the next look at counters that are said to be fast, the longer the rarer they move.
+
+        Some are not. The first look lasts until each has moved twice, or three milliseconds: nearly all are done then.
+        """
+        begin = now = self.clock()
+        looks = 0 if self._looked else 200  # in three milliseconds
+        self._looked = True
+        while looks and now - begin < 3 * MILLISECOND and any(_apart(c) > FAST for c in self._unknown):
+            looks -= 1
+            now = self.recorder.read().end
+        for channel in self._unknown:
+            if len(channel.changes) > LEARNT and _apart(channel) > FAST:
+                # Its values were never watched closely: they may be as far apart as looks.
+                channel.refresh = max(channel.refresh, _apart(channel))
+                channel.longest = max(channel.longest, channel.refresh)
+        self._unknown = [
+            channel
+            for channel in self._unknown
+            if _apart(channel) > FAST
+            and len(channel.changes) <= LEARNT
+            and not (channel.dead or channel.lost)
+        ]
+        return min([(now - channel.moved) // 8 for channel in self._unknown], default=self._interval)
 
     def _watch(self, now: int) -> int:
         """Nanoseconds until the next look at counters that are refreshed rarely."""
@@ -283,7 +314,13 @@ class Session:
         _live.discard(self)
 
     def watch_from_now(self) -> None:
-        """Look at slow counters closely from here on: when their values come decides how sharp an edge is."""
+        """Look at counters closely from here on: when their values come decides how sharp an edge is."""
+        self._looked = False
+        self._unknown = [
+            channel
+            for channel in self.recorder.channels
+            if isinstance(channel, CounterChannel) and channel.domain.in_total and not channel.rare
+        ]
         if self._rare:
             self._chase(self.clock())
 
@@ -321,6 +358,12 @@ class Session:
         self._pending.clear()
         self.records, self._rare, self._slow, self._events = [], [], [], None
         self.whole = Record("total", self.recorder.read(), None)
+
+
+def _apart(channel: CounterChannel) -> int:
+    """Nanoseconds that two new values of a counter were apart, at most, where they were watched best."""
+    recent = list(channel.changes)[1:]  # the first is no new value
+    return min((two[1] - one[0] for one, two in pairwise(recent)), default=SECOND)
 
 
 def _until_next(channel: Channel, edge: int, now: int) -> int | None:

@@ -11,7 +11,7 @@ from threading import current_thread
 from ..reporting.results import Window, ordered
 from ..sensors.domain import IN_TOTAL
 from ..units import FAST, PER_MICROJOULE, SECOND
-from .channel import Change, Channel, State
+from .channel import Change, Channel, CounterChannel, State
 from .cuda_events import Mark
 from .interpolation import Estimate, energy_at, power_around
 from .power_channel import PowerChannel
@@ -73,14 +73,14 @@ def _energy_at(
 ) -> Estimate:
     """The neighbours of an edge tell how much power to expect, but not within less than two of their periods."""
     short = record.closing is not None and record.end - record.start < 2 * channel.refresh
-    if channel.slow and not short:
+    if _hidden(channel) and not short:
         limit = min(limit, power_around(time, changes) or limit)
     return energy_at(
         time,
         changes,
         channel.longest,
         limit,
-        unit=channel.unit,
+        unit=channel.quantum,
         pace=channel.pace,
         missing=_missing(channel, slack),
     )
@@ -129,8 +129,12 @@ def _numbers(
     fresh = max(channel.refresh, FAST)
     stale = record.start - after0 > fresh, record.end - after1 > fresh
     if record.marks is None and not channel.slow and not any(stale):
+        if _hidden(channel):
+            end = _energy_at(channel, record, record.end, changes, limit, slack0)
+            low, high = end.low - start.high - doubt, end.high - start.low + doubt
+            return counted, min(low, counted), max(high, counted), counted, 1
         # As read, between the reading's own two moments, each of them shown up to a refresh late.
-        late = limit * channel.refresh // PER_MICROJOULE
+        late = limit * channel.refresh // PER_MICROJOULE + channel.quantum
         more = limit * max(after1 - after0 - elapsed, 0) // PER_MICROJOULE
         if isinstance(channel, PowerChannel):
             late = _swing(changes, record.start, channel.lag) + _swing(changes, record.end, channel.lag)
@@ -169,13 +173,21 @@ def _limit(recorder: Recorder, i: int, start: int, end: int, counted: int) -> in
     times the highest mean of the window and its surroundings, else of the run so far.
     """
     channel = recorder.channels[i]
-    if channel.slow:
+    if channel.slow or (_hidden(channel) and end - start < 2 * channel.refresh):
         return channel.limit
     margin = SECOND // 2
     seen = recorder.timeline.peak(i, start - margin, end + margin) or channel.peak
     mean = counted * PER_MICROJOULE // max(end - start, channel.refresh, 1)
     # Nothing has moved yet: what was used since the value last changed may be as much as a device can draw.
     return min(max(seen, mean) * 3 // 2 or channel.limit, max(channel.limit, seen, mean))
+
+
+def _hidden(channel: Channel) -> bool:
+    """Whether much can be used between two values: of a counter known to be slow, or that was seen to be so.
+
+    Of the latter the window's value is as read all the same: one that is moved by hand is not interpolated.
+    """
+    return channel.slow or (channel.refresh > FAST and isinstance(channel, CounterChannel))
 
 
 def _swing(changes: Sequence[Change], time: int, lag: int) -> int:
