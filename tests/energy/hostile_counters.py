@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from energy_fakes import MS, S
 from hidden_counters import BEGIN, GPU, LOADS, OTHER_LOADS, Trace, trace_of
 
-from hitl_fast.energy.measuring.channel import CounterChannel
+from hitl_fast.energy.measuring.channel import Channel, CounterChannel
+from hitl_fast.energy.measuring.power_channel import PowerChannel
 from hitl_fast.energy.measuring.session import Session
 from hitl_fast.energy.reporting.results import Window
 
@@ -31,6 +32,11 @@ KINDS = (
     "vanishes",
     "wraps and is irregular",
 )
+# Sensors of power: (time between two values, what each is the mean of, what the meter is told).
+POWERS = {
+    "now": (MS, MS // 10, 100 * MS), "mean of 50 ms": (50 * MS, 50 * MS, 100 * MS),
+    "mean of 100 ms": (100 * MS, 100 * MS, 100 * MS), "mean of a second": (100 * MS, S, S),
+}  # fmt: skip
 # Packages are said to show a new value every millisecond; here is what is true instead, as (period, microjoules).
 PACKAGES = {
     "every millisecond": (MS, 1), "every 10 ms": (10 * MS, 1), "every 50 ms": (50 * MS, 1),
@@ -157,36 +163,68 @@ def simulate(kind: str, rng: random.Random) -> Result:
     return Result(kind, window, sum(trace(end) - trace(start) for trace in traces) / 1e6)
 
 
+def simulate_power(kind: str, rng: random.Random) -> Result:
+    """The same over a GPU that shows only its power."""
+    period, mean, lag = POWERS[kind]
+
+    def channel(trace: Trace, now: list[int], interval: int, clock: Callable[[], int]) -> PowerChannel:
+        phase = rng.randrange(period)
+
+        class Sensor:
+            def read(self) -> int:
+                now[0] += rng.randint(20_000, 60_000)
+                shown = (now[0] - phase) // period * period + phase
+                return max(int((trace(shown) - trace(shown - mean)) * 1e6 / mean), 1)
+
+            def alive(self) -> bool:
+                return True
+
+            def close(self) -> None: ...
+
+        hole = 3 * interval + 50 * MS
+        return PowerChannel(GPU, Sensor(), 100 * MS, lag=lag, hole=hole, clock=clock)
+
+    return _simulate(kind, rng, channel)
+
+
 def simulate_package(kind: str, rng: random.Random) -> Result:
     """One window of 5 ms to 4 s over a package's counter, with a sampler that may come late."""
+    period, unit = PACKAGES[kind]
+
+    def channel(trace: Trace, now: list[int], interval: int, clock: Callable[[], int]) -> CounterChannel:
+        time, times = BEGIN - 3 * S - rng.random() * period, []
+        while time < BEGIN + 12 * S:
+            times.append(round(time))
+            time += period * rng.uniform(0.95, 1.05)
+        shown = [10**9 + int(trace(u)) // unit * unit for u in times]
+
+        class Sensor:
+            def read(self) -> int:
+                now[0] += rng.randint(1000, 6000)
+                return shown[bisect_right(times, now[0]) - 1]
+
+            def alive(self) -> bool:
+                return True
+
+            def close(self) -> None: ...
+
+        domain = replace(GPU, name="package-0", kind="package")
+        return CounterChannel(domain, Sensor(), MS, modulus=None, zero_is_fault=True, clock=clock)
+
+    return _simulate(kind, rng, channel)
+
+
+def _simulate(kind: str, rng: random.Random, make: Callable[..., Channel]) -> Result:
     now = [BEGIN]
 
     def clock() -> int:
         now[0] += 200
         return now[0]
 
-    period, unit = PACKAGES[kind]
     begin, length = BEGIN + rng.choice([0, S // 2, 3 * S]), round(10 ** rng.uniform(-2.3, 0.6) * S)
     trace = trace_of(rng.choice([*LOADS, *OTHER_LOADS]), rng, begin, begin + length, 100 * MS)
-    time, times = BEGIN - 3 * S - rng.random() * period, []
-    while time < begin + length + 4 * S:
-        times.append(round(time))
-        time += period * rng.uniform(0.95, 1.05)
-    shown = [10**9 + int(trace(u)) // unit * unit for u in times]
-
-    class Sensor:
-        def read(self) -> int:
-            now[0] += rng.randint(1000, 6000)
-            return shown[bisect_right(times, now[0]) - 1]
-
-        def alive(self) -> bool:
-            return True
-
-        def close(self) -> None: ...
-
-    domain = replace(GPU, name="package-0", kind="package")
-    channel = CounterChannel(domain, Sensor(), MS, modulus=None, zero_is_fault=True, clock=clock)
-    session = Session([channel], [], interval=S // rng.choice([1, 5, 10, 20, 50]), clock=clock)
+    interval = S // rng.choice([1, 5, 10, 20, 50])
+    session = Session([make(trace, now, interval, clock)], [], interval=interval, clock=clock)
     session.watch_from_now()
     until = _runner(session, now, rng, late=rng.choice([0, 0, 30 * MS]))
     until(begin)

@@ -14,8 +14,10 @@ from .channel import BACK, Channel, Sensor, State
 class PowerChannel(Channel):
     """A device that reports only its power: integrated here, each value held until the next reading.
 
+    A change is (milliwatts, when it was read, microjoules until then).
+
     Args:
-        lag: nanoseconds that the device averages over.
+        lag: nanoseconds that the device averages over, or that its value may be old.
         hole: a longer time without a reading is flagged as a gap.
     """
 
@@ -42,7 +44,7 @@ class PowerChannel(Channel):
         self._sum = 0  # milliwatts x nanoseconds: whole, so that adding up loses nothing
         self._highest = self._milliwatts
         self.after = self.moved = clock()
-        self.changes.append((self.after, self.after, 0))
+        self.changes.append((self._milliwatts, self.after, 0))
 
     def _believable(self, milliwatts: int) -> bool:
         """Whatever is switched on draws power, and no more than a few times its limit even for a moment."""
@@ -82,6 +84,6 @@ class PowerChannel(Channel):
         self._milliwatts = milliwatts
         self._highest = max(self._highest, milliwatts)
         self._failures = 0
-        self.changes.append((after, after, self.total))
+        self.changes.append((milliwatts, after, self.total))
         self.before, self.after, self.moved = before, after, after
         return after, self.total, self.slack

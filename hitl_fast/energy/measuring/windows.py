@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from threading import current_thread
 
 from ..reporting.results import Window, ordered
 from ..sensors.domain import IN_TOTAL
 from ..units import FAST, PER_MICROJOULE, SECOND
-from .channel import Change, Channel, CounterChannel, State
+from . import power_window
+from .channel import Change, Channel, CounterChannel
 from .cuda_events import Mark
 from .interpolation import Estimate, energy_at, power_around
 from .power_channel import PowerChannel
@@ -53,19 +52,20 @@ class Record:
 def anchors(record: Record, recorder: Recorder, changes: Sequence[Sequence[Change]]) -> list[Estimate]:
     """Each channel's energy at the opening edge, from the values around it, which are forgotten after a while."""
     assert record.opening is not None
-    return [
-        _energy_at(
-            channel,
-            record,
-            record.start,
-            changes[i],
-            _limit(recorder, i, record.start, record.start, 0),
-            record.opening.states[i][2],
-        )
-        if record.opening.states[i][0] >= changes[i][0][1]
-        else _as_read(record.opening.states[i], channel)
-        for i, channel in enumerate(recorder.channels)
-    ]
+    return [_opening(record, recorder, i, changes[i]) for i in range(len(recorder.channels))]
+
+
+def _opening(record: Record, recorder: Recorder, i: int, changes: Sequence[Change]) -> Estimate:
+    assert record.opening is not None
+    channel, state = recorder.channels[i], record.opening.states[i]
+    if state[0] < changes[0][1]:  # forgotten by now
+        late = (channel.peak or channel.limit) * channel.refresh // PER_MICROJOULE
+        return Estimate(state[1], state[1], state[1] + late, state[1])
+    if isinstance(channel, PowerChannel):
+        return power_window.edge(record.start, changes, channel.lag, channel.limit)
+    return _energy_at(
+        channel, record, record.start, changes, _limit(recorder, i, record.start, record.start, 0), state[2]
+    )
 
 
 def _energy_at(
@@ -99,11 +99,6 @@ def _missing(channel: Channel, slack: int) -> Callable[[int], int] | None:
     return missing
 
 
-def _as_read(state: State, channel: Channel) -> Estimate:
-    late = (channel.peak or channel.limit) * channel.refresh // PER_MICROJOULE
-    return Estimate(state[1], state[1], state[1] + late, state[1])
-
-
 def numbers(record: Record, recorder: Recorder, changes: Sequence[Sequence[Change]]) -> array[int]:
     """Each channel's numbers, one after another. ``changes`` are copies made under the recorder's lock."""
     starts = record.anchors or anchors(record, recorder, changes)
@@ -125,6 +120,8 @@ def _numbers(
     unread = after0 == after1 and (channel.lost or isinstance(channel, PowerChannel))
     if unread or _silent(channel, changes, counted, elapsed):
         return 0, 0, 0, counted, 0
+    if isinstance(channel, PowerChannel):
+        return _of_power(channel, record, start, changes, counted, doubt)
     limit = _limit(recorder, i, record.start, record.end, counted)
     fresh = max(channel.refresh, FAST)
     stale = record.start - after0 > fresh, record.end - after1 > fresh
@@ -136,8 +133,6 @@ def _numbers(
         # As read, between the reading's own two moments, each of them shown up to a refresh late.
         late = limit * channel.refresh // PER_MICROJOULE + channel.quantum
         more = limit * max(after1 - after0 - elapsed, 0) // PER_MICROJOULE
-        if isinstance(channel, PowerChannel):
-            late = _swing(changes, record.start, channel.lag) + _swing(changes, record.end, channel.lag)
         return counted, counted - late - more - doubt, counted + late + doubt, counted, 1
     if stale[1] and channel.lost:
         # Nothing after the last good reading: up to the highest power seen, all the time.
@@ -153,6 +148,28 @@ def _numbers(
     value = end.linear - start.linear if within else end.value - start.value
     value = min(max(value, low), max(high, low))
     return value, low - doubt, max(high, low) + doubt, counted, 1
+
+
+def _of_power(
+    channel: PowerChannel,
+    record: Record,
+    start: Estimate,
+    changes: Sequence[Change],
+    counted: int,
+    doubt: int,
+) -> tuple[int, int, int, int, int]:
+    elapsed = record.end - record.start
+    end = power_window.edge(record.end, changes, channel.lag, channel.limit)
+    value = max(end.value - start.value, 0)
+    resolution = elapsed // PER_MICROJOULE  # of a milliwatt
+    doubt = max(doubt, power_window.unseen(record.start, record.end, changes)) + resolution
+    late = end.high - end.value + start.high - start.value
+    if channel.lost:  # nothing after the last good reading
+        late += channel.limit * max(record.end - changes[-1][1], 0) // PER_MICROJOULE
+    low, high = max(value - late - doubt, 0), value + late + doubt
+    if elapsed < 2 * channel.lag:
+        low, high = 0, max(high, power_window.most(record.start, record.end, changes, channel.lag))
+    return value, low, max(min(high, channel.limit * elapsed // PER_MICROJOULE), value), counted, 1
 
 
 def _silent(channel: Channel, changes: Sequence[Change], counted: int, elapsed: int) -> bool:
@@ -188,22 +205,6 @@ def _hidden(channel: Channel) -> bool:
     Of the latter the window's value is as read all the same: one that is moved by hand is not interpolated.
     """
     return channel.slow or (channel.refresh > FAST and isinstance(channel, CounterChannel))
-
-
-def _swing(changes: Sequence[Change], time: int, lag: int) -> int:
-    """Microjoules by which power averaged over ``lag`` may be late at ``time``: its range around, held that long."""
-    first = bisect_left(changes, time - 2 * lag, key=_seen)
-    near = [change for change in changes[max(first - 1, 0) :] if change[1] <= time + 2 * lag]
-    powers = [
-        (two[2] - one[2]) * PER_MICROJOULE // (two[1] - one[1])
-        for one, two in pairwise(near)
-        if two[1] > one[1]
-    ]
-    return (max(powers) - min(powers)) * lag // PER_MICROJOULE if powers else 0
-
-
-def _seen(change: Change) -> int:
-    return change[1]
 
 
 def window(
@@ -276,7 +277,7 @@ def _flags(channel: Channel, record: Record, elapsed: int, present: bool) -> tup
 def _is_short(channel: Channel, record: Record, elapsed: int) -> bool:
     """Whether a window has too few values of a counter in or before it for more than the widest bound."""
     if isinstance(channel, PowerChannel):
-        return elapsed < channel.lag
+        return elapsed < 2 * channel.lag
     if channel.slow:
         return elapsed < 2 * channel.refresh or channel.known is None or record.start < channel.known
     return elapsed < channel.refresh
