@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import struct
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def test_the_call_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """No kernel has this type of event; what counts is that the call reaches it and its answer comes back."""
     with pytest.raises(OSError, match=r"\[Errno \d+\]"):
         perf_rapl.perf_event_open(2**31 - 1, 0, 0)
-    monkeypatch.setattr(perf_rapl.platform, "machine", lambda: "sparc")
+    monkeypatch.setattr(platform, "machine", lambda: "sparc")
     with pytest.raises(OSError, match="sparc"):
         perf_rapl.perf_event_open(1, 0, 0)
 

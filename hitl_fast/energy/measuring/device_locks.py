@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import threading
 from collections.abc import Mapping
 
@@ -59,7 +58,9 @@ class DeviceLocks:
         """Claim a domain: "" if it is ours (or cannot be shared out), else who counts it."""
         if self._directory is None:
             return ""
-        # A directory may be shared between nodes, a socket is not.
+        import socket
+
+        # A directory may be shared between nodes, a processor's socket is not.
         file = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{socket.gethostname()}-{name}") + ".lock"
         path = os.path.join(self._directory, file)
         with _lock:

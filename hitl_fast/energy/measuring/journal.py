@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -52,5 +51,7 @@ class Journal:
             write_text(self._path, self._text())
         except Exception as problem:  # a full disk must not end a training
             if not self._warned:
+                import logging
+
                 self._warned = True
                 logging.getLogger("hitl_fast.energy").warning("cannot write %s: %s", self._path, problem)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 import time
 import weakref
 from collections.abc import Iterable
@@ -192,6 +191,8 @@ class EnergyMeter:
 
     def report(self) -> EnergyReport:
         """Everything so far as plain data, to print, save or plot."""
+        import socket
+
         session = self._running(stopped=True)
         recorder = session.recorder
         session.catch_up()

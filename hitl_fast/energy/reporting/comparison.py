@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 
 from hitl_fast._common.errors import InputError, InputTypeError
@@ -221,6 +220,8 @@ def _span(run: Run) -> tuple[float, float]:
     if isinstance(run, Window):
         return run.start, run.start + run.seconds
     if isinstance(run, EnergyReport):
+        from datetime import datetime
+
         try:
             start = datetime.strptime(run.started, "%Y-%m-%dT%H:%M:%S%z").timestamp()
         except ValueError:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -67,6 +66,8 @@ class PerfCounter:
 
 def perf_event_open(kind: int, config: int, processor: int) -> int:
     """Open an event that counts everything on a processor."""
+    import platform
+
     number = _NUMBERS.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, f"perf_event_open is not known on {platform.machine()}")

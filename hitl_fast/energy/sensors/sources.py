@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
 from hitl_fast._common.errors import InputError
@@ -104,6 +103,8 @@ def _seconds(text: str) -> float:
     try:
         return float(text)
     except ValueError:
+        from datetime import datetime
+
         return datetime.fromisoformat(text.strip().replace("Z", "+00:00")).timestamp()
 
 
