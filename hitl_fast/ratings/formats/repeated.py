@@ -25,23 +25,20 @@ def refuse_repeated(table: Table, roles: Roles, request: Request, scores: list[s
     if request.repeats is not None or "feature" in roles.given or table.size < 2:
         return
     named = [roles.columns[role] for role in ("item", "rater", "feature") if role in roles]
-    key = np.zeros(table.size, np.int64)
-    for name in named:
-        key = _both(key, table.columns[name].codes)
-    counts = np.bincount(key)
-    most = int(counts.max())
+    key = _joined([table.columns[name].codes for name in named])
+    most, again = _most_frequent(key)
     if most == 1:
         return
     for name in roles.others():
-        column = table.columns[name].used()
-        distinct = int(column.codes.max()) + 1
+        column = table.columns[name]
+        distinct = int(np.count_nonzero(np.bincount(column.codes)))
         chosen = "item" in roles.given and is_called(name, "item")  # the item was named among several
         if chosen or name in scores or not 1 < distinct < table.size or is_prose(column):
             continue
-        if some_numbers(column) and distinct > 2 * most:
+        if distinct > 2 * most and some_numbers(column):
             continue
-        if np.unique(_both(key, column.codes)).size == table.size:
-            rows = np.flatnonzero(key == int(counts.argmax()))[:2]
+        if _most_frequent(_joined([key, column.codes]))[0] == 1:
+            rows = np.flatnonzero(key == again)[:2]
             raise InputError(
                 f"{table.where(int(rows[1]))}: a second rating with the same {' and '.join(map(repr, named))} as "
                 f"{table.rows_are} {table.lines[int(rows[0])]}, and column {name!r} tells them apart. If it says what "
@@ -50,5 +47,22 @@ def refuse_repeated(table: Table, roles: Roles, request: Request, scores: list[s
             )
 
 
-def _both(key: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    return np.asarray(np.unique(key * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1])
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """One integer for each combination."""
+    key, span = np.zeros(len(parts[0]), np.int64), 1
+    for codes in parts:
+        size = int(codes.max(initial=0)) + 1
+        if span * size >= 2**62:
+            names, key = np.unique(key, return_inverse=True)
+            span = len(names)
+        key, span = key * size + codes, span * size
+    return key
+
+
+def _most_frequent(key: np.ndarray) -> tuple[int, int]:
+    """How often the most frequent number occurs, and which it is."""
+    ordered = np.sort(key)  # a third of the time of np.unique
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    counts = np.diff(np.append(starts, ordered.size))
+    most = int(counts.argmax())
+    return int(counts[most]), int(ordered[starts[most]])
