@@ -320,9 +320,13 @@ def _misfit(answers: Answers, question: Question, row: int) -> InputError:
     (text,) = value if isinstance(value, list) and len(value) == 1 else (value,)
     what = f"not read ({value.what})" if isinstance(value, Unreadable) else repr(value)
     of = f" to {question.name!r}" if question.name else ""
+    column = "" if answers.score_column is None else f" (column {answers.score_column!r})"
     if has_ambiguous_comma(text):
         return InputError(
-            f"{where}: the answer{of} is {what}, whose comma may separate thousands or be a decimal comma: write it "
-            "without, or say what it is worth with labels="
+            f"{where}: the answer{of} is {what}, whose comma may separate thousands or be a decimal comma{column}: "
+            "write it without, or say what it is worth with labels="
         )
-    return InputError(f"{where}: the answer{of} is {what}, where others are numbers")
+    return InputError(
+        f"{where}: the answer{of} is {what}, where others are numbers{column}: leave such cells empty, or say "
+        "what each label is worth with labels={...} (--labels)"
+    )

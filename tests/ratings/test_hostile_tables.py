@@ -180,3 +180,22 @@ def test_label_studio(tmp_path: Path) -> None:
     result = [{"from_name": "q", "type": "rating", "value": {"rating": 3}}]
     found = read([{"id": 5, "task": 11, "completed_by": 1, "result": result}], tmp_path, "s.jsonl")
     assert rows(found) == [(11, 1, 3)]
+
+
+def test_mturk_answers_in_one_cell(tmp_path: Path) -> None:
+    cells = [
+        {"quality": {"1": False, "4": True}, "note": "fine", "mood": {"label": "sad"}},
+        {"quality": {"1": True, "4": False}, "note": "", "mood": {"label": "glad"}},
+    ]
+    text = "HITId,WorkerId,AssignmentStatus,Answer.taskAnswers\n" + "".join(
+        'h,w{},Approved,"{}"\n'.format(k, json.dumps([cell]).replace('"', '""'))
+        for k, cell in enumerate(cells)
+    )
+    found = read(text, tmp_path)
+    assert (rows(found), found.features) == ([("h", "w0", 4), ("h", "w1", 1)], [])
+    assert read(text, tmp_path, question="mood").categories == ("glad", "sad")
+
+
+def test_an_answer_that_does_not_fit_names_its_column(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"line 2: .* is 'DK', .*column 'score'.*labels="):
+        read("item,rater,score\n1,a,DK\n1,b,4\n", tmp_path)

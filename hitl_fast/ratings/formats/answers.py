@@ -111,6 +111,7 @@ class Answers:
     )  # columns that may be answers, with examples
     asked: list[str] | None = None  # the questions asked for, where the format names them otherwise
     told: dict[str, Any] = field(default_factory=dict)  # arguments that were given
+    score_column: str | None = None  # the only column of scores, for messages
     untyped: bool = False  # ids are text because the file has nothing else
     scale: tuple[float, float] | None = None  # lowest and highest possible score, where the file says so
     by_feature: bool = False  # questions are features, and "" is the item itself

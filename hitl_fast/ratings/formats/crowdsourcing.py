@@ -15,6 +15,7 @@ from .column import Column
 from .long_table import read_long
 from .roles import Roles, numeric
 from .table import Table
+from .task_answers import spread
 from .vocabulary import NAMES, PAIR_ROLES, is_called, plain
 
 FORMATS = ("mturk", "appen", "toloka")
@@ -58,6 +59,7 @@ def read(table: Table, tool: str, given: dict[str, str | None], questions: list[
 
 
 def _mturk(table: Table, given: dict[str, str | None], questions: list[str] | None) -> Answers:
+    table = spread(table)
     answers = _prefixed(table, "Answer.", questions)
     columns = {
         "item": "HITId", "rater": "WorkerId", "seconds": "WorkTimeInSeconds", "status": "AssignmentStatus",

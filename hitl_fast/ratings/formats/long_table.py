@@ -59,6 +59,7 @@ def read_long(
             where = table.where(int(rows[missing.argmax()]))
             raise InputError(f"{where}: no rater in column {roles.columns['rater']!r}")
         parts.append((rows, value, question))
+    answers.score_column = next(iter(questions)) if len(questions) == 1 else None
     status.keep_values(answers, items, names)
     answers.columns = _stacked(table, items, raters, seconds, parts)
     return answers
