@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -234,7 +235,18 @@ def _refuse_no_questions(answers: Answers) -> None:
         )
     raise InputError(
         f"{answers.source}: no ratings in it ({answers.format}: {len(answers.seen)} items, {len(answers.skipped)} "
-        "answers skipped, cancelled, empty or drafts)"
+        f"answers skipped, cancelled, empty or drafts{_reasons(answers)}"
+    )
+
+
+def _reasons(answers: Answers) -> str:
+    """How many answers of each reason there are."""
+    counts = Counter(s.reason for s in answers.skipped)
+    shown = ", ".join(f"{reason} {n}" for reason, n in counts.most_common())
+    return (
+        f": {shown}). Where a column of a table only looks like a status: columns={{'status': None}}"
+        if shown
+        else ")"
     )
 
 

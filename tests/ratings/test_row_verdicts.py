@@ -113,3 +113,18 @@ def test_what_is_asked_for_is_an_answer(tmp_path: Path) -> None:
 def test_a_bad_word_is_one_in_any_case(word: str) -> None:
     assert reason("valid", word) == "rejected"
     assert marked("valid", Column.of([word, "1"])).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"), [("qc_pass", "0|1|1"), ("is_spam", "1|0|0"), ("qc_failed", "yes|no|no")]
+)
+def test_other_names_of_checks(name: str, cells: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"line 2: '{name}' is .*'status': '{name}'"):
+        read(table(**{name: cells}), tmp_path)
+
+
+def test_a_table_of_which_nothing_counts_says_why(tmp_path: Path) -> None:
+    text = table(status="pending|draft|rejected")
+    with pytest.raises(ValueError, match=r"draft 2, rejected 1\).*columns=\{'status': None\}"):
+        read(text, tmp_path)
+    assert len(read(text, tmp_path, columns={"status": None})) == 3

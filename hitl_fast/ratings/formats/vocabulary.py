@@ -57,13 +57,14 @@ FLAGS = {
 VERDICTS = {
     "valid", "is_valid", "approved", "is_approved", "accepted", "is_accepted", "usable", "is_usable", "include",
     "included", "passed", "attention_check_passed", "passed_attention_check", "attention_passed", "passed_check",
-    "attention_check", "trusted", "is_trusted",
+    "attention_check", "trusted", "is_trusted", "qc_pass", "qc_passed", "quality_check", "quality_check_passed",
+    "check_passed", "attention_pass", "captcha_passed",
 }  # fmt: skip
 # The same, where true says that it is not.
 FAULTS = {
     "invalid", "is_invalid", "excluded", "exclude", "is_excluded", "failed", "is_failed", "attention_check_failed",
     "failed_attention_check", "attention_failed", "failed_check", "unusable", "is_unusable", "untrusted",
-    "is_untrusted", "is_rejected", "is_spammer",
+    "is_untrusted", "is_rejected", "is_spammer", "is_spam", "is_bot", "qc_fail", "qc_failed", "attention_fail",
 }  # fmt: skip
 # Columns that a tool adds and that never hold a rating.
 NEVER = {
