@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from .raters import FLOOR, Crew, Guidance, write_export
 from .tasks import Task
 
 TEMPER = 1.0
+
+_signals = functools.lru_cache(maxsize=2)(signals_of)  # own and cleanlab's, of the conditions of one setting
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def advice(task: Task, condition: Condition, crew: Crew, seed: int) -> Advice:
     """Weights of the samples of a pool by a condition whose weights are not of ratings of all samples."""
     if condition.weights == "class_balance":
         return Advice(_unpaid(class_balance(task.labels.numpy())), 0.0)
-    signals = signals_of(task, seed, "cleanlab" if condition.weights == "cleanlab" else "own")
+    signals = _signals(task, seed, "cleanlab" if condition.weights == "cleanlab" else "own")
     spent = operations(task)
     if condition.weights in ("auto", "cleanlab"):
         return Advice(_unpaid(signals.priorities().weights(power=condition.power, floor=FLOOR)), spent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from .tasks import Task, make
 from .training import train
 from .training_cost import Spending
 
+_task = functools.lru_cache(maxsize=1)(make)  # conditions of a setting, which follow each other, share it
+
 
 def run_job(plan: Plan, joules: bool, job: dict[str, Any]) -> dict[str, Any]:
     """The record of one run. Everything outside "measured" follows from the plan and the job.
@@ -31,16 +34,14 @@ def run_job(plan: Plan, joules: bool, job: dict[str, Any]) -> dict[str, Any]:
     setting, condition = SETTINGS[job["setting"]], CONDITIONS[job["arm"]]
     recipe = replace(plan.recipes[job["task"]], strength=setting.strength)
     seed = job["seed"] if plan.ratings is None else plan.data_seed
-    task = make(job["task"], plan.sizes[job["task"]], setting.defects, seed)
+    task = _task(job["task"], plan.sizes[job["task"]], setting.defects, seed)
     guidance, added = asked(plan, task, job, seed) if condition.human or condition.draw else (None, {})
     detector = float(added.get("detector_flops", 0.0))
-    if joules:
-        with EnergyMeter(gpus="none") as meter:
-            spending = Spending(meter)
-            outcome = train(task, condition, guidance, recipe, job["seed"], spending)
-    else:
-        spending = Spending()
-        outcome = train(task, condition, guidance, recipe, job["seed"], spending)
+    with EnergyMeter(gpus="none") if joules else nullcontext() as meter:
+        spending = Spending(meter)
+        outcome = train(
+            task, condition, guidance, recipe, job["seed"], spending, until_target=plan.until_target
+        )
     ratings, minutes = (
         _paid(guidance, condition.features) if guidance is not None and condition.human else (0, 0.0)
     )

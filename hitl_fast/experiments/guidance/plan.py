@@ -136,6 +136,11 @@ class Plan:
     edition: int = 1
     seconds: tuple[float, ...] = ()
 
+    @property
+    def until_target(self) -> bool:
+        """Whether runs end where they meet the target: the second edition asks what it takes to get there only."""
+        return self.edition == 2
+
     def jobs(self) -> list[dict[str, Any]]:
         """One dict for each run, seed by seed, so that an interrupted grid has whole pairs."""
         return list(self._jobs())

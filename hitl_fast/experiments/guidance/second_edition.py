@@ -25,6 +25,8 @@ LIMITS = (
     "A condition without a model in training pays for its signals: products of matrices of the features' components, "
     "of ridge regression and of all distances, counted once a run and included in its operations. In models as small "
     "as these they weigh more than in any that is used.",
+    "A run ends where it meets the target, or with its budget: accuracies say what was reached by then, not what more "
+    "training would have reached.",
     "Break-even sizes assume that a larger model saves as many samples, which was not tried. Intervals are of single "
     "comparisons, not corrected for their number, and a best condition is chosen by the runs that it is judged by.",
 )
@@ -145,7 +147,7 @@ class SecondReport(Report):
             page.table(
                 [
                     "condition", "uniform reached", "reached", "operations saved", "verdict", "samples saved",
-                    "samples saved against auto", "accuracy after the budget", "people's minutes",
+                    "samples saved against auto", "test accuracy at the end", "people's minutes",
                     "break-even size against uniform", "against auto",
                 ],
                 rows,

@@ -33,9 +33,9 @@ class Sizes:
     test: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
-    """One drawing of a task.
+    """One drawing of a task; equal to itself only.
 
     Attributes:
         name: "image" or "text".

@@ -55,10 +55,10 @@ class Outcome:
     """What a run came to; all of it follows from task, condition, guidance, recipe and seed.
 
     Attributes:
-        curve: validation samples classified rightly after every ``recipe.every`` steps.
+        curve: validation samples classified rightly after every ``recipe.every`` steps, up to the end of the run.
         validation, test: samples in each set.
         steps_to_target: at the first look with the target reached; None if the budget ended before.
-        test_right: test samples classified rightly at the end of the budget.
+        test_right: test samples classified rightly at the end of the run.
         test_right_at_target: the same when the target was reached.
         flops_per_step: forward and backward, with what the condition adds to a step.
         flops_per_epoch: what the condition adds to an epoch.
@@ -88,6 +88,8 @@ def train(
     recipe: Recipe,
     seed: int,
     spending: Spending | None = None,
+    *,
+    until_target: bool = False,
 ) -> Outcome:
     """Train one condition. Conditions of one seed begin at the same weights; no global state is touched.
 
@@ -98,6 +100,7 @@ def train(
         recipe: the same for all conditions of a task.
         seed: of the initial weights, of the order of samples and of the shuffling of priorities.
         spending: told when training goes on, when it rests for a look at the accuracy, and when the target is met.
+        until_target: end with the look that met the target, not with the budget; test accuracy is that of the end.
 
     Raises:
         ValueError: the condition needs guidance and there is none.
@@ -119,7 +122,7 @@ def train(
     reached: int | None = None
     right_then: int | None = None
     step = epoch = 0
-    while step < recipe.steps:
+    while step < recipe.steps and not (until_target and reached):
         sampler.set_epoch(epoch)
         if condition.automatic and epoch > 0:
             with spending.training():
@@ -139,6 +142,8 @@ def train(
                 if reached is None and curve[-1] >= recipe.target * len(task.validation[1]):
                     reached, right_then = step, right(model, *task.test)
                     spending.reached()
+                    if until_target:
+                        break
         epoch += 1
     per_step, per_epoch = step_flops(task, condition, guidance, recipe)
     return Outcome(
