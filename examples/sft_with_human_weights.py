@@ -1,7 +1,7 @@
 """Supervised fine-tuning with people's ratings: TRL's SFTTrainer on a tiny random GPT-2, 200 steps.
 
-Prompts are names of Unicode characters, completions their category, direction and width; 30 % are of another
-character. Twenty simulated people, four of whom answer at random, give each sample five ratings.
+Prompts are names of characters; 30 % of completions are another's. Of twenty simulated raters four answer at random.
+python examples/sft_with_human_weights.py 3
 """
 
 import sys
