@@ -52,6 +52,25 @@ class _Sums:
         )
 
 
+def _sums_of(held: Mapping[str, Any], bins: Sequence[int]) -> _Sums:
+    """One layer's part of a state.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    distances, counts = np.array(held["distances"], np.float64), np.array(held["counts"], np.int64)
+    left_out, rows, units = (int(held[name]) for name in ("left_out", "rows", "units"))
+    for name, values, shape in (
+        ("distances", distances, (len(bins), len(MEASURES))),
+        ("counts", counts, (2, bins[-1])),
+    ):
+        if values.shape != shape:
+            raise InputError(f"{name} of a layer have the shape {values.shape}, not {shape}")
+    if not (0 <= left_out <= rows and units >= 1 and counts.min() >= 0 and np.isfinite(distances).all()):
+        raise InputError("a layer has counts below 0, or more rows left out than seen")
+    return _Sums(distances, counts, left_out, rows, units)
+
+
 def _like(values: Any, held: Any) -> Any:
     """Values where the held ones are: a tensor on their device, or an array."""
     if isinstance(held, torch.Tensor):
@@ -164,24 +183,22 @@ class PreIndexAccumulator:
         """An accumulator that has seen what all of those had whose ``state`` is given, one or more.
 
         Raises:
-            ValueError: none is given, or they have different bins or arithmetic.
+            ValueError: none is given, one is not what ``state`` returns, or they have different bins or arithmetic.
         """
         if not states:
             raise InputError("states must hold one state or more")
-        whole = cls(states[0]["bins"], states[0]["arithmetic"])
-        for state in states:
-            part = cls(state["bins"], state["arithmetic"])
-            part._sums = {
-                name: _Sums(
-                    np.array(held["distances"], np.float64),
-                    np.array(held["counts"], np.int64),
-                    int(held["left_out"]),
-                    int(held["rows"]),
-                    int(held["units"]),
-                )
-                for name, held in state["layers"].items()
-            }
+        whole: PreIndexAccumulator | None = None
+        for number, state in enumerate(states):
+            try:
+                part = cls(state["bins"], state["arithmetic"])
+                part._sums = {name: _sums_of(held, part.bins) for name, held in state["layers"].items()}
+            except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as problem:
+                what = f"it has no {problem}" if isinstance(problem, KeyError) else str(problem)
+                raise InputError(f"states[{number}] is not what state() returns: {what}") from None
+            if whole is None:
+                whole = cls(part.bins, part.arithmetic)
             whole.merge(part)
+        assert whole is not None
         return whole
 
     def all_reduce(self, group: Any = "world") -> None:

@@ -79,10 +79,9 @@ def score_tasks(
 
     @functools.cache
     def part_sums() -> tuple[np.ndarray, np.ndarray]:
-        return (class_sums(parts[0]), class_sums(parts[1])) if sampled else sums()
+        return sums() if parts[0] is clean else (class_sums(parts[0]), class_sums(parts[1]))
 
-    sampled = parts[0] is not clean
-    clusters = cluster_tasks(*parts, part_sums, restarts, sampled=sampled, progress=progress)
+    clusters = cluster_tasks(*parts, part_sums, restarts, progress=progress)
     return {
         **{name: _as_fields(task) for name, task in clusters.items()},
         "cka": lambda: linear_cka(clean, shifted),
@@ -113,8 +112,13 @@ def scores_of_embeddings(
     return scores_of({name: task() for name, task in tasks.items()})
 
 
-def _as_fields(task: Callable[[], ClusterReport]) -> Callable[[], dict[str, Any]]:
-    return lambda: dataclasses.asdict(task())
+def _as_fields(task: Callable[[], ClusterReport | None]) -> Callable[[], dict[str, Any]]:
+    def fields() -> dict[str, Any]:
+        report = task()
+        assert report is not None  # pairs that are all labelled have a sample of every class
+        return dataclasses.asdict(report)
+
+    return fields
 
 
 def _elsewhere() -> Any:
@@ -221,9 +225,8 @@ def unpaired_effort_of(
         found.append(side.only(np.flatnonzero(finite)))
     if not any(X.shape[1] > 1 for X in found[0].inputs):
         return None, ["no effort score: no layer wider than 1 ran as often on both sides"]
-    common = np.isin(found[1].labels, found[0].labels)
-    if common.sum() < 2:
-        return None, ["no effort score: fewer than 2 shifted samples are of classes that clean samples have"]
+    if len(np.intersect1d(found[1].labels, found[0].labels)) < 2:
+        return None, ["no effort score: shifted and clean samples have fewer than 2 classes in common"]
     score, doubts = unpaired_effort_score(*found, clean_accuracy=clean_accuracy)
     return score, notes + [f"effort score: {note}" for note in doubts]
 

@@ -16,9 +16,6 @@ from torch.utils.data import (
     Dataset,
     DistributedSampler,
     IterableDataset,
-    RandomSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
 )
 
 from hitl_fast._common.errors import InputError, InputTypeError
@@ -26,7 +23,7 @@ from hitl_fast._common.errors import InputError, InputTypeError
 from .inputs import Inputs
 from .labelling import Labelling
 from .masks import given_mask
-from .sharding import Sharded, length_of
+from .sharding import Sharded, length_of, shuffling_sampler
 
 COMPLETE = Labelling()
 UNKNOWN = -1  # the label of a sample that has none
@@ -71,10 +68,7 @@ def check_loaders(clean: object, shifted: object, *, grouped: bool = False, pair
         ValueError: one of them shuffles, their lengths differ, or both are the same iterator.
     """
     for name, loader in (("clean", clean), ("shifted", shifted)):
-        if isinstance(loader, Dataset | Tensor | np.ndarray) or not isinstance(loader, Iterable):
-            raise InputTypeError(
-                f"{name} must yield batches (a DataLoader, or a list of (inputs, labels)), not {type(loader).__name__}"
-            )
+        check_batches(loader, name)
         if isinstance(loader, Sharded) and not grouped and loader.world_size > 1:
             warnings.warn(
                 f"{name} is sharded, but group= is not given: this report is of one rank's part of the data",
@@ -94,7 +88,7 @@ def check_loaders(clean: object, shifted: object, *, grouped: bool = False, pair
                     f" {len(sampler.dataset)} samples so that {sampler.num_replicas} ranks have equally many: use"  # type: ignore[arg-type]
                     " hf.sharded(loader) of a loader without it"
                 )
-        shuffling = _shuffling_sampler(loader)
+        shuffling = shuffling_sampler(loader)
         if shuffling and paired:
             raise InputError(
                 f"{name} shuffles (its sampler is a {shuffling}): sample i must be the same in both; use shuffle=False"
@@ -114,6 +108,18 @@ def check_loaders(clean: object, shifted: object, *, grouped: bool = False, pair
         ours, theirs = length(clean), length(shifted)
         if ours is not None and theirs is not None and ours != theirs:
             raise InputError(f"clean has {ours} {unit} but shifted {theirs}: they must hold the same samples")
+
+
+def check_batches(loader: object, name: str) -> None:
+    """Refuse what does not yield batches.
+
+    Raises:
+        TypeError: it is a data set, a tensor, a text or nothing iterable.
+    """
+    if isinstance(loader, Dataset | Tensor | np.ndarray | str) or not isinstance(loader, Iterable):
+        raise InputTypeError(
+            f"{name} must yield batches (a DataLoader, or a list of (inputs, labels)), not {type(loader).__name__}"
+        )
 
 
 def expected_samples(loader: object) -> int | None:
@@ -139,7 +145,8 @@ def pairs(
     Labels of shifted samples are not read under labels_for="clean"; under a budget, those below 0 are unknown.
 
     Raises:
-        ValueError: one ends before the other, batch sizes or labels differ (the position is named), no batch.
+        ValueError: one ends before the other, batch sizes or labels differ (the position is named), labels below 0
+            where these are unknown, no batch.
         TypeError: a batch is not (inputs, labels) or a mapping with labels, or labels are not classes.
     """
     position = 0
@@ -162,7 +169,9 @@ def pairs(
         else:
             shifted_inputs = without_labels(other, splitting, "shifted", clean_inputs)
             shifted_classes = classes
-        known = None if labelling.complete else _known(shifted_classes, labelling)
+        known = None if labelling.complete else _known(shifted_classes, labelling, position)
+        if labelling.label_budget is not None:
+            _refuse_unknown_clean(classes, position)
         if classes.size != shifted_classes.size:
             raise InputError(
                 f"after {position} samples, clean has a batch of {classes.size} but shifted one of "
@@ -201,38 +210,69 @@ def one_side(
     loader: Iterable[Any],
     splitting: Splitting,
     name: str,
-    labelling: Labelling,
+    labelling: Labelling | None = None,
     clean: tuple[Inputs, Callable[[Inputs], int]] | None = None,
 ) -> Iterator[Pair]:
     """The batches of one loader, each as its own pair.
 
     Args:
+        labelling: of the shifted side; None: all are labelled.
         clean: of the shifted side: inputs of the clean one, and how many samples inputs hold; both are needed where
             there are no labels.
 
     Raises:
         ValueError, TypeError: as ``pairs``.
     """
-    none = True
+    position = 0
     for batch in loader:
-        none = False
-        if name == "clean" or labelling.shifted_known:
+        if labelling is None or labelling.shifted_known:
             inputs, classes = split(batch, splitting, name)
         else:
             assert clean is not None
             inputs = without_labels(batch, splitting, name, clean[0])
             classes = np.full(clean[1](inputs), UNKNOWN)
         mask = None if splitting.mask is None else given_mask(batch, splitting.mask, name)
-        known = np.ones(classes.size, bool) if name == "clean" else _known(classes, labelling)
+        known = np.ones(classes.size, bool) if labelling is None else _known(classes, labelling, position)
         yield Pair(inputs, inputs, classes, mask, mask, known)
-    if none:
+        position += classes.size
+    if not position:
         raise InputError(f"{name} holds no batch")
 
 
-def _known(classes: np.ndarray, labelling: Labelling) -> np.ndarray:
+def all_numbered(batches: Iterable[Pair]) -> Iterator[Pair]:
+    """The batches of a clean side whose shifted one may have unknown labels, which are those below 0.
+
+    Raises:
+        ValueError: a clean label is below 0.
+    """
+    position = 0
+    for pair in batches:
+        _refuse_unknown_clean(pair.labels, position)
+        yield pair
+        position += pair.labels.size
+
+
+def _refuse_unknown_clean(classes: np.ndarray, position: int) -> None:
+    below = np.flatnonzero(classes < 0)
+    if below.size:
+        first = int(below[0])
+        raise InputError(
+            f"labels of clean must be at least 0 here, but that of sample {position + first} is {classes[first]}: a"
+            " shifted label below 0 is an unknown one; number the classes from 0"
+        )
+
+
+def _known(classes: np.ndarray, labelling: Labelling, position: int) -> np.ndarray:
     if not labelling.shifted_known:
         return np.zeros(classes.size, bool)
-    return classes >= 0 if labelling.label_budget is not None else np.ones(classes.size, bool)
+    below = np.flatnonzero(classes < 0)
+    if below.size and labelling.label_budget is None:
+        first = int(below[0])
+        raise InputError(
+            f"the label of sample {position + first} of shifted is {classes[first]}; labels below 0 are unknown: give"
+            " label_budget= or labels_for='clean' (or number the classes from 0)"
+        )
+    return np.asarray(classes >= 0)
 
 
 def without_labels(batch: Any, splitting: Splitting, name: str, clean: Inputs) -> Inputs:
@@ -300,6 +340,7 @@ def split(batch: Any, splitting: Splitting, name: str) -> tuple[Inputs, np.ndarr
             )
             raise InputTypeError(
                 f"a batch of {name} has the keys {sorted(map(str, batch))}, not {wanted}: name it by labels="
+                + _without(name)
             )
         rest = Inputs((), {str(k): _tensor(v) for k, v in batch.items() if k != key})
         return _chosen(batch, rest, splitting.inputs, name), _classes(batch[key], name, splitting.needs)
@@ -315,8 +356,13 @@ def split(batch: Any, splitting: Splitting, name: str) -> tuple[Inputs, np.ndarr
         return _chosen(batch, rest, splitting.inputs, name), _classes(batch[at], name, splitting.needs)
     raise InputTypeError(
         f"a batch of {name} must be (inputs, ..., labels) or a mapping with labels, not {_describe(batch)}: "
-        f"{splitting.needs}"
+        f"{splitting.needs}{_without(name)}"
     )
+
+
+def _without(name: str) -> str:
+    """What to do about samples without labels."""
+    return "; where shifted samples have no labels, give labels_for='clean'" if name == "shifted" else ""
 
 
 def _chosen(batch: Any, rest: Inputs, wanted: Any, name: str) -> Inputs:
@@ -363,6 +409,8 @@ def _tensor(value: Any) -> Any:
 
 
 def _classes(labels: Any, name: str, needs: str) -> np.ndarray:
+    if labels is None:
+        raise InputTypeError(f"labels of {name} are None: {needs}{_without(name)}")
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.dtype.kind not in "iub" or array.ndim != 1 or array.size == 0:
         what = (
@@ -372,7 +420,7 @@ def _classes(labels: Any, name: str, needs: str) -> np.ndarray:
         )
         raise InputTypeError(
             f"labels of {name} must be (n,) integer classes, n >= 1, not {array.dtype} of shape {array.shape}: "
-            f"{needs}, and {what} have none"
+            f"{needs}, and {what} have none{_without(name)}"
         )
     return array.astype(np.int64)
 
@@ -381,14 +429,3 @@ def _describe(batch: Any) -> str:
     if isinstance(batch, Tensor):
         return f"a tensor of shape {tuple(batch.shape)}"
     return f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, Sized) else "")
-
-
-def _shuffling_sampler(loader: object) -> str | None:
-    if not isinstance(loader, DataLoader):
-        return None
-    for sampler in (loader.sampler, getattr(loader.batch_sampler, "sampler", None)):
-        if isinstance(sampler, RandomSampler | WeightedRandomSampler | SubsetRandomSampler) or (
-            isinstance(sampler, DistributedSampler) and sampler.shuffle
-        ):
-            return type(sampler).__name__
-    return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +17,7 @@ class Changes:
 
     def __init__(self) -> None:
         self._squares: list[np.ndarray] = []
+        self._taken: tuple[float, int] | None = None
         self.missing = ""
         self.none = True
 
@@ -50,21 +54,29 @@ class Changes:
         if not self.none and bool((size > 0).all()):
             self._squares.append((total / size).numpy())
 
-    def squares(self) -> np.ndarray:
-        """(samples,) float64: the mean squared change of each sample so far."""
-        return np.concatenate(self._squares) if self._squares else np.zeros(0)
+    def sums(self) -> tuple[float, int]:
+        """The sum of the samples' finite mean squared changes so far, and how many there are."""
+        values = self._finite()
+        return math.fsum(values), values.size
 
-    def take(self, squares: np.ndarray) -> None:
-        """Replace the changes so far by those of more samples."""
-        self._squares = [squares] if squares.size else []
+    def take(self, parts: Sequence[tuple[float, int]]) -> None:
+        """Replace the changes so far by such ``sums``."""
+        self._taken = math.fsum(total for total, _ in parts), sum(size for _, size in parts)
+        self._squares = []
 
     def rms(self) -> float | None:
         """Over samples where it is finite; None without floating point inputs, or where some cannot be compared."""
-        if self.missing or not self._squares:
+        if self.missing:
             return None
-        values = np.concatenate(self._squares)
-        values = values[np.isfinite(values)]
+        if self._taken is not None:
+            total, size = self._taken
+            return math.sqrt(total / size) if size else None
+        values = self._finite()
         return float(np.sqrt(np.mean(values))) if values.size else None
+
+    def _finite(self) -> np.ndarray:
+        values = np.concatenate(self._squares) if self._squares else np.zeros(0)
+        return np.asarray(values[np.isfinite(values)])
 
     @property
     def notes(self) -> list[str]:

@@ -92,9 +92,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--labels-for", choices=("both", "clean"), help="clean: shifted labels are unknown (default: both)"
     )
-    how.add_argument(
-        "--label-budget", type=int, metavar="N", help="use N shifted labels, and give intervals over them"
-    )
+    how.add_argument("--label-budget", type=int, metavar="N", help="use N shifted labels, drawn at random")
     how.add_argument("--output", metavar="KEY", help="where the logits are in what the model returns")
     how.add_argument("--batch-size", type=int, default=64, metavar="N", help="(default: 64)")
     how.add_argument(

@@ -36,8 +36,8 @@ def put_together(
     those of one process that read all samples in order. Sums of distances are float64 and added rank after rank: off
     by less than 1e-12 of their value from those of one process.
 
-    Every rank keeps 9 bytes a sample, the first six the embeddings of all samples (in files beyond the store's
-    memory), the first one the captured layer inputs.
+    Every rank keeps 9 bytes for each sample of all ranks (about 40 while they are put together), the first six the
+    embeddings of all samples (in files beyond the store's memory), the first one the captured layer inputs.
 
     Raises:
         ValueError: ranks that do not fit together: another embedding, output layer or width, equal samples on two
@@ -114,6 +114,7 @@ def _summary(run: Pass, store: EmbeddingStore, clean: Iterable[Any]) -> dict[str
         "ran": sorted(run.watch.ran),
         "hits": run.guesses.hits(),
         "changes": run.changes.missing,
+        "change sums": run.changes.sums(),
         "no changes": run.changes.none,
         "masks": list(run.masks_used),
         "notes": run.checking.notes,
@@ -205,6 +206,7 @@ def _merge_sums(run: Pass, found: list[dict[str, Any]]) -> None:
         run.masks_used.update(dict.fromkeys(one["masks"]))
     run.guesses.take([one["hits"] for one in seen])
     run.changes.missing = next((one["changes"] for one in seen if one["changes"]), "")
+    run.changes.take([(total, size) for total, size in (one["change sums"] for one in seen)])
     run.changes.none = all(one["no changes"] for one in seen)
     run.checking.notes = list(dict.fromkeys(note for one in seen for note in one["notes"]))
     ways = [way for one in seen for way in one["ways"]]
@@ -226,15 +228,6 @@ def _merge_samples(run: Pass, ranks: Ranks, places: list[np.ndarray]) -> None:
             found[place] = part
         return found
 
-    squares = run.changes.squares()
-    parts = ranks.columns(squares)
-    if [len(part) for part in parts] == [len(place) for place in places]:
-        whole = np.empty(total)
-        for place, part in zip(places, parts, strict=True):
-            whole[place] = part
-    else:  # of some batches there are none
-        whole = np.concatenate(parts)
-    run.changes.take(whole)
     run.take_samples(ordered(run.classes), ordered(run.finite))
 
 

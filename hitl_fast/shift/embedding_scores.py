@@ -24,11 +24,18 @@ RIDGE = 0.01
 
 @dataclass(frozen=True)
 class Embedding:
-    """(N, D) rows in memory or in a file, and each row's class as 0 .. K-1."""
+    """(N, D) rows in memory or in a file, and each row's class as 0 .. K-1.
+
+    Attributes:
+        labelled: (N,) bool, whose class is known; None: all are. Scores of classes are of ``known`` embeddings.
+        sampled: the rows are a sample of more, or not all labelled, so that agreement with classes has an error.
+    """
 
     rows: Any
     classes: np.ndarray
     n_classes: int
+    labelled: np.ndarray | None = None
+    sampled: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -40,13 +47,34 @@ class Embedding:
         return self.shape[1] > min(self.shape[0], WIDEST)
 
     def subset(self, most: int | None) -> Embedding:
-        """A random sample of so many rows, always the same ones; itself where there are no more, or None are asked."""
+        """A random sample of so many rows, always the same ones; itself where there are no more, or None are asked.
+
+        Labelled rows come before others, since only they agree with a class or do not.
+        """
         if most is None or self.shape[0] <= most:
             return self
         which = self._chosen(most)
-        rows = self.rows if isinstance(self.rows, Tensor) else np.asarray(self.rows)
-        classes, codes = np.unique(self.classes[which], return_inverse=True)
-        return Embedding(rows[which], codes, len(classes))
+        labelled = self.labelled
+        if labelled is not None and not labelled.all():
+            order = np.random.default_rng(0).permutation(self.shape[0])
+            order = order[np.argsort(~labelled[order], kind="stable")]
+            which = np.sort(order[:most])
+        known = np.ones(most, bool) if labelled is None else labelled[which]
+        kinds, found = np.unique(self.classes[which][known], return_inverse=True)
+        codes = np.zeros(most, found.dtype)
+        codes[known] = found
+        return Embedding(
+            _rows_at(self.rows, which), codes, len(kinds), None if labelled is None else known, sampled=True
+        )
+
+    def known(self) -> Embedding:
+        """The labelled rows alone."""
+        if self.labelled is None:
+            return self
+        if self.labelled.all():
+            return Embedding(self.rows, self.classes, self.n_classes)
+        which = np.flatnonzero(self.labelled)
+        return Embedding(_rows_at(self.rows, which), self.classes[which], self.n_classes)
 
     def mean(self) -> Tensor:
         """(D,) float64, where the rows are."""
@@ -70,8 +98,7 @@ class Embedding:
     def sample(self, most: int) -> tuple[Tensor, np.ndarray]:
         """At most so many rows, centred on their mean, and which: always the same ones."""
         which = self._chosen(most)
-        rows = self.rows if isinstance(self.rows, Tensor) else np.asarray(self.rows)
-        chosen = torch.as_tensor(rows[which]).float()
+        chosen = torch.as_tensor(_rows_at(self.rows, which)).float()
         return chosen - chosen.double().mean(0).float(), which
 
     def _chosen(self, most: int) -> np.ndarray:
@@ -88,6 +115,12 @@ class Embedding:
             return
         for _, rows in read_chunks(self.rows, step):
             yield torch.from_numpy(rows.copy())
+
+
+def _rows_at(rows: Any, which: np.ndarray) -> Any:
+    if isinstance(rows, Tensor):
+        return rows[torch.from_numpy(which).to(rows.device)]
+    return np.asarray(rows)[which]
 
 
 def class_sums(embedding: Embedding) -> np.ndarray:
@@ -166,22 +199,15 @@ def probe_error(shifted: Embedding) -> float:
     sample out makes its own class rarer, so that embeddings which tell nothing would otherwise do worse than that
     guess. More than 2,048 values a sample, or more values than samples: of at most 2,048 samples.
     """
-    wrong, classes = probe_misses(shifted)
-    if len(classes) < 2:
-        return 0.0
-    return min(float(wrong.mean()), 1 - float(np.bincount(classes).max()) / classes.size)
-
-
-def probe_misses(embedding: Embedding) -> tuple[np.ndarray, np.ndarray]:
-    """For each sample that ``probe_error`` looks at: whether its class is missed, and its class."""
-    rows, classes = embedding.rows, embedding.classes
-    if embedding.wide:
-        rows, which = embedding.sample(SAMPLES)
+    rows, classes = shifted.rows, shifted.classes
+    if shifted.wide:
+        rows, which = shifted.sample(SAMPLES)
         classes = classes[which]
     if len(classes) < 2:
-        return np.zeros(len(classes), bool), classes
+        return 0.0
     found = leave_one_out_labels(
-        classes, RIDGE / embedding.shape[1], features=rows, n_classes=embedding.n_classes
+        classes, RIDGE / shifted.shape[1], features=rows, n_classes=shifted.n_classes
     )
     found = found.cpu().numpy() if isinstance(found, Tensor) else found
-    return np.asarray(found) != classes, classes
+    wrong = float((np.asarray(found) != classes).mean())
+    return min(wrong, 1 - float(np.bincount(classes).max()) / classes.size)

@@ -45,20 +45,21 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 class EmbeddingStore:
-    """Rows (n, D) of the clean and of the shifted data, appended batch by batch.
+    """Rows (n, D) of the clean and of the shifted data, or of one of them, appended batch by batch.
 
     Args:
-        max_memory: bytes that both may take together, and a half more while blocks are put together; beyond it they
+        max_memory: bytes that all may take together, and a half more while blocks are put together; beyond it they
             move to temporary files without a name, which the operating system frees when they are closed, however
             the process ends.
         dtype: "float32", or "float16" for half the memory: values are rounded to 11 bits (on 20,000 digits an adjusted
             Rand index of .5343 for .5345, a probe error of .1265 for .1264, an equal CKA).
+        sides: 2, or 1 where one side serves as both: it is kept once.
 
     Raises:
         ValueError: another dtype.
     """
 
-    def __init__(self, max_memory: int, dtype: str = "float32") -> None:
+    def __init__(self, max_memory: int, dtype: str = "float32", *, sides: int = 2) -> None:
         if dtype not in DTYPES:
             raise InputError(f"embedding_dtype must be {' or '.join(DTYPES)}, not {dtype!r}")
         self.max_memory = max_memory
@@ -66,7 +67,7 @@ class EmbeddingStore:
         self.rows = 0
         self.width: int | None = None
         self.in_file = False
-        self._blocks: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._blocks: list[list[Tensor]] = [[] for _ in range(sides)]
         self._files: list[IO[bytes]] = []
 
     @property
@@ -83,34 +84,40 @@ class EmbeddingStore:
         if self.width is None:
             self.width = width
         if self.width != width or shifted.shape != clean.shape:
+            now = (
+                f"{width}" if shifted is clean else f"{width} on clean and {shifted.shape[1]} on shifted data"
+            )
             raise InputError(
-                f"embeddings had {self.width} values a sample before, now {width} on clean and {shifted.shape[1]} on "
-                "shifted data: name an embedding of fixed size, or use pooling='mean'"
+                f"embeddings had {self.width} values a sample before, now {now}: name an embedding of fixed size, or "
+                "use pooling='mean'"
             )
         self.rows += len(clean)
-        for blocks, block in zip(self._blocks, (clean, shifted), strict=True):
+        for blocks, block in zip(self._blocks, (clean, shifted), strict=False):
             blocks.append(self._stored(block))
-        if not self.in_file and 2 * self._dtype.itemsize * self.rows * width > self.max_memory:
+        if (
+            not self.in_file
+            and len(self._blocks) * self._dtype.itemsize * self.rows * width > self.max_memory
+        ):
             self._files = [tempfile.TemporaryFile(prefix="hitl-fast-") for _ in self._blocks]  # noqa: SIM115
             self.in_file = True
         if self.in_file:
             self._flush()
 
     def arrays(self) -> tuple[Any, Any]:
-        """Both as (n, D): tensors on their device, or memory-mapped arrays."""
+        """Both as (n, D): tensors on their device, or memory-mapped arrays; one of one side twice."""
         if not self.in_file:
             found = []
             for blocks in self._blocks:
                 whole = torch.cat(blocks) if len(blocks) > 1 else blocks[0]
                 blocks[:] = [whole]
                 found.append(whole)
-            return found[0], found[1]
+            return found[0], found[-1]
         for file in self._files:
             file.flush()
         shape = (self.rows, self.width or 0)
         dtype = np.float32 if self._dtype == torch.float32 else np.float16
-        clean, shifted = (np.memmap(file, dtype, "r", shape=shape) for file in self._files)
-        return clean, shifted
+        maps = [np.memmap(file, dtype, "r", shape=shape) for file in self._files]
+        return maps[0], maps[-1]
 
     def close(self) -> None:
         for file in self._files:

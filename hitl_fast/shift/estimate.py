@@ -132,15 +132,18 @@ def preindex(
             score with class means of the clean logits as targets take their place.
         labels_for: "clean": the labels of shifted samples are unknown; batches of ``shifted`` may have none, and those
             that they have are not read. What needs them is None. Default: "both".
-        label_budget: labels of so many shifted samples are used, drawn at random among those labelled (a label below
-            0: unknown); every score that needs labels has its 95 % interval over them in ``intervals``.
+        label_budget: labels of so many shifted samples are used, drawn at random among those whose label is known (one
+            below 0 is not) and whose embedding is finite. ``intervals`` has the 95 % intervals over them of accuracy,
+            inverse ARI and what is made of these; scores without an interval depend on the number of labels: compare
+            those of equal budgets.
         device: where to run; default: where the model is. The model is moved back.
         max_memory: bytes of embeddings to hold; beyond, they go to a temporary file without a name (in the folder
             that TMPDIR names). Default: a quarter of the free memory of host or GPU, shared by the ranks on a machine.
         group: the ranks that each read a part of the samples: "world" or a torch.distributed ProcessGroup; every rank
             calls this with its ``hitl_fast.sharded`` loaders, or with loaders of its own part, and gets the report of
             all. The first six ranks hold all embeddings (the clusterings and scores are dealt to them), the first one
-            the layer inputs of the effort score, all of them 9 bytes a sample. Default: this process alone.
+            the layer inputs of the effort score, all of them 9 bytes for each sample of all. Default: this process
+            alone.
         progress: a progress bar on a terminal.
 
     Which rows belong to which sample is not guessed from shapes: a few samples also go through the model alone, before
@@ -211,6 +214,7 @@ def preindex(
             with ExitStack() as stack, undisturbed(module, place, (clean, shifted)):
                 how = sources, options, resources
                 material = collect(stack, module, (clean, shifted), labelling, how)
+                _warn(material.layers, material.finite)
                 fields = partial_fields(material, labelling, options, resources)
             return PreIndexReport(
                 **fields, measure=measure, measure_bins=measure_bins, scale=scale, offset=offset,
@@ -224,7 +228,8 @@ def preindex(
             run.over(clean, shifted, progress and ranks.rank == 0, ranks)
             rows, captured = put_together(run, store, ranks, clean)
             layers, skipped = run.layers()
-            _warn(layers, run.finite)
+            run.refuse_nothing_finite("sample pairs")
+            _warn(layers, {"sample pairs": run.finite})
             scores = _scores(run, after, rows, captured, ranks, progress and ranks.rank == 0)
             in_file = ", embeddings in a file" if store.in_file else ""
     distances = mean_over_layers(options.bins, layers)
@@ -355,14 +360,14 @@ def model_device(module: nn.Module, wanted: torch.device | str | None) -> torch.
     return place
 
 
-def _warn(layers: Mapping[str, LayerReport], finite: np.ndarray) -> None:
+def _warn(layers: Mapping[str, LayerReport], finite: Mapping[str, np.ndarray]) -> None:
+    """Name what is left out because it is not finite, and the first sample of each kind."""
     messages = [
         f"{layer.left_out} row pairs of layer {name}" for name, layer in layers.items() if layer.left_out
     ]
-    wrong = np.flatnonzero(~finite)
-    if wrong.size == finite.size:
-        raise InputError(f"the embeddings of all {finite.size} sample pairs hold NaN or infinite values")
-    if wrong.size:
-        messages.append(f"{wrong.size} sample pairs from the clusters (the first is sample {wrong[0]})")
+    for kind, fine in finite.items():
+        wrong = np.flatnonzero(~fine)
+        if wrong.size:
+            messages.append(f"{wrong.size} {kind} from the clusters (the first is sample {wrong[0]})")
     if messages:
-        warnings.warn(f"NaN or infinite values: left out {', '.join(messages)}", stacklevel=4)
+        warnings.warn(f"NaN or infinite values: left out {', '.join(messages)}", stacklevel=3)

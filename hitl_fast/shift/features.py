@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import nn
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
-from .batches import Splitting, expected_samples, split
-from .checking import Checking
+from .batches import Splitting, check_batches, expected_samples, one_side
+from .embeddings import EmbeddingStore, default_budget
 from .estimate import model_device
 from .evaluation import undisturbed, unwrapped
-from .forward import Role, Watch
-from .inputs import Inputs, parameters, positional
-from .masks import named_mask, with_padding
-from .rows import Reading
+from .labelling import Labelling
+from .one_pass import Pass, Sources
+from .options import Options
+
+ALONE = Labelling(paired=False, labels_for="clean")  # one side, which nothing is compared with
+OPTIONS = Options((32,), "corrected", "mean", "jensen_shannon", 32, 0.0, 0.0)
+SEES_BATCH = (
+    "the model's arithmetic sees the batch: the logits of a sample alone differ from those in its batch (or are"
+    " random), so that the embeddings are those at this batch size"
+)
 
 
 def embeddings(
@@ -29,7 +35,8 @@ def embeddings(
     *,
     output: str | int | Callable[[Any], Any] | None = None,
     labels: str | int | None = None,
-    inputs: str | int | Any = None,
+    inputs: str | int | Sequence[str | int] | Callable[[Any], Any] | None = None,
+    mask: str | int | Callable[[Any], Any] | None = None,
     device: torch.device | str | None = None,
     progress: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -38,15 +45,15 @@ def embeddings(
     The embedding is the input of what made the logits, found by equality as in `hitl_fast.preindex`; where that ran
     on every token, at the position whose output the logits are. Which rows belong to which sample is not guessed from
     shapes: a few samples also go through the model alone. Maps and tokens are pooled by the mean over positions, and
-    padding is left out where the model takes a mask by name (``attention_mask``, ``mask``, ``src_key_padding_mask``,
-    ``lengths``).
+    padding is left out: by ``mask``, or where the model takes one by name (``attention_mask``, ``mask``,
+    ``src_key_padding_mask``, ``lengths``).
 
     Args:
         model: any module. It is evaluated (eval mode, no gradient), and left as it was.
         loader: batches ``(inputs, ..., labels)``, or mappings with labels. A loader that shuffles gives the order
             that it drew.
         embedding: name of the module whose output is taken instead.
-        output, labels, inputs: as in `hitl_fast.preindex`.
+        output, labels, inputs, mask: as in `hitl_fast.preindex`.
         device: where to run; default: where the model is. The model is moved back.
         progress: a progress bar on a terminal.
 
@@ -56,7 +63,10 @@ def embeddings(
     Raises:
         ValueError: no batch, an unknown embedding, no layer that made the logits, embeddings of different width, one
             that is not finite (its position is named).
-        TypeError: batches without labels, or labels that are not classes.
+        TypeError: batches without labels, labels that are not classes, or more inputs than the model takes.
+
+    Warns:
+        UserWarning: a sample's logits depend on the batch that it is in.
 
     >>> model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
     >>> x, y = torch.randn(30, 4), torch.arange(30) % 3
@@ -66,65 +76,28 @@ def embeddings(
     """
     if not isinstance(model, nn.Module):
         raise InputTypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    check_batches(loader, "loader")
     module = unwrapped(model)
     place = model_device(module, device)
-    splitting = Splitting(
-        labels, inputs, None, "embeddings returns one class for each sample, as Signals.of takes it"
-    )
-    watch = Watch(module, embedding, Reading(True, True), output, _unused_rows, _unused_inputs)
-    watch.inputs_wanted = False
-    checking = Checking(watch)
-    known, (names, _) = parameters(module), positional(module)
-    found: list[np.ndarray] = []
-    classes: list[np.ndarray] = []
-    with undisturbed(module, place, (loader,)), watch, _bar(loader, progress) as bar:
-        for batch in loader:
-            held, given = split(batch, splitting, "loader")
-            held = held.wanted(known).to(place)
-            n = len(given)
-            rows = checking.run(held, _role(held, names, n, checking), lambda: None).embeddings
-            found.append(_checked(rows, n, found))
-            classes.append(given)
-            bar.update(n)
-    if not found:
-        raise InputError("loader gave no batch")
-    return np.concatenate(found), np.concatenate(classes)
+    needs = "embeddings returns one class for each sample, as Signals.of takes it"
+    sources = Sources(embedding, output, Splitting(labels, inputs, mask, needs))
+    with EmbeddingStore(default_budget(place), sides=1) as store, undisturbed(module, place, (loader,)):
+        run = Pass(module, sources, OPTIONS, store, place, 0, labelling=ALONE)
+        batches = one_side(loader, sources.splitting, "loader")
+        run.stream(batches, expected_samples(loader), progress, lambda: _refuse_not_finite(run))
+        _refuse_not_finite(run)
+        rows, _ = store.arrays()
+        found = rows.cpu().numpy() if isinstance(rows, torch.Tensor) else np.array(rows)
+    if run.checking.sees_batch:
+        warnings.warn(SEES_BATCH, stacklevel=2)
+    return found, run.classes.copy()
 
 
-def _role(held: Inputs, names: tuple[str, ...], n: int, checking: Checking) -> Role:
-    """The pass of one batch, with its mask where that is one of padding and not shared by all samples."""
-    mask = named_mask(held, names, n)
-    kept = None if mask is None else with_padding(mask.kept)
-    shared = mask is not None and mask.input is not None and checking.taking is not None
-    if mask is None or kept is None or (shared and checking.taking.axes[mask.input] is None):  # type: ignore[union-attr,index]
-        return Role("same", n)
-    return Role("same", n, kept, mask.input)
-
-
-def _checked(rows: Tensor, n: int, before: list[np.ndarray]) -> np.ndarray:
-    """One batch's embeddings; refused where they do not fit those before, or are not finite."""
-    array = rows.cpu().numpy()
-    done = sum(map(len, before))
-    if len(array) != n:
-        raise InputError(f"embeddings of {len(array)} samples for a batch of {n}, from sample {done} on")
-    if before and before[0].shape[1] != array.shape[1]:
-        raise InputError(
-            f"embeddings of {before[0].shape[1]} values a sample, and of {array.shape[1]} from sample {done} on: "
-            "choose a module whose output is of one width by embedding="
-        )
-    wrong = np.flatnonzero(~np.isfinite(array).all(1))
+def _refuse_not_finite(run: Pass) -> None:
+    """Refuse the last batch, if there is one, where an embedding is not finite."""
+    if not run.sizes:
+        return
+    start = len(run.finite) - run.sizes[-1]
+    wrong = np.flatnonzero(~run.finite[start:])
     if wrong.size:
-        raise InputError(f"the embedding of sample {done + int(wrong[0])} is not finite")
-    return array
-
-
-def _bar(loader: object, progress: bool) -> Any:
-    return tqdm(total=expected_samples(loader), unit=" samples", disable=None if progress else True)
-
-
-def _unused_rows(name: str, ours: Tensor, theirs: Tensor) -> None:
-    """Rows of layers, which only the distances between two sides need."""
-
-
-def _unused_inputs(name: str, call: int, ours: Tensor, theirs: Tensor) -> None:
-    """Inputs of layers, which only the effort score needs."""
+        raise InputError(f"the embedding of sample {start + int(wrong[0])} is not finite")

@@ -84,7 +84,7 @@ class Watch:
         self.embedding = embedding
         self.embedding_module = None if embedding is None else find_module(model, embedding)
         self.head: Head | None = None
-        self.inputs_wanted = True
+        self.inputs_wanted = self.outputs_wanted = True
         self.seconds = 0.0  # spent in hooks
         self.largest_output = 0  # bytes of the largest layer output seen
         self.ran: set[str] = set()
@@ -261,7 +261,8 @@ class Watch:
         self.largest_output = max(self.largest_output, output.nbytes)
         if values is not None and values.is_floating_point() and self.inputs_wanted:
             self._pair_inputs(name, call, module, values)
-        if not (self.reading.corrected and name == self.output_layer):
+        wanted = self.outputs_wanted or not self._proof.settled  # what no proof has seen counts nowhere
+        if wanted and not (self.reading.corrected and name == self.output_layer):
             self._pair_outputs(name, call, module, output)
 
     def _record(self, key: Key, values: Tensor) -> None:

@@ -33,7 +33,9 @@ class Column:
 class Guesses:
     """Of clean (side 0) and shifted (side 1) samples: guesses, how many are right, and the largest probabilities."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: bool = True) -> None:
+        """``kept``: the guess for every single sample is; else sums alone."""
+        self._kept = kept
         self._columns = Column(np.int64), Column(np.int64)
         self._right = [0, 0]
         self._count = 0  # samples that have guesses
@@ -47,11 +49,15 @@ class Guesses:
         if not all(side.ndim == 2 and len(side) == n and side.shape[1] > 1 for side in logits):
             return
         # Two transfers from the device a batch, whichever side they are of.
-        guesses = torch.stack([values.argmax(1) for values in logits]).cpu().numpy()
-        largest = [values.float().softmax(1).amax(1).sum(dtype=torch.float64) for values in logits]
-        for side, confidence in enumerate(torch.stack(largest).tolist()):
-            self._columns[side].append(guesses[side])
-            self._right[side] += int((guesses[side] == labels).sum())
+        sides = logits[:1] if logits[1] is logits[0] else logits
+        guesses = torch.stack([values.argmax(1) for values in sides]).cpu().numpy()
+        largest = [values.float().softmax(1).amax(1).sum(dtype=torch.float64) for values in sides]
+        confidences = torch.stack(largest).tolist()
+        for side, of in enumerate((0, len(sides) - 1)):
+            confidence = confidences[of]
+            if self._kept:
+                self._columns[side].append(guesses[of])
+            self._right[side] += int((guesses[of] == labels).sum())
             self._confidence[side].append(confidence)
         self._count += n
         self._logits = int(logits[0].shape[1])
@@ -99,7 +105,3 @@ class Guesses:
         self._logits = max(part["logits"] for part in parts)
         clean, shifted = ([one for part in parts for one in part["confidence"][side]] for side in (0, 1))
         self._confidence = clean, shifted
-
-    def forget(self) -> None:
-        """Drop the guesses of single samples; the sums stay."""
-        self._columns = Column(np.int64), Column(np.int64)

@@ -52,26 +52,33 @@ class Labelling:
         """Some shifted samples are labelled."""
         return self.labels_for != "clean"
 
-    def choose(self, known: np.ndarray, eligible: np.ndarray) -> np.ndarray:
+    def choose(self, known: np.ndarray, finite: np.ndarray) -> np.ndarray:
         """(n,) bool: the shifted samples whose labels are used, drawn at random but always the same ones.
 
         Args:
             known: (n,) bool, whose label is known.
-            eligible: positions to choose from under a budget.
+            finite: (n,) bool, whose embedding is; under a budget only these are drawn.
 
         Raises:
-            ValueError: fewer are labelled than label_budget says, or none is.
+            ValueError: fewer are labelled and finite than label_budget says.
         """
         if not self.shifted_known or self.label_budget is None:
             return known & self.shifted_known
-        candidates = np.asarray(eligible, dtype=np.int64)
-        candidates = candidates[known[candidates]]
+        candidates = np.flatnonzero(known & finite)
         if len(candidates) < self.label_budget:
             raise InputError(
-                f"label_budget is {self.label_budget}, but only {len(candidates)} of {len(known)} shifted samples "
-                "can be used with their labels (a label below 0 is an unknown one; effort_samples bounds them too)"
+                f"label_budget is {self.label_budget}, but only {len(candidates)} of {len(known)} shifted samples have "
+                f"a known label (one below 0 is unknown) and an embedding without NaN or infinite values"
             )
+        order = draw().random(len(known))[candidates]
         chosen = np.zeros(len(known), dtype=bool)
-        drawn = np.random.default_rng(0).choice(len(candidates), int(self.label_budget), replace=False)
-        chosen[candidates[drawn]] = True
+        chosen[candidates[np.argsort(order, kind="stable")[: self.label_budget]]] = True
         return chosen
+
+
+def draw() -> np.random.Generator:
+    """Gives each sample a number, in the order of its loader; where some are drawn, those of the smallest numbers are.
+
+    So the layer inputs kept of a pass, whose number of samples is not known before, are of those that are drawn then.
+    """
+    return np.random.default_rng(0)

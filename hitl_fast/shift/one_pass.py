@@ -17,13 +17,14 @@ from tqdm import tqdm
 from hitl_fast._common.errors import InputError, InputTypeError
 
 from .accumulator import LayerReport, PreIndexAccumulator
-from .batches import Pair, Splitting, expected_samples, pairs, same
+from .batches import COMPLETE, Pair, Splitting, expected_samples, pairs, same
 from .changes import Changes
 from .checking import Checking, Passed
 from .embeddings import EmbeddingStore
 from .forward import SHORT, Role, Watch
 from .guesses import Column, Guesses
 from .inputs import Inputs, parameters, positional
+from .labelling import Labelling
 from .layer_inputs import InputStore, LayerInputs
 from .masks import Mask, named_mask, with_padding
 from .options import Options
@@ -60,19 +61,22 @@ class Pass:
         place: torch.device,
         effort_samples: int = 2048,
         *,
-        compared: bool = True,
+        labelling: Labelling = COMPLETE,
     ) -> None:
-        """``compared``: row pairs of layers are; not where one side serves as both."""
-        self.compared = compared
+        """Without pairs (``labelling.paired``) one side serves as both, and nothing is compared."""
+        self.compared = labelling.paired
+        # Nobody can use the inputs of layers without labels of shifted samples.
+        effort_samples = effort_samples if labelling.shifted_known else 0
         self.sources, self.options, self.store, self.place = sources, options, store, place
         self.accumulator = PreIndexAccumulator(options.bins, options.arithmetic)
         self.captures = effort_samples
         self.sizes: list[int] = []  # of the batches, in order
-        self._inputs = InputStore(effort_samples)
+        self._inputs = InputStore(effort_samples, drawn=not labelling.complete)
         reading = Reading(options.corrected, options.pooled)
         self.watch = Watch(
             module, sources.embedding, reading, sources.output, self._found, self._inputs.enter
         )
+        self.watch.outputs_wanted = self.compared
         self.checking = Checking(self.watch)
         self.seconds: dict[str, float] = {}
         self.masks_used: dict[
@@ -86,7 +90,7 @@ class Pass:
         self._staged: list[RowPair] = []  # short rows of this batch
         self._waiting: dict[str, list[RowPair]] = {}  # short rows of the batches before
         self._labels, self._finite, self._known = Column(np.int64), Column(np.bool_), Column(np.bool_)
-        self.guesses = Guesses()
+        self.guesses = Guesses(kept=not labelling.complete)
         self.changes = Changes()
         self.first: Inputs | None = None  # inputs of the first batch
         self.parameters = parameters(module)
@@ -172,7 +176,7 @@ class Pass:
 
     @property
     def finite(self) -> np.ndarray:
-        """(samples,) bool: both embeddings hold finite values only."""
+        """(samples,) bool: the embeddings hold finite values only."""
         return self._finite.values
 
     @property
@@ -182,19 +186,18 @@ class Pass:
     @property
     def known(self) -> np.ndarray:
         """(samples,) bool: the shifted sample's label is known."""
-        return self._known.values
+        found = self._known.values
+        return found if len(found) else np.ones(len(self.classes), bool)
 
     def accuracy(self) -> dict[str, float] | None:
         """Share of samples whose largest logit is their label; None if the labels do not number the logits."""
         return self.guesses.accuracy(self.classes)
 
     def take_samples(self, classes: np.ndarray, finite: np.ndarray) -> None:
-        """Replace what there is of the samples so far by that of more samples, all labelled; guesses are forgotten."""
+        """Replace what there is of the samples so far by that of more samples, all labelled."""
         self._labels, self._finite, self._known = Column(np.int64), Column(np.bool_), Column(np.bool_)
-        self.guesses.forget()
         self._labels.append(classes)
         self._finite.append(finite)
-        self._known.append(np.ones(len(classes), bool))
 
     def take_ways(self, ways: Iterable[str]) -> None:
         """Replace how batches went through the model."""
@@ -203,39 +206,56 @@ class Pass:
     def _see(self, pair: Pair) -> None:
         """Send one batch of pairs through the model and keep what counts."""
         n = len(pair.labels)
-        for side in (pair.clean, pair.shifted):
+        alike = pair.shifted is pair.clean
+        for side in (pair.clean,) if alike else (pair.clean, pair.shifted):
             self._refuse_unknown(side)
         clean = pair.clean.wanted(self.parameters).to(self.place)
-        alike = pair.shifted is pair.clean
         shifted = clean if alike else pair.shifted.wanted(self.parameters).to(self.place)
         if self.first is None:
             self.first = pair.clean
-        masks = self._mask(clean, pair.clean_mask, n), self._mask(shifted, pair.shifted_mask, n)
+        mask = self._mask(clean, pair.clean_mask, n)
+        masks = mask, mask if alike else self._mask(shifted, pair.shifted_mask, n)
         self.watch.inputs_wanted = self._inputs.open
         logits, embeddings = self._through(clean, shifted, n, masks)
         start = time.perf_counter()
         masks = (self._of_padding(masks[0]), self._of_padding(masks[1]))
         self.masks_used.update({mask.name: None for mask in masks if mask is not None})
-        kept = [None if mask is None else mask.kept for mask in masks]
-        self.changes.add(clean, shifted, n, self.checking.axes(clean, n), (kept[0], kept[1]))
+        if self.compared:
+            kept = [None if mask is None else mask.kept for mask in masks]
+            self.changes.add(clean, shifted, n, self.checking.axes(clean, n), (kept[0], kept[1]))
         if logits is not None:
             self.guesses.add(logits, pair.labels)
-        none = torch.zeros((n, 0))
-        self._inputs.end_batch(logits or (none, none), pair.labels, pair.known)
-        self._known.append(np.ones(n, bool) if pair.known is None else pair.known)
-        finite = torch.isfinite(embeddings[0]).all(1) & torch.isfinite(embeddings[1]).all(1)
+        finite = torch.isfinite(embeddings[0]).all(1)
+        if embeddings[1] is not embeddings[0]:
+            finite = finite & torch.isfinite(embeddings[1]).all(1)
         if self.place.type == "cuda" or not bool(finite.all()):
-            embeddings = (embeddings[0][finite], embeddings[1][finite])
-        self._finite.append(finite.cpu().numpy())
+            ours = embeddings[0][finite]
+            embeddings = ours, ours if embeddings[1] is embeddings[0] else embeddings[1][finite]
+        held = finite.cpu().numpy()
+        self._finite.append(held)
+        none = torch.zeros((n, 0))
+        usable = None if pair.known is None else pair.known & held
+        self._inputs.end_batch(logits or (none, none), pair.labels, usable)
+        if pair.known is not None:
+            self._known.append(pair.known)
         for row_pair in self._staged:
             self._waiting.setdefault(row_pair[0], []).append(row_pair)
         self._staged.clear()
         self.watch.seconds += time.perf_counter() - start
-        held = sum(2 * ours.nbytes for row_pairs in self._waiting.values() for _, ours, _ in row_pairs)
-        if held > WAITING_BYTES:
+        waiting = sum(2 * ours.nbytes for row_pairs in self._waiting.values() for _, ours, _ in row_pairs)
+        if waiting > WAITING_BYTES:
             self._compare()
         self._labels.append(pair.labels)
         self.store.append(*embeddings)
+
+    def refuse_nothing_finite(self, what: str) -> None:
+        """Refuse samples none of which has an embedding.
+
+        Raises:
+            ValueError: all embeddings hold NaN or infinite values.
+        """
+        if not self.finite.any():
+            raise InputError(f"the embeddings of all {self.finite.size} {what} hold NaN or infinite values")
 
     def _refuse_unknown(self, inputs: Inputs) -> None:
         """Refuse inputs with which the model cannot be called, and say how to choose others."""
@@ -288,7 +308,7 @@ class Pass:
         self.watch.seconds += time.perf_counter() - start
 
     def _found(self, name: str, ours: Tensor, theirs: Tensor) -> None:
-        if not self.compared:
+        if not self.compared:  # a first batch, whose rows prove which layers count
             return
         if ours.shape[1] <= SHORT:
             self._staged.append((name, ours, theirs))

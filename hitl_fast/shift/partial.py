@@ -16,15 +16,17 @@ from hitl_fast._common.errors import InputError, InputTypeError
 
 from .accumulator import Distances, LayerReport, mean_over_layers
 from .after_pass import effort_of, unpaired_effort_of
-from .batches import one_side, pairs
+from .batches import all_numbered, one_side, pairs
 from .effort_score import EffortScore
+from .embedding_scores import Embedding
 from .embeddings import EmbeddingStore
 from .inputs import Inputs
+from .intervals import Ends, wilson
 from .labelling import Labelling
 from .layer_inputs import LayerInputs
 from .one_pass import Pass, Sources
 from .options import Options
-from .set_scores import Ends, Set, SetScores, interval, jackknife, parts_of, scores_of_sets
+from .set_scores import SetScores, scores_of_sets
 
 NEED_PAIRS = ("index", "distance", "u", "distances", "layers", "input_rms", "cka")
 NEED_LABELS = (
@@ -72,10 +74,14 @@ class Kept:
     confidence: float | None
     captured: LayerInputs
 
-    def set(self, labelled: np.ndarray) -> Set:
-        return Set(self.rows, self.labels[self.finite], labelled[self.finite])
+    def embedding(self, kinds: np.ndarray, labelled: np.ndarray) -> Embedding:
+        """The finite rows, with classes as positions in ``kinds`` where they are ``labelled``, (n,) bool."""
+        here = labelled[self.finite]
+        classes = np.zeros(len(here), np.int64)
+        classes[here] = np.searchsorted(kinds, self.labels[self.finite][here])
+        return Embedding(self.rows, classes, len(kinds), here, sampled=not here.all())
 
-    def accuracy(self, labelled: np.ndarray) -> np.ndarray | None:
+    def right(self, labelled: np.ndarray) -> np.ndarray | None:
         """For each labelled sample whether the model is right."""
         return None if self.guesses is None else (self.guesses == self.labels)[labelled]
 
@@ -101,10 +107,17 @@ class Material:
     mode: str
     notes: list[str]
 
+    @property
+    def finite(self) -> dict[str, np.ndarray]:
+        """Whose embeddings are, by what these samples are called."""
+        if self.paired:
+            return {"sample pairs": self.shifted.finite}
+        return {"clean samples": self.clean.finite, "shifted samples": self.shifted.finite}
+
 
 @dataclass(frozen=True)
 class PartialScores:
-    """Every score of a choice of labels."""
+    """Every score of a choice of labels; ``seconds`` as of the report."""
 
     sets: SetScores
     accuracy: dict[str, float] | None
@@ -112,6 +125,7 @@ class PartialScores:
     effort: EffortScore | None
     intervals: dict[str, Ends]
     labelled: int
+    seconds: dict[str, float]
     notes: list[str] = field(default_factory=list)
 
 
@@ -124,97 +138,96 @@ def collect(
 ) -> Material:
     """Send both loaders through the model; ``stack`` keeps the files of the embeddings open."""
     sources, options, resources = how
-    most = resources.effort_samples
 
-    def made(compared: bool) -> tuple[Pass, EmbeddingStore]:
-        budget = resources.max_memory if compared else resources.max_memory // 2
-        store = stack.enter_context(EmbeddingStore(budget, resources.embedding_dtype))
-        return Pass(module, sources, options, store, resources.place, most, compared=compared), store
+    def made(sides: int) -> Pass:
+        budget = resources.max_memory * sides // 2
+        store = stack.enter_context(EmbeddingStore(budget, resources.embedding_dtype, sides=sides))
+        most = resources.effort_samples
+        return Pass(module, sources, options, store, resources.place, most, labelling=labelling)
 
     if labelling.paired:
-        run, store = made(True)
+        run = made(2)
         run.stream(pairs(*loaders, sources.splitting, labelling), None, resources.progress)
         layers, skipped = run.layers()
-        rows = _arrays(store, run)
-        kept = [_kept(run, side, rows[side]) for side in (0, 1)]
+        run.refuse_nothing_finite("sample pairs")
+        rows, captured = run.store.arrays(), run.layer_inputs()
+        every = np.ones(len(run.classes), bool)
+        kept = [_kept(run, side, rows[side], captured, every if side == 0 else run.known) for side in (0, 1)]
+        runs, rms, mode = [run], run.changes.rms(), run.mode
         numbered = run.guesses.numbered(run.classes)
-        notes, seconds, mode = run.notes(), run.seconds, run.mode
-        runs, rms = [run], run.changes.rms()
     else:
-        runs, kept = [], []
-        clean: tuple[Inputs, Any] | None = None
-        for name, loader in zip(("clean", "shifted"), loaders, strict=True):
-            run, store = made(False)
-            run.stream(one_side(loader, sources.splitting, name, labelling, clean), None, resources.progress)
-            assert run.first is not None
-            clean = run.first, _counter(run)
-            kept.append(_kept(run, 0, _arrays(store, run)[0]))
-            runs.append(run)
+        runs, kept = [made(1)], []
+        batches = one_side(loaders[0], sources.splitting, "clean")
+        if labelling.shifted_known:
+            batches = all_numbered(batches)
+        runs[0].stream(batches, None, resources.progress)
+        assert runs[0].first is not None
+        runs.append(made(1))
+        clean = runs[0].first, _counter(runs[0])
+        batches = one_side(loaders[1], sources.splitting, "shifted", labelling, clean)
+        runs[1].stream(batches, None, resources.progress)
+        for name, run in zip(("clean", "shifted"), runs, strict=True):
+            run.refuse_nothing_finite(f"{name} samples")
+            kept.append(_kept(run, 0, run.store.arrays()[0], run.layer_inputs(), run.known))
         _refuse_unlike(runs, kept)
-        layers, rms = {}, None
+        layers, rms, mode = {}, None, "clean and shifted apart"
         skipped = runs[0].layers()[1] | runs[1].layers()[1]
         numbered = all(run.guesses.numbered(run.classes[run.known]) for run in runs if run.known.any())
-        notes = list(dict.fromkeys(note for run in runs for note in run.notes()))
-        seconds = {name: sum(run.seconds[name] for run in runs) for name in runs[0].seconds}
-        mode = "clean and shifted apart"
+    notes = list(dict.fromkeys(note for run in runs for note in run.notes()))
+    seconds = {name: sum(run.seconds[name] for run in runs) for name in runs[0].seconds}
     if any(run.checking.sees_batch for run in runs) and not labelling.paired:
         notes.append("no pairs: clean and shifted batches of different size are then compared")
-    if any(s.in_file for s in _stores(runs)):
+    if any(run.store.in_file for run in runs):
         mode += ", embeddings in a file"
-    embedding = runs[0].watch.embedding_name
     return Material(
-        kept[0], kept[1], labelling.paired, numbered, layers, skipped, embedding, rms, seconds,
+        kept[0], kept[1], labelling.paired, numbered, layers, skipped, runs[0].watch.embedding_name, rms, seconds,
         f"{resources.place}, {mode}", notes,
     )  # fmt: skip
 
 
-def scores_of(
-    material: Material, labelling: Labelling, resources: Resources, *, intervals: bool = True
-) -> PartialScores:
+def scores_of(material: Material, labelling: Labelling, resources: Resources) -> PartialScores:
     """The scores of a choice of labels among those known."""
+    start = time.perf_counter()
     clean, shifted = material.clean, material.shifted
-    n = len(shifted.labels)
-    within = shifted.captured.positions if resources.effort_samples else np.arange(n)
-    labelled = labelling.choose(shifted.known, within)
-    usable = labelled & shifted.finite
+    labelled = labelling.choose(shifted.known, shifted.finite)
     few = labelling.label_budget is not None
+    kinds = np.unique(np.concatenate([clean.labels, shifted.labels[labelled]]))
     sets = scores_of_sets(
-        clean.set(clean.known),
-        shifted.set(usable),
+        clean.embedding(kinds, clean.known),
+        shifted.embedding(kinds, labelled),
         paired=material.paired,
         restarts=resources.restarts,
         samples=resources.embedding_samples,
-        intervals=intervals and few,
+        intervals=few,
+        progress=resources.progress,
     )
     found = dict(sets.intervals)
     accuracy: dict[str, float] | None = None
-    right = clean.accuracy(clean.known), shifted.accuracy(labelled)
+    right = clean.right(clean.known), shifted.right(labelled)
     if right[0] is not None and right[1] is not None and material.numbered:
         accuracy = {"clean": float(right[0].mean())}
         if labelled.any():
             accuracy["shifted"] = float(right[1].mean())
-            if intervals and few:
-                low, high = interval(np.mean, right[1])
+            if few:
+                low, high = wilson(int(right[1].sum()), len(right[1]))
                 found["accuracy_shifted"] = low, high
                 found["accuracy_drop"] = accuracy["clean"] - high, accuracy["clean"] - low
+    clustering = time.perf_counter() - start
     effort, notes = _effort(material, labelled, resources)
-    if effort is not None and intervals and few:
-        found |= _effort_intervals(material, labelled, resources, effort)
     drop = None
     if clean.confidence is not None and shifted.confidence is not None:
         drop = clean.confidence - shifted.confidence
-    if few and len(within) < n:
-        notes.append(f"label_budget: labelled samples were drawn from the {len(within)} of the effort score")
-    return PartialScores(sets, accuracy, drop, effort, found, int(labelled.sum()), notes)
+    seconds = {"clustering": clustering, "statistics": time.perf_counter() - start - clustering}
+    return PartialScores(
+        sets, accuracy, drop, effort, found, int(labelled.sum()), seconds, sets.notes + notes
+    )
 
 
 def partial_fields(
     material: Material, labelling: Labelling, options: Options, resources: Resources
 ) -> dict[str, Any]:
     """The fields of the report, beside the options."""
-    start = time.perf_counter()
     scores = scores_of(material, labelling, resources)
-    clustering = time.perf_counter() - start
     across = scores.sets.clusters["shifted_from_clean"]
     inverse_ari = None if across is None else across.inverse_ari
     distances: Distances | None = None
@@ -233,6 +246,8 @@ def partial_fields(
     effort = scores.effort
     clean, shifted = material.clean, material.shifted
     known = np.concatenate([clean.labels, shifted.labels[shifted.known]])
+    seconds = material.seconds | {"clustering": scores.seconds["clustering"]}
+    seconds["statistics"] += scores.seconds["statistics"]
     return {
         "index": index, "distance": p, "inverse_ari": inverse_ari, "u": u,
         "samples": len(shifted.labels), "clean_samples": len(clean.labels), "classes": len(np.unique(known)),
@@ -240,8 +255,8 @@ def partial_fields(
         "resque_angle": scores.sets.resque_angle, "cka": scores.sets.cka,
         "probe_error": scores.sets.probe_error, "left_out": int((~shifted.finite).sum()),
         "distances": distances, "clusters": scores.sets.clusters, "layers": material.layers,
-        "skipped": material.skipped, "seconds": material.seconds | {"clustering": clustering},
-        "mode": material.mode, "notes": material.notes + scores.notes + missing(labelling, scores),
+        "skipped": material.skipped, "seconds": seconds,
+        "mode": material.mode, "notes": material.notes + scores.notes + missing(material, labelling, scores),
         "effort_score": None if effort is None else effort.effort_score,
         "path_excess": None if effort is None else effort.path_excess,
         "probe_increase": None if effort is None else effort.probe_increase,
@@ -253,7 +268,7 @@ def partial_fields(
     }  # fmt: skip
 
 
-def missing(labelling: Labelling, scores: PartialScores) -> list[str]:
+def missing(material: Material, labelling: Labelling, scores: PartialScores) -> list[str]:
     """What the report does not have, and why; and how what it has was made."""
     notes = []
     if not labelling.paired:
@@ -262,11 +277,14 @@ def missing(labelling: Labelling, scores: PartialScores) -> list[str]:
         notes.append(f"not reported without labels of shifted samples: {', '.join(NEED_LABELS)}")
     if labelling.label_budget is not None:
         notes.append(
-            f"label_budget: scores that need labels are of {scores.labelled} labelled shifted samples, with 95 %"
-            " intervals"
+            f"label_budget: scores that need labels are of {scores.labelled} labelled shifted samples; without an "
+            "interval, they depend on that number: compare reports of equal budgets only"
         )
     if not labelling.paired and scores.effort is not None:
         notes.append("effort score without pairs: its targets are the class means of the clean logits")
+    lost = int((~material.clean.finite).sum())
+    if not material.paired and lost:
+        notes.append(f"left out {lost} clean samples whose embedding holds NaN or infinite values")
     return notes
 
 
@@ -277,66 +295,36 @@ def _effort(
     if not resources.effort_samples or not labelled.any():
         return None, []
     theirs = shifted.only(labelled[shifted.positions])
+    kinds = len(np.unique(theirs.labels))
+    if kinds < 2:
+        return None, [
+            f"no effort score: the {len(theirs.labels)} labelled shifted samples that it would be of have {kinds} class"
+        ]
     if material.paired:
-        all_labels = material.clean.labels
-        return effort_of(theirs, all_labels if len(theirs.labels) else labelled, resources.clean_accuracy)
+        return effort_of(theirs, material.clean.labels, resources.clean_accuracy)
     return unpaired_effort_of(clean, theirs, resources.clean_accuracy)
 
 
-def _effort_intervals(
-    material: Material, labelled: np.ndarray, resources: Resources, effort: EffortScore
-) -> dict[str, Ends]:
-    """By jackknife: a sample that is there twice, as in a bootstrap, would tell its label to leave-one-out."""
-    positions = np.flatnonzero(labelled)
-    without = []
-    for left in parts_of(len(positions)):
-        part = np.zeros_like(labelled)
-        part[positions[left]] = True
-        without.append(_effort(material, part, resources)[0])
-    found: dict[str, Ends] = {}
-    for name, most in (("effort_score", 5.0), ("path_excess", 1.0), ("probe_increase", 1.0)):
-        values = [None if score is None else float(getattr(score, name)) for score in without]
-        found |= jackknife(name, getattr(effort, name), values, most)
-    return found
-
-
-def _kept(run: Pass, side: int, rows: Any) -> Kept:
-    captured = run.layer_inputs()
+def _kept(run: Pass, side: int, rows: Any, captured: LayerInputs, known: np.ndarray) -> Kept:
     n = len(run.classes)
-    known = np.ones(n, bool) if side == 0 and run.compared else run.known
+    guesses = run.guesses
     return Kept(
-        rows,
-        run.classes,
-        run.finite,
-        known,
-        run.guesses.of(side, n),
-        run.guesses.confidence(side, n),
-        captured,
+        rows, run.classes, run.finite, known, guesses.of(side, n), guesses.confidence(side, n), captured
     )
-
-
-def _arrays(store: EmbeddingStore, run: Pass) -> tuple[Any, Any]:
-    if not run.finite.any():
-        raise InputError(f"the embeddings of all {len(run.finite)} samples hold NaN or infinite values")
-    return store.arrays()
-
-
-def _stores(runs: list[Pass]) -> list[EmbeddingStore]:
-    return [run.store for run in runs]
 
 
 def _counter(run: Pass) -> Any:
     """How many samples inputs hold, by what the clean side has proved about their dimensions."""
+    taking = run.checking.taking
+    assert taking is not None  # a pass that has seen a batch knows
 
     def count(inputs: Inputs) -> int:
-        inputs = inputs.wanted(run.parameters)
-        taking = run.checking.taking
-        axes = (None,) * len(inputs.values()) if taking is None else taking.axes
-        if len(axes) != len(inputs.values()):
+        values = inputs.wanted(run.parameters).values()
+        if len(taking.axes) != len(values):
             raise InputTypeError(
-                f"a batch of clean has {len(axes)} inputs for the model, but one of shifted {len(inputs.values())}"
+                f"a batch of clean has {len(taking.axes)} inputs for the model, but one of shifted {len(values)}"
             )
-        for value, axis in zip(inputs.values(), axes, strict=True):
+        for value, axis in zip(values, taking.axes, strict=True):
             if axis is not None and isinstance(value, torch.Tensor) and value.ndim > axis:
                 return int(value.shape[axis])
         return 1

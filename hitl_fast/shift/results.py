@@ -63,7 +63,8 @@ class PreIndexResults:
         clean_probe_error: ``probe_error`` of the clean embeddings, where pairs or labels are missing.
         confidence_drop: mean largest probability, clean less shifted; needs no labels. Source: Guillory et al.,
             Predicting with Confidence on Unseen Distributions, 2021.
-        intervals: by name of a score its 95 % interval over the labelled shifted samples, under ``label_budget``.
+        intervals: 95 % intervals over the labelled shifted samples under ``label_budget``, by name of a score:
+            "accuracy_shifted" and "accuracy_drop" (Wilson), and from 30 labels on "inverse_ari", "u" and "index".
     """
 
     index: float | None

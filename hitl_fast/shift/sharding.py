@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
@@ -41,8 +49,8 @@ def sharded(
         position among all.
 
     Raises:
-        ValueError: order is none, "contiguous" for a loader without a length, rank and world_size that do not fit,
-            torchrun started this process but there is no process group yet.
+        ValueError: a loader that shuffles, order is none, "contiguous" for a loader without a length, rank and
+            world_size that do not fit, torchrun started this process but there is no process group yet.
         TypeError: loader is not iterable.
 
     >>> batches = [(torch.zeros(2, 3), torch.arange(2))] * 5
@@ -54,6 +62,12 @@ def sharded(
     if isinstance(getattr(loader, "sampler", None), DistributedSampler):
         raise InputError(
             "loader has a DistributedSampler, which deals the samples already (and repeats some): give a loader without"
+        )
+    shuffling = shuffling_sampler(loader)
+    if shuffling:
+        raise InputError(
+            f"loader shuffles (its sampler is a {shuffling}), in an order of its own on every rank, so that samples "
+            "would be read twice or never: use shuffle=False"
         )
     if (rank is None) != (world_size is None):
         raise InputError(f"rank is {rank} and world_size {world_size}: give both, or neither")
@@ -183,6 +197,18 @@ def length_of(loader: object) -> int | None:
         return len(loader) if isinstance(loader, Sized) else None
     except (TypeError, NotImplementedError):  # a DataLoader of an iterable dataset
         return None
+
+
+def shuffling_sampler(loader: object) -> str | None:
+    """The name of the sampler by which a DataLoader draws its samples at random, if it has one."""
+    if not isinstance(loader, DataLoader):
+        return None
+    for sampler in (loader.sampler, getattr(loader.batch_sampler, "sampler", None)):
+        if isinstance(sampler, RandomSampler | WeightedRandomSampler | SubsetRandomSampler) or (
+            isinstance(sampler, DistributedSampler) and sampler.shuffle
+        ):
+            return type(sampler).__name__
+    return None
 
 
 def _batch_size(loader: object) -> int | None:

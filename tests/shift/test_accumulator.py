@@ -1,5 +1,8 @@
 """The streaming half alone: update, merge, result."""
 
+import copy
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -133,3 +136,35 @@ def test_refuses_options() -> None:
         hf.PreIndexAccumulator(bins=(8, 4))
     with pytest.raises(ValueError, match="arithmetic must be one of"):
         hf.PreIndexAccumulator(arithmetic="exact")
+
+
+def broken(what: str) -> dict[str, Any]:
+    held = hf.PreIndexAccumulator()
+    held.update("a", torch.randn(3, 4), torch.randn(3, 4))
+    state = copy.deepcopy(held.state())
+    layer = state["layers"]["a"]
+    match what:
+        case "nothing":
+            return {}
+        case "no counts":
+            del layer["counts"]
+        case "counts of another shape":
+            layer["counts"] = [[1, 2], [3, 4]]
+        case "text":
+            layer["rows"] = "many"
+        case "counts below 0":
+            layer["left_out"] = -1
+        case "not finite":
+            layer["distances"] = np.full(np.shape(layer["distances"]), np.nan).tolist()
+        case "no layers":
+            state["layers"] = 3
+    return dict(state)
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["nothing", "no counts", "counts of another shape", "text", "counts below 0", "not finite", "no layers"],
+)
+def test_what_is_no_state_is_refused_by_its_position(what: str) -> None:
+    with pytest.raises(ValueError, match=r"states\[1\] is not what state"):
+        hf.PreIndexAccumulator.of_states([hf.PreIndexAccumulator().state(), broken(what)])

@@ -16,9 +16,9 @@ def embedding(n: int, seed: int = 0, noise: float = 1.0) -> Embedding:
     return Embedding(torch.from_numpy(rows.astype(np.float32)), classes, 5)
 
 
-def reports(side: Embedding, restarts: int = 0, sampled: bool = False) -> dict[str, ClusterReport | None]:
+def reports(side: Embedding, restarts: int = 0) -> dict[str, ClusterReport | None]:
     sums = class_sums(side)
-    tasks = cluster_tasks(side, side, lambda: (sums, sums), restarts, sampled=sampled)
+    tasks = cluster_tasks(side, side, lambda: (sums, sums), restarts)
     return {name: tasks[name]() if name in tasks else None for name in CLUSTERINGS}
 
 
@@ -39,8 +39,8 @@ def test_a_sample_has_the_error_that_other_samples_show() -> None:
     for seed in range(30):
         side = embedding(400, seed)
         drawn = np.random.default_rng(seed).choice(400, 400)
-        side = Embedding(side.rows[drawn], side.classes[drawn], 5)
-        found.append(reports(side, sampled=True)["clean"])
+        side = Embedding(side.rows[drawn], side.classes[drawn], 5, sampled=True)
+        found.append(reports(side)["clean"])
     spread = np.std([report.ari for report in found])  # type: ignore[union-attr]
     errors = [report.standard_error for report in found]  # type: ignore[union-attr]
     assert np.mean(errors) == pytest.approx(spread, rel=0.5)  # type: ignore[arg-type]
@@ -59,6 +59,17 @@ def test_a_subset_is_a_sample_of_rows_and_its_own_classes() -> None:
     few = Embedding(whole.rows[:9], np.arange(9) * 7, 63).subset(4)
     assert few.n_classes == 4
     assert set(few.classes) == {0, 1, 2, 3}
+
+
+def test_a_subset_takes_labelled_rows_first_and_knows_which() -> None:
+    whole = embedding(500)
+    labelled = np.arange(500) % 5 == 3
+    part = Embedding(whole.rows, np.where(labelled, whole.classes, 0), 5, labelled).subset(120)
+    assert part.labelled is not None
+    assert (int(part.labelled.sum()), part.sampled) == (100, True)
+    known = part.known()
+    assert torch.equal(known.rows, whole.rows[torch.from_numpy(labelled)])
+    assert (known.classes == whole.classes[labelled]).all()
 
 
 def test_scores_of_half_precision_are_near_those_of_float32() -> None:

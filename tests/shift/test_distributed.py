@@ -180,6 +180,8 @@ def test_refusals() -> None:
     dealt = DataLoader(data, sampler=DistributedSampler(data, num_replicas=2, rank=0))
     with pytest.raises(ValueError, match="DistributedSampler"):
         hf.sharded(dealt)
+    with pytest.raises(ValueError, match="RandomSampler.*shuffle=False"):
+        hf.sharded(DataLoader(data, shuffle=True), rank=0, world_size=2)
     with pytest.raises(TypeError, match="no length"):
         len(hf.sharded(kinds()["generator"]))
 

@@ -52,6 +52,20 @@ def test_rows_come_back_as_they_went_in(budget: int) -> None:
             np.testing.assert_array_equal(found, torch.cat([block[side] for block in blocks]))
 
 
+@pytest.mark.parametrize("budget", [10**9, 1000, 0])
+def test_one_side_is_kept_once(budget: int) -> None:
+    rows = torch.randn(36, 7, generator=torch.Generator().manual_seed(0))
+    with EmbeddingStore(budget, sides=1) as store:
+        store.append(rows[:30], rows[:30])
+        store.append(rows[30:], rows[30:])
+        assert store.in_file == (budget < 36 * 7 * 4)
+        ours, theirs = store.arrays()
+        np.testing.assert_array_equal(ours, rows)
+        assert ours is theirs
+        with pytest.raises(ValueError, match="now 6:"):
+            store.append(rows[:, :6], rows[:, :6])
+
+
 def test_refuses_rows_of_another_width() -> None:
     with EmbeddingStore(10**6) as store:
         store.append(torch.zeros(3, 4), torch.zeros(3, 4))

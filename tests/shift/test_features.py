@@ -69,7 +69,11 @@ def test_padding_does_not_count(on_tokens: bool) -> None:
     np.testing.assert_allclose(
         found, h[torch.arange(9), lengths - 1] if on_tokens else mean, rtol=0, atol=1e-6
     )
+    others = [{**batch, "real": batch["attention_mask"], "attention_mask": torch.ones(len(batch["labels"]), 6).long()}
+              for batch in batches]  # fmt: skip
+    given, _ = hf.embeddings(model, others, "mix", inputs=["input_ids", "attention_mask"], mask="real")
     named, _ = hf.embeddings(model, batches, "mix")
+    np.testing.assert_allclose(given, named, rtol=0, atol=1e-6)
     with torch.no_grad():
         mixed = model.mix(model.embed(ids))
         expected = (mixed * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
@@ -97,8 +101,12 @@ def test_features_for_signals() -> None:
 @pytest.mark.parametrize(
     ("loader", "error", "named"),
     [
-        ([], InputError, "loader gave no batch"),
+        ([], InputError, "loader holds no batch"),
         ([X], InputTypeError, "a batch of loader.*: embeddings returns one class"),
+        ([(X, torch.arange(37), Y)], InputTypeError, "by inputs="),
+        ([{"image": X, "labels": Y}], InputTypeError, "by inputs='image'"),
+        ("abc", InputTypeError, "loader must yield batches"),
+        (TensorDataset(X, Y), InputTypeError, "loader must yield batches"),
         (
             [(X, Y.float())],
             InputTypeError,
@@ -110,10 +118,30 @@ def test_features_for_signals() -> None:
 )
 def test_what_is_refused(loader: Any, error: type[Exception], named: str) -> None:
     model = layers()
-    with pytest.raises(error, match=named):
+    with pytest.raises(error, match=named) as raised:
         hf.embeddings(model, loader)
+    assert "PreIndex" not in str(raised.value)
+    assert "preindex" not in str(raised.value)
     assert model.training
     assert not any(m._forward_hooks for m in model.modules())
+
+
+class SeesBatch(nn.Module):
+    """Takes the mean of the batch away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.leave = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.enter(x)
+        return self.leave(hidden - hidden.mean(0))
+
+
+def test_arithmetic_that_sees_the_batch_warns() -> None:
+    torch.manual_seed(3)
+    with pytest.warns(UserWarning, match="batch size"):
+        hf.embeddings(SeesBatch(), [(X, Y)])
 
 
 def test_an_embedding_that_is_not_there() -> None:

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 
 import hitl_fast as hf
+from hitl_fast.shift import partial
+from hitl_fast.shift.embeddings import EmbeddingStore
+from hitl_fast.shift.labelling import Labelling
+from hitl_fast.shift.layer_inputs import InputStore
 
 CLASSES = 4
 CENTRES = 1.5 * torch.randn(CLASSES, 8, generator=torch.Generator().manual_seed(7))
@@ -114,14 +118,178 @@ def test_a_budget_gives_intervals_that_hold_the_value(paired: bool, model: nn.Mo
     clean = samples(300, 2)
     report = hf.preindex(model, batches(clean), batches(moved(clean)), paired=paired, label_budget=100)
     assert report.intervals is not None
-    names = {"inverse_ari", "probe_error", "resque_angle", "effort_score", "accuracy_drop"}
-    assert names | ({"index", "u"} if paired else set()) <= set(report.intervals)
+    names = {"inverse_ari", "accuracy_drop"} | ({"index", "u"} if paired else set())
+    assert names | {"accuracy_shifted"} == set(report.intervals)
     for name in names:
         low, high = report.intervals[name]
         assert low <= getattr(report, name) <= high, name
         assert low < high
     assert report.effort_samples == 100
+    assert report.clusters["shifted_from_clean"].standard_error  # type: ignore[union-attr]
+    assert any("100 labelled" in note and "equal budgets" in note for note in report.notes)
     survives(report, tmp_path)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_few_labels_have_no_interval_of_the_rand_index(paired: bool, model: nn.Module) -> None:
+    clean = samples(300, 2)
+    report = hf.preindex(model, batches(clean), batches(moved(clean)), paired=paired, label_budget=29)
+    assert set(report.intervals or ()) == {"accuracy_shifted", "accuracy_drop"}
+    assert any("needs 30" in note for note in report.notes)
+
+
+def test_a_budget_of_all_labels_is_the_whole_report(model: nn.Module) -> None:
+    clean = samples(300, 2)
+    sides = batches(clean), batches(moved(clean))
+    whole, budget = hf.preindex(model, *sides), hf.preindex(model, *sides, label_budget=300)
+    for name in (
+        "index", "distance", "inverse_ari", "u", "distances", "probe_error", "resque_angle", "cka", "accuracy",
+        "effort_score", "path_excess", "probe_increase", "effort_samples", "confidence_drop", "input_rms",
+    ):  # fmt: skip
+        assert getattr(budget, name) == getattr(whole, name), name
+    assert budget.clusters == whole.clusters
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_labels_are_drawn_among_all_samples(paired: bool, model: nn.Module) -> None:
+    """Of sorted data too, and more than the samples of the effort score, whose part of them is as random."""
+    x, y = samples(600, 2)
+    order = y.argsort(stable=True)
+    clean = x[order], y[order]
+    sides = batches(clean), batches(moved(clean))
+    report = hf.preindex(model, *sides, paired=paired, label_budget=200, effort_samples=60)
+    assert report.effort_samples == 60
+    assert report.effort_score is not None
+    assert report.probe_increase is not None
+    assert not any("classes differ" in note for note in report.notes)
+    assert any(" 200 labelled" in note for note in report.notes)
+
+
+def test_the_layer_inputs_kept_are_those_of_the_labels_drawn() -> None:
+    generator = np.random.default_rng(3)
+    known, finite = generator.random(500) < 0.7, generator.random(500) < 0.9
+    values = torch.arange(500.0)[:, None] * torch.ones(2)
+    for most in (40, 100, 1000):
+        store = InputStore(most, drawn=True)
+        for start in range(0, 500, 32):
+            part = slice(start, start + 32)
+            store.enter("a", 0, values[part], values[part])
+            store.end_batch(
+                (values[part], values[part]), np.zeros(len(values[part]), int), (known & finite)[part]
+            )
+            assert store.samples <= 1.5 * most
+        kept = store.result(set())
+        chosen = np.flatnonzero(Labelling(label_budget=100).choose(known, finite))
+        assert len(kept.positions) == min(most, int((known & finite).sum()))
+        assert (kept.inputs["a"][0][0][:, 0] == kept.positions).all()
+        assert len(np.intersect1d(kept.positions, chosen)) == min(most, 100)
+        assert kept.inputs["a"][0] is kept.inputs["a"][1]
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_rows_that_are_not_finite_use_up_no_label_and_are_named(paired: bool, model: nn.Module) -> None:
+    clean = samples(200, 2)
+    x, y = moved(clean)
+    x[:20] = torch.nan
+    with pytest.warns(UserWarning, match="20 sample pairs" if paired else "20 shifted samples"):
+        report = hf.preindex(model, batches(clean), batches((x, y)), paired=paired, label_budget=180)
+    assert (report.left_out, report.effort_samples) == (20, 180)
+    assert report.accuracy is not None
+    assert report.accuracy["shifted"] == pytest.approx(
+        float((model(x[20:]).argmax(1) == y[20:]).double().mean())
+    )
+    with pytest.raises(ValueError, match="only 180"), pytest.warns(UserWarning, match="20 "):
+        hf.preindex(model, batches(clean), batches((x, y)), paired=paired, label_budget=181)
+    with pytest.raises(ValueError, match="all 200"):
+        hf.preindex(model, batches(clean), batches((x * torch.nan, y)), paired=paired, label_budget=5)
+    if not paired:
+        with pytest.warns(UserWarning, match="20 clean samples"):
+            report = hf.preindex(model, batches((x, y)), batches(clean), paired=False)
+        assert any("20 clean samples" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    "options", [{"paired": False}, {"paired": False, "label_budget": 50}, {"label_budget": 50}]
+)
+def test_labels_of_one_class_say_nothing_of_agreement(options: dict[str, Any], model: nn.Module) -> None:
+    clean = samples(200, 2)
+    x, y = moved(clean)
+    one = torch.where(y == 1, 1, -1) if "label_budget" in options else torch.ones_like(y)
+    if options.get("label_budget"):
+        options = options | {"label_budget": int((one == 1).sum())}
+    report = hf.preindex(model, batches(clean), batches((x, one)), **options)
+    for name in ("index", "inverse_ari", "probe_error", "effort_score"):
+        assert getattr(report, name) is None, name
+        assert "inverse_ari" not in (report.intervals or {})
+    assert sum("one class" in note or "have 1 class" in note for note in report.notes) == 2
+    assert report.clean_probe_error is not None
+
+
+def test_fewer_shifted_samples_than_clean_classes(model: nn.Module, tmp_path: Path) -> None:
+    report = hf.preindex(model, batches(samples(200, 2)), batches(samples(3, 4)), paired=False)
+    assert report.inverse_ari is None
+    assert any("3 shifted samples are fewer than the 4 clean classes" in note for note in report.notes)
+    survives(report, tmp_path)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_labels_below_zero_are_no_class(paired: bool, model: nn.Module) -> None:
+    clean = samples(200, 2)
+    x, y = moved(clean)
+    y = y.clone()
+    y[70] = -1
+    with pytest.raises(ValueError, match="70"):
+        hf.preindex(model, batches(clean), batches((x, y)), paired=paired)
+    with pytest.raises(ValueError, match=r"clean.*sample 70 is -1.*from 0"):
+        hf.preindex(model, batches((x, y)), batches(clean), paired=paired, label_budget=20)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("form", [lambda x: x, lambda x: (x,), lambda x: (x, None), lambda x: {"input": x}])
+def test_missing_labels_name_the_option_for_them(form: Any, paired: bool, model: nn.Module) -> None:
+    clean = samples(64, 2)
+    with pytest.raises(TypeError, match="labels_for='clean'"):
+        hf.preindex(model, batches(clean), [form(clean[0])], paired=paired)
+    with pytest.raises(TypeError, match="one class for each sample") as raised:
+        hf.preindex(model, [form(clean[0])], batches(clean), paired=paired)
+    assert "labels_for" not in str(raised.value)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_nothing_is_kept_that_nothing_is_made_of(
+    paired: bool, model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[int] = []
+    seen: list[tuple[Tensor, Tensor]] = []
+    inner = EmbeddingStore.append
+
+    def append(self: EmbeddingStore, clean: Tensor, shifted: Tensor) -> None:
+        seen.append((clean, shifted))
+        inner(self, clean, shifted)
+        assert paired or len(self._blocks) == 1
+
+    monkeypatch.setattr(InputStore, "enter", lambda *_: entered.append(1))
+    monkeypatch.setattr(EmbeddingStore, "append", append)
+    clean = samples(200, 2)
+    hf.preindex(model, batches(clean), batches(moved(clean)), paired=paired, labels_for="clean")
+    assert not entered
+    assert paired or all(clean is shifted for clean, shifted in seen)
+
+
+def test_the_effort_score_is_fitted_once_and_its_time_is_no_clustering(
+    model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    inner = partial.effort_of
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(1)
+        return inner(*arguments)
+
+    monkeypatch.setattr(partial, "effort_of", counted)
+    clean = samples(300, 2)
+    hf.preindex(model, batches(clean), batches(moved(clean)), label_budget=100)
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -133,7 +301,7 @@ def test_a_label_below_zero_is_unknown_under_a_budget(paired: bool, model: nn.Mo
     assert report.accuracy is not None
     assert report.accuracy["shifted"] == pytest.approx(float((model(x).argmax(1) == y)[::3].double().mean()))
     assert report.classes == CLASSES
-    with pytest.raises(ValueError, match="label_budget is 101, but only 100"):
+    with pytest.raises(ValueError, match=r"label_budget is 101, but only 100"):
         hf.preindex(model, batches(clean), batches((x, some)), paired=paired, label_budget=101)
 
 
