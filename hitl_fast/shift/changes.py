@@ -11,13 +11,15 @@ from torch import Tensor
 
 from .inputs import Inputs
 
+Sums = tuple[float, float, int]
+
 
 class Changes:
     """The mean squared change of each sample's floating point inputs, over all batches or not at all."""
 
     def __init__(self) -> None:
         self._squares: list[np.ndarray] = []
-        self._taken: tuple[float, int] | None = None
+        self._taken: Sums | None = None
         self.missing = ""
         self.none = True
 
@@ -54,29 +56,31 @@ class Changes:
         if not self.none and bool((size > 0).all()):
             self._squares.append((total / size).numpy())
 
-    def sums(self) -> tuple[float, int]:
-        """The sum of the samples' finite mean squared changes so far, and how many there are."""
-        values = self._finite()
-        return math.fsum(values), values.size
+    def sums(self) -> Sums:
+        """The sum of the samples' finite mean squared changes so far, its rounding error, and how many there are.
 
-    def take(self, parts: Sequence[tuple[float, int]]) -> None:
-        """Replace the changes so far by such ``sums``."""
-        self._taken = math.fsum(total for total, _ in parts), sum(size for _, size in parts)
+        With the error, the sums of parts add up to the sum of the whole.
+        """
+        if self._taken is not None:
+            return self._taken
+        values = np.concatenate(self._squares) if self._squares else np.zeros(0)
+        values = values[np.isfinite(values)]
+        total = math.fsum(values)
+        return total, math.fsum([*values, -total]), values.size
+
+    def take(self, parts: Sequence[Sums]) -> None:
+        """Replace the changes so far by the ``sums`` of parts."""
+        values = [value for total, rest, _ in parts for value in (total, rest)]
+        total = math.fsum(values)
+        self._taken = total, math.fsum([*values, -total]), sum(size for *_, size in parts)
         self._squares = []
 
     def rms(self) -> float | None:
         """Over samples where it is finite; None without floating point inputs, or where some cannot be compared."""
         if self.missing:
             return None
-        if self._taken is not None:
-            total, size = self._taken
-            return math.sqrt(total / size) if size else None
-        values = self._finite()
-        return float(np.sqrt(np.mean(values))) if values.size else None
-
-    def _finite(self) -> np.ndarray:
-        values = np.concatenate(self._squares) if self._squares else np.zeros(0)
-        return np.asarray(values[np.isfinite(values)])
+        total, _, size = self.sums()
+        return math.sqrt(total / size) if size else None
 
     @property
     def notes(self) -> list[str]:

@@ -206,7 +206,7 @@ def _merge_sums(run: Pass, found: list[dict[str, Any]]) -> None:
         run.masks_used.update(dict.fromkeys(one["masks"]))
     run.guesses.take([one["hits"] for one in seen])
     run.changes.missing = next((one["changes"] for one in seen if one["changes"]), "")
-    run.changes.take([(total, size) for total, size in (one["change sums"] for one in seen)])
+    run.changes.take([one["change sums"] for one in seen])
     run.changes.none = all(one["no changes"] for one in seen)
     run.checking.notes = list(dict.fromkeys(note for one in seen for note in one["notes"]))
     ways = [way for one in seen for way in one["ways"]]

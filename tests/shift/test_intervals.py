@@ -27,10 +27,12 @@ def test_intervals_of_the_rand_index_hold_it(classes: int, agreement: float) -> 
         for seed in range(40):
             which = np.random.default_rng(seed).choice(ALL, labelled, replace=False)
             ends = rand_index_interval(labels[which], clusters[which])
-            assert ends is not None
+            if ends is None:  # few samples that are all alike: nothing is claimed
+                continue
             held += ends[0] <= truth <= ends[1]
             low_misses += truth > ends[1]
             draws += 1
+    assert draws >= 60
     assert held / draws >= 0.88
     assert low_misses / draws <= 0.1
 
