@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -249,12 +250,16 @@ def load_model(place: str, weights: Path | None) -> nn.Module:
     from torch import nn
 
     home, _, name = place.rpartition(":")
+    root = os.getcwd()
     if home.endswith(".py"):
-        home = home.removesuffix(".py").replace(os.sep, ".")
+        home = os.path.relpath(home.removesuffix(".py"))
+        if home.startswith(os.pardir):
+            root, home = os.path.split(os.path.abspath(home))
+        home = home.replace(os.sep, ".")
     if not home or not name:
         raise InputError(f"--model must be MODULE:NAME, such as networks:SmallCNN, not {place!r}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    if root not in sys.path:
+        sys.path.insert(0, root)
     try:
         made: Any = importlib.import_module(home)
     except ModuleNotFoundError as problem:
@@ -264,10 +269,8 @@ def load_model(place: str, weights: Path | None) -> nn.Module:
             raise InputError(f"{home} has no {part!r}")
         made = getattr(made, part)
     if not isinstance(made, nn.Module):
-        try:
-            made = made()
-        except TypeError as problem:
-            raise InputTypeError(f"--model {place}: calling it without arguments failed: {problem}") from None
+        _refuse_arguments(made, place)
+        made = made()
     if not isinstance(made, nn.Module):
         raise InputTypeError(f"{place} gives a {type(made).__name__}, not a torch.nn.Module")
     if weights is not None:
@@ -278,8 +281,20 @@ def load_model(place: str, weights: Path | None) -> nn.Module:
     return made
 
 
+def _refuse_arguments(made: Any, place: str) -> None:
+    """Refuse what cannot be called without arguments; what it raises when it is called is its own error."""
+    try:
+        inspect.signature(made).bind()
+    except TypeError as problem:
+        raise InputTypeError(
+            f"--model {place} must be a module, or make one without arguments: {problem}"
+        ) from None
+    except ValueError:  # a builtin that has no signature
+        pass
+
+
 def plain_weights(held: dict[str, Any], path: Path) -> dict[str, Tensor]:
-    """The state dict in a checkpoint, without the prefix that data-parallel wrappers add."""
+    """The state dict in a checkpoint, without the prefixes that data-parallel and compiled modules add."""
     from torch import Tensor
 
     nested = [key for key in ("state_dict", "model_state_dict", "model") if isinstance(held.get(key), dict)]
@@ -288,8 +303,9 @@ def plain_weights(held: dict[str, Any], path: Path) -> dict[str, Tensor]:
     if any(isinstance(value, dict) for value in held.values()):
         keys = [str(key) for key, value in held.items() if isinstance(value, dict)]
         raise InputError(f"{path} is not a state dict: it holds dictionaries at {', '.join(keys)}")
-    if held and all(str(key).startswith("module.") for key in held):
-        held = {key.removeprefix("module."): value for key, value in held.items()}
+    for prefix in ("_orig_mod.", "module.", "_orig_mod."):  # of a compiled module, and of a data-parallel one
+        if held and all(str(key).startswith(prefix) for key in held):
+            held = {key.removeprefix(prefix): value for key, value in held.items()}
     return held
 
 

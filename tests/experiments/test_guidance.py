@@ -38,6 +38,8 @@ TINY = replace(
     recipes={name: Recipe(4, 16, 2, 0.05, 2e-3, 2) for name in ("image", "text")},
 )
 
+FEW = replace(TINY, settings=("main",), conditions=("uniform", "sampler", "features"))
+
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +74,7 @@ def test_raters_who_know_the_truth_win_and_raters_who_know_nothing_do_not(
         tasks=(task,),
         settings=("main", "truth", "noise-100"),
         conditions=("uniform", "sampler+loss"),
-        seeds=tuple(range(10)),
+        seeds=tuple(range(7)),
         sizes={task: sizes},
         recipes={task: recipe},
     )
@@ -81,7 +83,7 @@ def test_raters_who_know_the_truth_win_and_raters_who_know_nothing_do_not(
     nothing = analysis.compare(records, task, "noise-100", "sampler+loss")
     assert truth is not None
     assert nothing is not None
-    assert truth.pairs == nothing.pairs == 10
+    assert truth.pairs == nothing.pairs == 7
     assert truth.flops.low > 0
     assert truth.accuracy.low > 0
     assert truth.verdict == "saves"
@@ -129,7 +131,7 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path; import test_guidance as t\n"
         "if __name__ == '__main__':\n"
-        "    t.trained(Path(sys.argv[1]), t.replace(t.TINY, settings=('main',)))\n"
+        "    t.trained(Path(sys.argv[1]), t.FEW)\n"
     )
     here = str(Path(__file__).parent)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -144,8 +146,8 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
         time.sleep(moment.random() * 0.3)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert trained(path, replace(TINY, settings=("main",)))
-    trained(tmp_path / "whole.jsonl", replace(TINY, settings=("main",)))
+    assert trained(path, FEW)
+    trained(tmp_path / "whole.jsonl", FEW)
     assert deterministic(path) == deterministic(tmp_path / "whole.jsonl")
 
 

@@ -114,7 +114,7 @@ class Harmful:
         ((), {"model": "tiny_networks"}, "--model must be MODULE:NAME"),
         ((), {"model": "no_such_networks:make"}, "No module named 'no_such_networks'"),
         ((), {"model": "tiny_networks:made"}, "tiny_networks has no 'made'"),
-        ((), {"model": "tiny_networks:number"}, "not callable"),
+        ((), {"model": "tiny_networks:number"}, "not a callable"),
         ((), {"model": "builtins:list"}, "gives a list, not a torch.nn.Module"),
         ((), {"weights": "harmful.pt"}, "harmful.pt is not a file of weights"),
         ((), {"weights": "other.pt"}, "other.pt does not fit tiny_networks:make"),
@@ -175,3 +175,50 @@ def test_unpaired_and_unlabelled_files(folder: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert command("--unpaired", shifted="bare.npz") == 2
     assert "--labels-for clean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "place", ["nets/tiny_networks.py:make", "./nets/tiny_networks.py:MODEL", "nets.tiny_networks:make"]
+)
+def test_a_model_by_its_file(place: str, folder: Path) -> None:
+    (folder / "nets").mkdir()
+    (folder / "tiny_networks.py").rename(folder / "nets" / "tiny_networks.py")
+    assert command(model=place) == 0
+
+
+def test_a_model_by_a_file_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "data").mkdir()
+    (folder / "elsewhere_networks.py").write_text(CODE)
+    monkeypatch.setattr("sys.path", [entry for entry in __import__("sys").path if entry != str(folder)])
+    monkeypatch.chdir(folder / "data")
+    here = {name: f"../{name}.npz" for name in ("clean", "shifted")}
+    assert command(model="../elsewhere_networks.py:make", weights="../weights.pt", **here) == 0
+    assert command(model=f"{folder}/elsewhere_networks.py:make", weights="../weights.pt", **here) == 0
+
+
+def test_the_error_of_a_factory_is_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "broken_networks.py").write_text(
+        "def make():\n    return len(3)\n\ndef sized(width):\n    return None\n"
+    )
+    with pytest.raises(TypeError, match="object of type 'int' has no len"):
+        command(model="broken_networks:make")
+    assert command(model="broken_networks:sized") != 0
+    said = capsys.readouterr().err
+    assert "broken_networks:sized" in said
+    assert "'width'" in said
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."])
+@pytest.mark.parametrize("nested", [None, "state_dict", "model_state_dict", "model"])
+def test_checkpoints_as_they_are_saved(nested: str | None, prefix: str, folder: Path) -> None:
+    held: Any = {prefix + name: value for name, value in torch.load("weights.pt", weights_only=True).items()}
+    torch.save(held if nested is None else {"epoch": 3, nested: held}, folder / "saved.pt")
+    assert command(weights="saved.pt") == 0
+
+
+def test_a_checkpoint_without_a_model_names_its_keys(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"encoder": torch.load("weights.pt", weights_only=True), "step": 1}, folder / "saved.pt")
+    assert command(weights="saved.pt") != 0
+    assert "encoder" in capsys.readouterr().err
