@@ -100,3 +100,15 @@ def test_items_of_a_long_table(rows: str, tmp_path: Path) -> None:
 def test_a_table_of_means_alone_is_one_of_ratings(tmp_path: Path) -> None:
     found = read("item,rater,score\na,mean,3.5\nb,mean,4\n", tmp_path)
     assert found.frame.score.tolist() == [3.5, 4]
+
+
+@pytest.mark.parametrize("name", ["gold", "Gold_Standard", "ground-truth", "consensus", "majority vote"])
+def test_a_rater_that_is_no_person_is_refused_beside_people(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text(f"item,rater,score\na,ann,1\na,ben,2\na,{name},2\nb,ann,5\nb,ben,4\nb,{name},5\n")
+    with pytest.raises(
+        ValueError, match=rf"line 4: '{name}' in column 'rater'.*no person's.*give the rater another name"
+    ):
+        Ratings.read(path)
+    path.write_text(f"item,rater,score\na,{name},2\nb,{name},5\n")
+    assert len(Ratings.read(path).frame) == 2  # alone it is who rated

@@ -37,7 +37,7 @@ class SecondReport(Report):
 
     def answer(self) -> str:
         """A sentence for each setting and task."""
-        told = [self._verdict(task, setting) for setting in self._settings() for task in self.tasks]
+        told = [self.conclusion(task, setting) for setting in self._settings() for task in self.tasks]
         return " ".join(filter(None, told)) or "Nothing can be said: no condition was compared."
 
     def details(self) -> list[str]:
@@ -85,7 +85,8 @@ class SecondReport(Report):
         found = {c.condition: c for c in self.found if (c.task, c.setting) == (task, setting)}
         return [found[name] for name in SECOND if name in found]
 
-    def _verdict(self, task: str, setting: str) -> str:
+    def conclusion(self, task: str, setting: str) -> str:
+        """A sentence: what people's answers save with these defects, and whether that is more than without them."""
         found = self._of(task, setting)
         people = [c for c in found if CONDITIONS[c.condition].human]
         automatic = [c for c in found if c.condition in AUTOMATIC]

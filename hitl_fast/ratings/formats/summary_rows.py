@@ -29,6 +29,11 @@ BESIDE = {
 }  # fmt: skip
 QUANTILE = re.compile(r"\d{1,3}(\.\d+)?\s?%")  # between the rows of pandas' describe()
 EVERYBODY = {"all", "everyone", "everybody", "all raters", "raters", "group"}
+# Raters that are no person, beside people: what these agreed on, or what is held to be right.
+AGREED = {
+    "gold", "golden", "gold standard", "goldstandard", "ground truth", "groundtruth", "consensus", "majority",
+    "majority vote", "adjudicated", "adjudication", "reference",
+}  # fmt: skip
 LAST = 6  # rows at the end that are looked at, where others follow a summary
 DECIMALS = re.compile(r"\d[.,](\d+)")
 
@@ -83,15 +88,19 @@ def refuse_summary_rows(table: Table, item: str | None, rater: str | None, score
         column, role = (item, "item") if row in found else (str(rater), "rater")
         raise InputError(
             f"{table.where(row)}: {table.columns[column][row]!r} in column {column!r} looks like a row that is "
-            f"computed from others: delete such rows, or give the {role} another name"
+            f"computed from others, or no person's: delete such rows, or give the {role} another name"
         )
 
 
 def _of_computed_raters(raters: Column) -> list[int]:
-    """The first row, if any, of a rater "average" beside people's."""
-    computed = raters.mask(lambda v: kind_of(v) == "sure")
-    people = raters.mask(lambda v: kind_of(v) is None and lower_text(v) != "")
+    """The first row, if any, of a rater "average" or "gold" beside people's."""
+    computed = raters.mask(lambda v: kind_of(v) == "sure" or _is_agreed(v))
+    people = raters.mask(lambda v: kind_of(v) is None and not _is_agreed(v) and lower_text(v) != "")
     return [int(computed.argmax())] if computed.any() and people.any() else []
+
+
+def _is_agreed(cell: Any) -> bool:
+    return " ".join(re.split(r"[\s_-]+", lower_text(cell))) in AGREED
 
 
 def _is_nobodys(raters: Column, row: int, start: int, scores: list[Column]) -> bool:
