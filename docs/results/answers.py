@@ -17,6 +17,7 @@ from hitl_fast.experiments.guidance.breakeven import Prices
 from hitl_fast.experiments.guidance.formatting import percent, points
 from hitl_fast.experiments.guidance.plan import MAIN
 from hitl_fast.experiments.guidance.report import Report
+from hitl_fast.experiments.guidance.second_edition import SecondReport
 
 HERE = Path(__file__).parent
 PICTURE = HERE / "scores.svg"
@@ -41,22 +42,27 @@ CONDITIONS = {
     "features": "penalty on features rated unimportant",
     "automatic": "high-loss samples first, without people",
 }
+FEW_ANSWERS = ("class_balance", "auto", "ask_54", "ask_54_prior", "ask_108", "ask_108_prior", "all")
+DEFECTS = ("all-defects", "systematic-noise")
 
 
 def sections() -> tuple[str, dict[str, Interval]]:
     """Markdown with each question, its answer and its table; and the numbers of the picture."""
     report = Report(*read(HERE / "guidance" / "results.jsonl"), Prices())
+    few = SecondReport(*read(HERE / "few_answers" / "results.jsonl"), Prices())
     header, records = read(HERE / "calibration" / "results.jsonl")
     findings = analyse(records)
     text = "\n\n".join(
         [
             f"**Does human guidance save energy?** {report.answer()}",
             _guidance(report),
+            f"**Do few answers suffice, and do they beat asking nobody?** {_few_answers_in_words(few)}",
+            _few_answers(few),
             f"**Does PreIndex predict retraining cost?** {answer(findings)} {unseen(findings)}",
             _calibration(findings),
-            f"{len(report.records):,} trainings and {len(findings.rows):,} retrainings ({findings.censored} of them "
-            f"stopped at {header['settings']['cap']:,} steps and count as more than that) on "
-            f"{header['machine']}, {header['date']}. Brackets are 95 % intervals.",
+            f"{len(report.records) + len(few.records):,} trainings and {len(findings.rows):,} retrainings "
+            f"({findings.censored} of them stopped at {header['settings']['cap']:,} steps and count as more than that) "
+            f"on {header['machine']}, {header['date']}. Brackets are 95 % intervals.",
         ]
     )
     numbers = {SCORES[score]: findings.ranks[score]["within a model"]["spearman"] for _, score in RIVALS}
@@ -80,6 +86,66 @@ def _guidance(report: Report) -> str:
         "condition",
         *(f"{task}: operations saved" for task in report.tasks),
         *(f"{task}: accuracy at equal steps (points)" for task in report.tasks),
+    ]
+    return _table(columns, rows)
+
+
+def _few_answers_in_words(report: SecondReport) -> str:
+    """What the conditions save, the tasks side by side, and what the signals cost."""
+    found = {(c.setting, c.condition, c.task): c for c in report.found}
+
+    def saved(setting: str, condition: str) -> str:
+        return " and ".join(
+            f"{found[setting, condition, task].samples.value * 100:.0f} %" for task in report.tasks
+        )
+
+    def operations(task: str, condition: str, name: str) -> float:
+        of = [
+            r[name]
+            for r in report.records
+            if (r["task"], r["setting"], r["arm"]) == (task, DEFECTS[0], condition)
+        ]
+        return sum(of) / len(of)
+
+    ratios = [
+        operations(task, "auto", "detector_flops") / operations(task, "uniform", "flops")
+        for task in report.tasks
+    ]
+    random, systematic = DEFECTS
+    return (
+        f"Training samples saved ({' and '.join(report.tasks)}). Random defects: `auto`, without people, "
+        f"{saved(random, 'auto')}; 54 answers on it {saved(random, 'ask_54_prior')}; all samples rated "
+        f"{saved(random, 'all')}. Systematic label noise: `auto` {saved(systematic, 'auto')}; 108 answers "
+        f"{saved(systematic, 'ask_108')}; all rated {saved(systematic, 'all')}; class balance alone, without people, "
+        f"{saved(systematic, 'class_balance')}, as relabelling made classes unequal. The signals take "
+        f"{' and '.join(f'{ratio:.1f}' for ratio in ratios)} times the operations of a whole training of these small "
+        "models, which the page counts as spent."
+    )
+
+
+def _few_answers(report: SecondReport) -> str:
+    """One line per condition, the defects and tasks side by side."""
+    found = {(c.task, c.setting, c.condition): c for c in report.found}
+    cells = [(task, setting) for setting in DEFECTS for task in report.tasks]
+    rows = []
+    for name in FEW_ANSWERS:
+        of_cells = [found[task, setting, name] for task, setting in cells]
+        minutes = sorted({round(c.minutes) for c in of_cells})
+        rows.append(
+            [
+                f"`{name}`",
+                " to ".join(map(str, minutes)),
+                *(f"{c.bound} {percent(c.samples)}".strip() for c in of_cells),
+            ]
+        )
+    told = {
+        "all-defects": "random label noise, imbalance, near copies",
+        "systematic-noise": "systematic label noise",
+    }
+    columns = [
+        "training samples saved",
+        "people's minutes",
+        *(f"{task}: {told[setting]}" for task, setting in cells),
     ]
     return _table(columns, rows)
 
