@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COLOURS = {
     "uniform": "#888888", "random_priority": "#b07aa1", "sampler": "#4e79d7", "loss": "#2f9e68",
     "sampler+loss": "#e0812b", "features": "#c9a227", "automatic": "#d1495b", "automatic_low": "#8d6e63",
+    "class_balance": "#d1495b", "auto": "#d1495b", "cleanlab": "#d1495b",
 }  # fmt: skip
 
 
@@ -40,15 +41,16 @@ def draw_curves(axis: Axes, curves: Mapping[str, np.ndarray], samples: np.ndarra
     axis.set_ylabel("validation accuracy")
 
 
-def draw_savings(axis: Axes, savings: Mapping[str, Interval]) -> None:
-    """One line a condition: operations saved, with its interval."""
+def draw_savings(axis: Axes, savings: Mapping[str, Interval], what: str = "operations") -> None:
+    """One line a condition: what is saved, with its interval."""
     for row, (condition, saved) in enumerate(savings.items()):
-        axis.plot([100 * saved.low, 100 * saved.high], [row, row], color=COLOURS[condition], linewidth=2)
-        axis.plot([100 * saved.value], [row], "o", color=COLOURS[condition])
+        colour = COLOURS.get(condition, "#4e79d7")
+        axis.plot([100 * saved.low, 100 * saved.high], [row, row], color=colour, linewidth=2)
+        axis.plot([100 * saved.value], [row], "o", color=colour)
     axis.axvline(0, color="#888888", linewidth=1)
     axis.set_yticks(range(len(savings)), list(savings))
     axis.invert_yaxis()
-    axis.set_xlabel("operations saved to the target, %")
+    axis.set_xlabel(f"{what} saved to the target, %")
 
 
 def draw_sensitivity(axis: Axes, lines: Mapping[str, Mapping[float, Interval]], label: str) -> None:

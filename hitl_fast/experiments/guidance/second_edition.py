@@ -11,6 +11,7 @@ from hitl_fast.ratings.propagation import LEVEL
 
 from ..common.journal import Record
 from ..common.page import Page
+from . import figures
 from .analysis import CONTROL, Comparison, compare
 from .breakeven import size_to_break_even
 from .conditions import CONDITIONS, SECOND
@@ -71,6 +72,7 @@ class SecondReport(Report):
         )
         for setting in self._settings():
             page.section(SETTINGS[setting].says.capitalize())
+            self._figure(page, setting)
             for task in self.tasks:
                 self._setting(page, task, setting)
         page.section("What this cannot show")
@@ -156,6 +158,18 @@ class SecondReport(Report):
                 f"intervals over seeds in pairs; {self.raters}. Break-even: operations a sample from which one run "
                 "pays for the minutes, in energy.",
             )  # fmt: skip
+
+    def _figure(self, page: Page, setting: str) -> None:
+        figure, axes = figures.panels(self.tasks)
+        for axis, task in zip(axes, self.tasks, strict=True):
+            figures.draw_savings(
+                axis, {c.condition: c.samples for c in self._of(task, setting)}, "training samples"
+            )
+        page.figure(
+            figure,
+            f"{SETTINGS[setting].says.capitalize()}: training samples saved against {CONTROL}, with 95 % intervals; "
+            f"red: without people. {self.raters.capitalize()}.",
+        )
 
     def _checks(self, setting: str) -> str:
         """How often the answers contradicted the automatic priorities."""
