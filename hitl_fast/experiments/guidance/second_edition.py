@@ -15,7 +15,7 @@ from . import figures
 from .analysis import CONTROL, Comparison, compare
 from .breakeven import size_to_break_even
 from .conditions import CONDITIONS, SECOND
-from .formatting import bounded, number, percent, points, verdict
+from .formatting import number, percent, points, verdict
 from .plan import SETTINGS
 from .report import QUESTION, TOO_FEW, Report
 
@@ -89,27 +89,26 @@ class SecondReport(Report):
 
     def conclusion(self, task: str, setting: str) -> str:
         """A sentence: what people's answers save with these defects, and whether that is more than without them."""
-        found = self._of(task, setting)
-        people = [c for c in found if CONDITIONS[c.condition].human]
-        automatic = [c for c in found if c.condition in AUTOMATIC]
+        people = [c for c in self._of(task, setting) if CONDITIONS[c.condition].human]
+        automatic = [c for c in self._of(task, SETTINGS[setting].control) if c.condition in AUTOMATIC]
         if not people:
             return ""
-        best = max(people, key=lambda c: c.flops.value)
+        # By samples: in models large enough to pay for people, signals cost next to nothing.
+        best = max(people, key=lambda c: c.samples.value)
         begin = f"{SETTINGS[setting].says.capitalize()}, {task}:"
         if best.few:
             return f"{begin} {best.pairs} seeds are too few for a conclusion."
-        without = max(automatic, key=lambda c: c.flops.value, default=None)
-        rival = "" if without is None else f"; without human input {without.condition} {bounded(without)}"
-        if best.verdict != "saves":
-            return f"{begin} people do not save operations beyond doubt ({bounded(best)}){rival}."
-        gain = None if without is None else self._against(best, without.condition)
-        worth = gain is None or gain.verdict == "saves"
-        size = self._size(best, CONTROL)
-        return (
-            f"{begin} {best.condition} saves {bounded(best)} in {best.minutes:.1f} minutes{rival}; people "
-            f"{'pay' if worth else 'add nothing that is shown'}"
-            + (f", from {number(size)} operations a sample on." if worth else ".")
-        )
+        without = max(automatic, key=lambda c: c.samples.value, default=None)
+        rival = "" if without is None else f"; without human input {without.condition} {_samples(without)}"
+        if best.samples.low <= 0 or best.bound == "at most":
+            return f"{begin} people do not save training samples beyond doubt ({_samples(best)}){rival}."
+        against = CONTROL if without is None else without.condition
+        gain = best if without is None else self._against(best, against)
+        worth = gain is not None and gain.samples.low > 0 and gain.bound != "at most"
+        found = f"{begin} {best.condition} saves {_samples(best)} of the training samples in {best.minutes:.1f} minutes"
+        if not worth:
+            return f"{found}{rival}; people add nothing that is shown."
+        return f"{found}{rival}; people pay, from {number(self._size(best, against))} operations a sample on."
 
     def _against(self, c: Comparison, rival: str) -> Comparison | None:
         return compare(
@@ -184,3 +183,8 @@ class SecondReport(Report):
                 if checked and CONDITIONS[name].prior is None and CONDITIONS[name].chosen:
                     parts.append(f"{task}, {name}: {sum(checked)} of {len(checked)}")
         return f"answers contradicted the automatic priorities in {'; '.join(parts)} runs." if parts else ""
+
+
+def _samples(c: Comparison) -> str:
+    """Training samples saved, with what budgets that ended too early hide."""
+    return f"{c.bound} {percent(c.samples)}".strip()
