@@ -355,7 +355,7 @@ def checked_labels(
         raise InputTypeError(f"{name} must be integers or text, not {y.dtype}")
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < fewest:
-        raise InputError(f"{name} name one class alone, {classes[0]!r}: two or more are needed")
+        raise InputError(f"{name} name one class alone, {classes[0].item()!r}: two or more are needed")
     return codes.astype(np.int64), tuple(classes.tolist())
 
 

@@ -237,13 +237,20 @@ def preindex(
     assert across is not None
     p, inverse_ari = distances[measure_bins][measure], across.inverse_ari
     effort = scores.effort
+    kinds = len(np.unique(run.classes))
+    notes = run.notes() + scores.effort_notes
+    if kinds < 2:
+        notes.append(
+            "all labels are one class: clusters always agree with them, so that inverse ARI, the index, the probe "
+            "error and the effort score say nothing here"
+        )
     return PreIndexReport(
         index=options.index(p + inverse_ari),
         distance=p,
         inverse_ari=inverse_ari,
         u=p + inverse_ari,
         samples=run.classes.size,
-        classes=len(np.unique(run.classes)),
+        classes=kinds,
         measure=measure,
         measure_bins=measure_bins,
         scale=scale,
@@ -264,7 +271,7 @@ def preindex(
         seconds=run.seconds,
         mode=f"{place}, {run.mode}{in_file}",
         versions=dict(_versions()),
-        notes=run.notes() + scores.effort_notes,
+        notes=notes,
         effort_score=None if effort is None else effort.effort_score,
         path_excess=None if effort is None else effort.path_excess,
         probe_increase=None if effort is None else effort.probe_increase,

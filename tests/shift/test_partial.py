@@ -352,3 +352,12 @@ def test_a_cost_model_refuses_a_score_that_is_missing_by_name(model: nn.Module) 
     for name in ("probe_error", "index"):
         with pytest.raises(ValueError, match=f"no {name}"):
             hf.CostModel.fit(past, scores=name).predict(report)
+
+
+def test_one_class_of_pairs_is_said_to_tell_nothing(model: nn.Module) -> None:
+    x, y = samples(64, 2)
+    said = hf.preindex(model, batches((x, y * 0)), batches((x + 1, y * 0))).notes
+    assert any("one class" in note and "inverse ARI" in note for note in said)
+    assert not any(
+        "one class" in note for note in hf.preindex(model, batches((x, y)), batches((x + 1, y))).notes
+    )
