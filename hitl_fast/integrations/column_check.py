@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,10 +54,22 @@ def _check_list(samples: Sequence[Any], drawn: bool) -> None:
         held = [sample.get(name) if isinstance(sample, Mapping) else None for sample in samples]
         if all(value is None for value in held):
             continue
+        if name == SAMPLE and set(map(type, held)) <= {int, float} and not _invalid(_plain(held)).any():
+            if not drawn:
+                _refuse_all_zero(_plain(held), f"{name!r} of train_dataset")
+            continue
         for position, value in enumerate(held):
             refuse_invalid(name, position, value, "train_dataset")
         if not drawn and not any(bool(torch.as_tensor(value, dtype=torch.float32).any()) for value in held):
             raise InputError(_all_zero(f"{name!r} of train_dataset"))
+
+
+def _plain(held: list[Any]) -> np.ndarray:
+    """Numbers as float64; integers beyond it as infinite, which is refused."""
+    try:
+        return np.array(held, np.float64)
+    except OverflowError:
+        return np.array([math.inf])
 
 
 def _refuse_all_zero(numbers: np.ndarray, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Mapping
@@ -120,10 +121,10 @@ def _is_several(text: str) -> bool:
     """Whether text is a list or an object in JSON, or as Python prints it; "[PER]" is a label."""
     if text.strip()[:1] + text.strip()[-1:] not in ("[]", "{}"):
         return False
-    for written in (text, text.replace("'", '"').replace("None", "null").replace("True", "true")):
+    for parse in (json.loads, ast.literal_eval):
         try:
-            return isinstance(json.loads(written), list | dict)
-        except (json.JSONDecodeError, RecursionError):
+            return isinstance(parse(text.strip()), list | dict | set)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             continue
     return False
 

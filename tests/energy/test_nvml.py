@@ -102,7 +102,13 @@ def test_cuda_visible_devices(
 def test_gpus_argument(gpus: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     gpus((A, "H100", "counter", 0), (B, "A100", "counter", 0))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    for wanted, expected in (("all", [A, B]), ([1], [B]), (["GPU-b", 0], [B, A]), ("GPU-b", [B])):
+    for wanted, expected in (
+        ("all", [A, B]),
+        ([1], [B]),
+        (["GPU-b", 0], [B, A]),
+        ("GPU-b", [B]),
+        ("1, 0", [B, A]),
+    ):
         with EnergyMeter(wanted, rapl_root="/nonexistent") as meter:
             assert [n for n, d in meter.domains.items() if d.status == "measured"] == expected
     with EnergyMeter("none", rapl_root="/nonexistent") as meter:

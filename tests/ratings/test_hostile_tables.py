@@ -199,3 +199,22 @@ def test_mturk_answers_in_one_cell(tmp_path: Path) -> None:
 def test_an_answer_that_does_not_fit_names_its_column(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"line 2: .* is 'DK', .*column 'score'.*labels="):
         read("item,rater,score\n1,a,DK\n1,b,4\n", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "cell", ["[False]", "[True]", "{'a': False}", '["it\'s", "b"]', "{'a', 'b'}", "[None]"]
+)
+def test_lists_as_python_prints_them_are_no_labels(cell: str, tmp_path: Path) -> None:
+    quoted = cell.replace('"', '""')
+    with pytest.raises(ValueError, match="lists or objects.*labels="):
+        read(f'item,rater,label\n1,a,"{quoted}"\n1,b,good\n2,a,good\n2,b,good\n', tmp_path)
+
+
+def test_blank_lines_before_the_header(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"x\.csv"):
+        read("  \n" * 5 + "item,rater,score\na,x,4\n", tmp_path)
+
+
+def test_an_item_called_overall_is_read_at_any_number_of_answers(tmp_path: Path) -> None:
+    people = "".join(f"overall,p{i},{1 + i % 5}\n" for i in range(20_000))
+    assert len(read("item,rater,score\nclarity,p0,3\nclarity,p1,5\n" + people, tmp_path).frame) == 20_002

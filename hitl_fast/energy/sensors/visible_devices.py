@@ -29,7 +29,7 @@ def wanted(
     if gpus == "all":
         return list(names), ""
     chosen: list[str] = []
-    for position, entry in enumerate([gpus] if isinstance(gpus, str) else gpus):
+    for position, entry in enumerate(gpus.split(",") if isinstance(gpus, str) else gpus):
         name = find(str(entry).strip())
         if name is None:
             raise InputError(

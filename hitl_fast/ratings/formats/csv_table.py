@@ -61,7 +61,7 @@ def delimiter_of(text: str) -> str:
     ';'
     """
     lines = text[:LOOK].lstrip("\r\n").split("\n")
-    looked = [line for line in lines[:5] if line.strip()] if len(lines) > 1 else lines
+    looked = [line for line in lines[:5] if line.strip()] or lines[:1]
     alike = [d for d in ",;\t|" if len({line.count(d) for line in looked}) == 1 and looked[0].count(d)]
     return max(alike or ",;\t|", key=looked[0].count)
 

@@ -70,7 +70,10 @@ def refuse_summary_rows(table: Table, item: str | None, rater: str | None, score
     while start > 0 and kind_of(items[start - 1]) is not None:
         start -= 1
     late = [row for row in range(max(1, table.size - LAST), start) if kind_of(items[row]) is not None]
-    rows = [*late, *range(start, table.size)] if start else []
+    run = range(
+        start, table.size
+    )  # of an item called Overall it may be most of the table: its ends are looked at
+    rows = sorted({*late, *run[:LAST], *run[-LAST:]}) if start else []
     columns = [table.columns[name] for name in scores]
     if rater is None:
         once = np.bincount(items.codes, minlength=len(items.values))

@@ -15,7 +15,6 @@ from .roles import Roles
 from .table import Table
 from .vocabulary import FAULTS, VERDICTS, plain
 
-EMPTY = {"", *NOTHING}
 GOOD = {
     "pass", "passed", "good", "correct", "approve", "trusted", "usable", "include", "included", "clean", "keep", "kept",
     "attentive", "success", "succeeded",
@@ -35,7 +34,7 @@ def is_verdict(name: str) -> bool:
 def reason(name: str, cell: object) -> str | None:
     """Why an answer with this cell is not to be used; None where it is. KeyError for a word that is not known."""
     text = lower_text(cell)
-    if text in EMPTY:
+    if text in NOTHING:
         return None
     if text in TRUE | FALSE:
         return "rejected" if (text in TRUE) == (plain(name) in FAULTS) else None
