@@ -14,6 +14,7 @@ from hitl_fast._common.errors import InputError
 
 from .formats.answers import Answers, Ranking, Unreadable
 from .formats.column import Column
+from .formats.several_choices import joined_choices
 from .numbers import has_ambiguous_comma, label_values, no_rating, number
 
 MOST_LABELS = 50  # a question with more different answers, most of them given once, asks for text
@@ -186,10 +187,23 @@ def _look(
         )  # numbers with a stray text among them, refused where it is chosen
     if (why := no_rating(texts)) is not None:
         return Question(name, why, rows)
+    joined = None if answers.later_replaces else joined_choices([v for v in values if isinstance(v, str)])
+    if joined is not None and not _is_text(texts, rows.size):
+        return Question(name, _several_in(answers, rows, joined), rows)
     if _is_text(texts, rows.size):
         return Question(name, "text", rows)
     order = offered or sorted([*texts, *(o for o in offered if o not in texts)])
     return Question(name, "category", rows, {label: float(code) for code, label in enumerate(order)})
+
+
+def _several_in(answers: Answers, rows: np.ndarray, cell: str) -> str:
+    """Why a table's cells with several choices are not read."""
+    values = answers.columns.value
+    line = next(int(answers.columns.line[row]) for row in rows.tolist() if values[row] == cell)
+    return (
+        f"several choices in one cell, such as {cell!r} in {answers.at(line)}: write a column of yes and no for each "
+        "choice; or if such cells are labels, say what each is worth with labels={...} (--labels)"
+    )
 
 
 def _is_text(texts: list[str], n: int) -> bool:
@@ -198,7 +212,10 @@ def _is_text(texts: list[str], n: int) -> bool:
 
 
 def _choose(answers: Answers, questions: dict[str, Question], wanted: Sequence[str] | None) -> list[Question]:
-    names = ", ".join(f"{q.name!r} ({q.kind})" for q in questions.values()) or "none"
+    names = (
+        ", ".join(f"{q.name or answers.score_column or ''!r} ({q.kind})" for q in questions.values())
+        or "none"
+    )
     if wanted is not None:
         for name in wanted:
             if name not in questions:
@@ -207,9 +224,9 @@ def _choose(answers: Answers, questions: dict[str, Question], wanted: Sequence[s
                     f"{answers.source}: no answers to the question {name!r}; questions: {names}{maybe}"
                 )
             if not questions[name].is_read:
-                raise InputError(
-                    f"{answers.source}: question {name!r} cannot be read: {questions[name].kind}"
-                )
+                named = name or answers.score_column
+                what = "what people answered" if named is None else f"question {named!r}"
+                raise InputError(f"{answers.source}: {what} cannot be read: {questions[name].kind}")
         return [questions[name] for name in dict.fromkeys(wanted)]
     numbers = [q for q in questions.values() if q.kind == "number"]
     if numbers:

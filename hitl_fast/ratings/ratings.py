@@ -81,6 +81,10 @@ class Ratings(RatingData):
         leaves the feature empty, several are features by their names. Where there is none and one question is a
         choice, its labels are categories; ticks of a list of options are 1 or 0 for each option as a feature.
 
+        Options that an MTurk batch has as a column of true and false each are one choice where exactly one is true in
+        every row that counts, and a yes or no each where a row has several. Several choices in a cell are ticks in
+        Appen reports (lines) and MTurk batches (good|blurry), and are refused in other tables.
+
         "3,5" is 3.5, "1,234.5" is 1234.5 and "80%" is 80. "1,000" may be a thousand or one with a decimal comma and
         is refused; between semicolons every comma is a decimal one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -11,28 +12,22 @@ from hitl_fast._common.errors import InputError
 
 from .answers import Answers
 from .cells import TRUE, lower_text
+from .choice_columns import BOX, merged, same_everywhere
 from .column import Column
 from .long_table import read_long
 from .roles import Roles, numeric
+from .row_status import RowStatus
+from .several_choices import ticked
 from .table import Table
 from .task_answers import spread
-from .vocabulary import NAMES, PAIR_ROLES, is_called, plain
+from .vocabulary import FORM_COLUMNS, NAMES, PAIR_ROLES, RESPONDENT, is_called, plain
 
 FORMATS = ("mturk", "appen", "toloka")
-# Columns that Google Forms and Qualtrics add to the answers.
-FORM_COLUMNS = {
-    "timestamp", "startdate", "start_date", "enddate", "end_date", "status", "response_type", "ipaddress",
-    "ip_address", "progress", "duration", "finished", "recordeddate", "recorded_date", "responseid", "response_id",
-    "recipientlastname", "recipientfirstname", "recipientemail", "externalreference", "externaldatareference",
-    "locationlatitude", "locationlongitude", "distributionchannel", "userlanguage", "user_language", "zeitstempel",
-    "email_address", "q_recaptchascore",
-}  # fmt: skip
 # Qualtrics' statuses of responses that are no answers, as numbers and as words.
 NOT_MEANT = {
     "1", "2", "8", "9", "12", "17", "survey preview", "survey test", "preview", "spam", "preview spam", "imported spam",
     "offline preview",
 }  # fmt: skip
-RESPONDENT = ("email_address", "email", "e_mail", "responseid", "response_id", "respondent", "respondent_id")
 TIMES = {"timestamp", "zeitstempel", "horodateur", "marca_temporal", "carimbo_de_data/hora"}
 IMPORT_ID = re.compile(r'^\s*\{\s*"ImportId"')
 
@@ -59,14 +54,26 @@ def read(table: Table, tool: str, given: dict[str, str | None], questions: list[
 
 
 def _mturk(table: Table, given: dict[str, str | None], questions: list[str] | None) -> Answers:
-    table = spread(table)
-    answers = _prefixed(table, "Answer.", questions)
     columns = {
         "item": "HITId", "rater": "WorkerId", "seconds": "WorkTimeInSeconds", "status": "AssignmentStatus",
     }  # fmt: skip
     if "Reject" in table.columns:  # why it is to be rejected
         table = flagged(table, "rejected", table.columns["Reject"].mask(lambda v: lower_text(v) != ""))
-    found = read_long(table, _roles(table, columns, given), answers, form="MTurk batch")
+    roles = _roles(table, columns, given)
+    counts = RowStatus(table, roles, []).reasons() == None  # noqa: E711
+    written = spread(table)
+    table = merged(written, "Answer.", questions, counts)
+    answers = _prefixed(table, "Answer.", questions)
+    boxes = [n for n in answers if f"{n}.{BOX}" in written.columns and same_everywhere(table, n, counts)]
+    boxes = [] if questions is not None else boxes
+    boxes = boxes if len(boxes) < len(answers) else []  # a box of consent is no rating beside other questions
+    names = {n: answers[n] for n in answers if n not in boxes}
+    names = names if len(names) > 1 or questions is not None else dict.fromkeys(names, "")
+    table = _with_choices(table, names, "|")
+    found = read_long(table, _roles(table, columns, given), names, form="MTurk batch")
+    found.unread |= {
+        answers[n]: f"the same everywhere; ask for it with question={answers[n]!r}" for n in boxes
+    }
     found.asked = None if questions is None else list(answers.values())
     return found
 
@@ -126,7 +133,15 @@ def _appen(table: Table, given: dict[str, str | None], questions: list[str] | No
         raise InputError(f"{table.name}: no column {missing[0]!r}; there are {table.listed()}")
     names = {q: q for q in questions} if asked or len(questions) > 1 else {questions[0]: ""}
     found = {q: gold[q] for q in questions if q in gold}
-    return read_long(_without_tainted(table), roles, names, form="Appen report", gold_of=found)
+    table = _with_choices(_without_tainted(table), [*questions, *found.values()], "\n")
+    return read_long(table, roles, names, form="Appen report", gold_of=found)
+
+
+def _with_choices(table: Table, names: Iterable[str], separator: str) -> Table:
+    """The table with lists in columns of which a cell holds several choices."""
+    return replace(
+        table, columns={**table.columns, **{n: ticked(table.columns[n], separator) for n in names}}
+    )
 
 
 def _without_tainted(table: Table) -> Table:
@@ -188,7 +203,9 @@ def is_form(table: Table) -> bool:
     names = [plain(n) for n in table.columns]
     if any(is_called(n, "item") for n in table.columns) or len(names) < 3:
         return False
-    return names[0] in TIMES or len({"startdate", "enddate", "recordeddate", "responseid"} & set(names)) > 2
+    return (
+        names[0] in TIMES or len({"start_date", "end_date", "recorded_date", "response_id"} & set(names)) > 2
+    )
 
 
 def without_header_rows(table: Table) -> Table:
@@ -207,7 +224,7 @@ def without_tests(table: Table) -> Table:
     """A Qualtrics table with previews, tests and spam flagged, and responses that nobody sent."""
     named = {plain(n): table.columns[n] for n in table.columns}
     status, finished = named.get("status"), named.get("finished")
-    if not ({"responseid", "response_id"} & named.keys()):
+    if "response_id" not in named:
         return table
     if status is not None:
         table = flagged(table, "discarded", status.mask(lambda v: lower_text(v) in NOT_MEANT))

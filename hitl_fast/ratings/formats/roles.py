@@ -93,8 +93,10 @@ class Roles:
 
     def _called(self, role: str, free: list[str]) -> list[str]:
         """Columns without a role that are called like one, in the order of `NAMES`."""
-        called = {plain(n): n for n in reversed(free)}
-        return [called[n] for n in NAMES[role] if n in called and called[n] not in self.columns.values()]
+        taken = set(self.columns.values())
+        rank = {name: k for k, name in enumerate(NAMES[role])}
+        called = [n for n in free if n not in taken and plain(n) in rank]
+        return sorted(called, key=lambda n: rank[plain(n)])
 
     def _one_of(self, role: str, found: list[str]) -> str | None:
         if role == "status":

@@ -13,7 +13,10 @@ NAME = "Answer.taskAnswers"
 
 
 def spread(table: Table) -> Table:
-    """The table with a column "Answer.<name>" for each field in that cell, and as it is where a cell is not JSON."""
+    """The table with columns "Answer.<name>" for the fields in that cell, and as it is where a cell is not JSON.
+
+    Options that are true or false are a column each, "Answer.<name>.<option>", as MTurk writes them elsewhere.
+    """
     if NAME not in table.columns:
         return table
     fields: list[dict[str, Any]] = []
@@ -25,25 +28,22 @@ def spread(table: Table) -> Table:
         value = value[0] if isinstance(value, list) and len(value) == 1 else value
         if not isinstance(value, dict):
             return table
-        fields.append(value)
+        fields.append({k: v for name, answer in value.items() for k, v in _answers(name, answer).items()})
     names = dict.fromkeys(name for row in fields for name in row)
-    columns = {f"Answer.{n}": Column.of([_answer(row.get(n)) for row in fields]) for n in names}
+    columns = {f"Answer.{n}": Column.of([row.get(n) for row in fields]) for n in names}
     return replace(table, columns={n: c for n, c in table.columns.items() if n != NAME} | columns)
 
 
-def _answer(value: Any) -> Any:
-    """The option that is on, several as a list, the label of a classifier; None for an object of another kind.
+def _answers(name: str, value: Any) -> dict[str, Any]:
+    """Column -> cell of one field; no rating in an object of another kind.
 
-    >>> _answer({"1": False, "4": True}), _answer({"label": "good"}), _answer({"on": True}), _answer(3)
-    ('4', 'good', True, 3)
+    >>> _answers("q", {"1": False, "4": True}), _answers("q", {"label": "good"}), _answers("q", 3)
+    ({'q.1': False, 'q.4': True}, {'q': 'good'}, {'q': 3})
     """
     if not isinstance(value, dict):
-        return value
+        return {name: value}
     if value.keys() == {"label"} or value.keys() == {"labels"}:
-        return next(iter(value.values()))
+        return {name: next(iter(value.values()))}
     if not value or not all(isinstance(v, bool) for v in value.values()):
-        return None
-    if value.keys() == {"on"}:
-        return value["on"]
-    on = [name for name, ticked in value.items() if ticked]
-    return on[0] if len(on) == 1 else on or None
+        return {name: None}
+    return {f"{name}.{option}": ticked for option, ticked in value.items()}

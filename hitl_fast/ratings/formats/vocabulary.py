@@ -1,15 +1,19 @@
-"""What columns of tables are called, by role. Case, blanks and dashes do not count, nor what is in brackets."""
+"""What columns of tables are called, by role.
+
+Names are written here in snake_case; `plain` finds them in any other spelling: itemId, Item-ID, "Item ID:", item.id.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
 NAMES: dict[str, tuple[str, ...]] = {
     "item": (
         "item", "item_id", "sample", "sample_id", "task", "task_id", "image", "image_id", "image_name", "example",
         "example_id", "unit", "unit_id", "stimulus", "stimulus_id", "case", "case_id", "question_id", "text_id",
-        "prompt_id", "output_id", "video", "video_id", "audio", "clip", "item_name", "hitid", "record_id", "document",
+        "prompt_id", "output_id", "video", "video_id", "audio", "clip", "item_name", "hit_id", "record_id", "document",
         "document_id", "doc_id", "instance", "instance_id", "object", "object_id", "index", "idx", "position",
         "row", "row_id", "uid", "uuid", "key", "id", "filename", "file",
     ),
@@ -17,8 +21,8 @@ NAMES: dict[str, tuple[str, ...]] = {
         "rater", "rater_id", "annotator", "annotator_id", "worker", "worker_id", "coder", "coder_id", "judge",
         "judge_id", "labeler", "labeller", "labeler_id", "participant", "participant_id", "reviewer", "subject",
         "subject_id", "user", "user_id", "person", "session", "session_id", "_session_id", "_annotator_id",
-        "completed_by", "respondent", "username", "email", "annotator_name", "rater_name", "worker_name",
-        "user_name", "workerid",
+        "completed_by", "respondent", "email", "annotator_name", "rater_name", "worker_name",
+        "user_name",
     ),
     "score": (
         "score", "scores", "rating", "ratings", "mos", "value", "importance", "label", "response", "answer", "grade",
@@ -29,10 +33,10 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "seconds": (
         "seconds", "lead_time", "duration", "duration_s", "time_spent", "seconds_spent", "elapsed",
-        "response_time", "time_s", "work_time", "worktimeinseconds",
+        "response_time", "time_s", "work_time", "work_time_in_seconds",
     ),
     "milliseconds": ("milliseconds", "duration_ms", "time_ms", "rt", "rt_ms", "response_time_ms", "elapsed_ms"),
-    "status": ("status", "state", "response_status", "assignmentstatus"),
+    "status": ("status", "state", "response_status", "assignment_status"),
     "gold": ("ground_truth", "is_gold", "gold", "is_ground_truth", "gold_label", "truth"),
     "prediction": ("prediction", "is_prediction", "predicted", "is_model", "model_prediction", "model_score"),
     "first": ("first", "model_a", "item_a", "option_a", "left", "response_a", "image_a", "stimulus_a", "a"),
@@ -42,7 +46,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 # Names that can mean nothing else, before others of the same role.
 EXPLICIT = {
     "item": {"item", "item_id"},
-    "rater": {"rater", "rater_id", "annotator", "annotator_id", "worker", "worker_id", "workerid", "coder", "coder_id"},
+    "rater": {"rater", "rater_id", "annotator", "annotator_id", "worker", "worker_id", "coder", "coder_id"},
 }  # fmt: skip
 # Names that a score may have, and that other columns have too.
 WEAK_SCORES = {"value", "label", "response", "answer", "vote", "judgement", "judgment", "importance"}
@@ -106,11 +110,46 @@ INNER = (
 OWN = {"id", "uid", "uuid", "key", "index", "idx", "position", "row", "row_id"}
 
 
+# Columns that Google Forms and Qualtrics add to the answers.
+FORM_COLUMNS = {
+    "timestamp", "start_date", "end_date", "status", "response_type", "ip_address", "progress", "duration", "finished",
+    "recorded_date", "response_id", "recipient_last_name", "recipient_first_name", "recipient_email",
+    "external_reference", "external_data_reference", "location_latitude", "location_longitude",
+    "distribution_channel", "user_language", "zeitstempel", "email_address", "q_recaptcha_score",
+}  # fmt: skip
+RESPONDENT = ("email_address", "email", "e_mail", "response_id", "respondent", "respondent_id")
+
+CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+IN_BRACKETS = re.compile(r"\(.*?\)|\[.*?\]")
+INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff]")
+
+
 @lru_cache(maxsize=65536)
 def plain(name: str) -> str:
-    """The name as `NAMES` writes it: "Score (1-5)" is score."""
-    bare = re.sub(r"\(.*?\)|\[.*?\]", "", str(name))
-    return re.sub(r"[\s-]+", "_", bare.strip().lower())
+    """The name in snake_case, as the words of this module are written.
+
+    >>> [plain(n) for n in ("Score (1-5)", "itemId", "unitID", "HITId", "worker-id", "Task ID:", "workerid", "n")]
+    ['score', 'item_id', 'unit_id', 'hit_id', 'worker_id', 'task_id', 'worker_id', 'n']
+    """
+    bare = IN_BRACKETS.sub("", INVISIBLE.sub("", unicodedata.normalize("NFKC", str(name))))
+    snake = re.sub(r"[\s.-]+", "_", CAMEL.sub("_", bare.strip(" \t\r\n:*?#!.")).lower())
+    snake = re.sub(r"(?<=[^_])_{2,}", "_", snake)
+    return _spellings().get(_squeezed(snake), snake)
+
+
+def _squeezed(snake: str) -> str:
+    """Without the dashes between words; with them where a word is one letter: "time_s" is not "times"."""
+    bare = snake.lstrip("_")
+    joined = bare if any(len(part) < 2 for part in bare.split("_")) else bare.replace("_", "")
+    return "_" * (len(snake) - len(bare)) + joined  # a tool's own "_id" is another than "id"
+
+
+@lru_cache(maxsize=1)
+def _spellings() -> dict[str, str]:
+    """The words of this module by their letters alone."""
+    words = [w for names in NAMES.values() for w in names]
+    words += [*FLAGS, *VERDICTS, *FAULTS, *NEVER, *NO_RATER, *OWN, *INNER, *FORM_COLUMNS, *RESPONDENT]
+    return {_squeezed(word): word for word in words}
 
 
 def is_called(name: str, role: str) -> bool:
