@@ -15,6 +15,9 @@ from .layers import readable
 # Outputs of more values are not compared with the logits.
 LARGEST = 1 << 22
 
+# So many values have the same order by chance once in 5,040 times.
+BY_CHANCE = 7
+
 
 @dataclass(frozen=True)
 class Call:
@@ -82,13 +85,13 @@ def find_head(
 ) -> Head | None:
     """The call that made the logits of a sample (given so many times), or None.
 
-    The first call of a module with weights whose output is the logits, or is so at one position. Else, where an
-    activation follows: the last layer with as many values whose order is that of the logits; or a last layer whose
-    maps have as many channels.
+    The first call of a module with weights whose output is the logits, or is so at one position; not one that holds
+    the model's first layers, for its input is the sample itself. Else, where an activation follows: the last layer with
+    as many values whose order is that of the logits; or a last layer whose maps have as many channels.
     """
     wanted = logits.detach().flatten()[: logits.numel() // copies]
-    for call in calls:
-        if call.output is not None and _has_weights(call, layers):
+    for place, call in enumerate(calls):
+        if call.output is not None and _has_weights(call, layers) and not _whole(call, calls[:place], layers):
             at_position = _holds(call.output, wanted, copies)
             if at_position is not None:
                 return Head(call.name, call.module, call.number, at_position)
@@ -98,7 +101,9 @@ def find_head(
             continue
         values = call.output.flatten()[: wanted.numel()]
         if torch.equal(_ranks(values), _ranks(wanted)):
-            doubt = "" if wanted.numel() > 1 else "the last layer with one output"
+            doubt = "the last layer with one output" if wanted.numel() == 1 else ""
+            if 1 < wanted.numel() < BY_CHANCE:
+                doubt = "the last layer that orders the classes as the logits do"
             return Head(call.name, call.module, call.number, doubt=doubt)
     if inside and wanted.numel() == _units(inside[-1].module):
         call = inside[-1]
@@ -141,6 +146,12 @@ def _has_weights(call: Call, layers: Mapping[str, nn.Module]) -> bool:
         or hasattr(call.module, "weight")
         or next(call.module.parameters(), None) is not None
     )
+
+
+def _whole(call: Call, before: Sequence[Call], layers: Mapping[str, nn.Module]) -> bool:
+    """Whether a module is more than a head: layers ran within it, and none before it."""
+    ran = [c.name.startswith(call.name + ".") for c in before if c.name in layers]
+    return call.name not in layers and bool(ran) and all(ran)
 
 
 def _ranks(values: Tensor) -> Tensor:
