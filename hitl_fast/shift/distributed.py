@@ -70,6 +70,26 @@ def check_part(clean: Iterable[Any], ranks: Joined) -> None:
         )
 
 
+def refuse_sharded(model: nn.Module, ranks: Joined) -> None:
+    """Refuse weights that several ranks hold parts of: each forward pass waits for all ranks, which run different many.
+
+    Raises:
+        ValueError: the model is wrapped by FSDP or has distributed tensors, and there are several ranks.
+    """
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    if ranks.size == 1:
+        return
+    named = [name for name, m in model.named_modules() if isinstance(m, FullyShardedDataParallel)]
+    named += [name for name, values in model.named_parameters() if hasattr(values, "to_local")]
+    if named:
+        raise InputError(
+            f"the weights are sharded over ranks (FSDP or distributed tensors; first: {readable(named[0])!r}), so that"
+            " every forward pass waits for all ranks, which have batches of their own here: leave group= out and give"
+            " every rank the same loaders, or load the whole model on every rank"
+        )
+
+
 def fingerprint(model: nn.Module) -> dict[str, Any]:
     """Type of every module, and dtype, shape and a checksum of every parameter and floating point buffer.
 

@@ -22,7 +22,7 @@ from hitl_fast._common.errors import InputError, InputTypeError, input_errors
 from .accumulator import LayerReport, mean_over_layers
 from .after_pass import EmbeddingScores, effort_from, effort_task, score_tasks, scores_of
 from .batches import Splitting, check_loaders
-from .distributed import check_part, fingerprint, put_together
+from .distributed import check_part, fingerprint, put_together, refuse_sharded
 from .effort_score import EffortScore, target_error
 from .embeddings import EmbeddingStore, default_budget
 from .evaluation import undisturbed, unwrapped
@@ -197,6 +197,7 @@ def preindex(
         if group is not None:
             check_part(clean, ranks)
         module = unwrapped(model)
+        refuse_sharded(module, ranks)
         place = model_device(module, device)
         budget = default_budget(place) // local_ranks() if max_memory is None else max_memory
         sources = Sources(embedding, output, Splitting(labels, inputs, mask))

@@ -23,13 +23,19 @@ BESIDE = Path(sys.prefix) / "zoo"
 # Small ones of every kind: residual, inverted residual, re-parametrised, mixers, attention of several sorts (across
 # channels, with positions of its own), two heads. The size of their images, and whether they must be told it.
 TIMM = {
-    "resnet10t": (32, False), "test_efficientnet": (32, False), "test_convnext": (32, False), "test_byobnet": (32, False),
-    "test_mambaout": (32, False), "mobilenetv3_small_050": (32, False), "lcnet_050": (32, False), "tinynet_e": (32, False),
-    "ghostnet_050": (32, False), "repvgg_a0": (32, False), "edgenext_xx_small": (64, False),
-    "test_vit": (32, True), "test_vit2": (32, True), "vit_tiny_patch16_224": (32, True), "resmlp_12_224": (32, True),
-    "gmlp_ti16_224": (32, True), "xcit_nano_12_p16_224": (32, True), "levit_128s": (64, True),
-    "deit_tiny_distilled_patch16_224": (32, True),
-}  # fmt: skip
+    **dict.fromkeys(
+        ("resnet10t", "test_efficientnet", "test_convnext", "test_byobnet", "test_mambaout"), (32, False)
+    ),
+    **dict.fromkeys(
+        ("mobilenetv3_small_050", "lcnet_050", "tinynet_e", "ghostnet_050", "repvgg_a0"), (32, False)
+    ),
+    **dict.fromkeys(
+        ("test_vit", "test_vit2", "vit_tiny_patch16_224", "resmlp_12_224", "gmlp_ti16_224"), (32, True)
+    ),
+    **dict.fromkeys(("xcit_nano_12_p16_224", "deit_tiny_distilled_patch16_224"), (32, True)),
+    "edgenext_xx_small": (64, False),
+    "levit_128s": (64, True),
+}
 TORCHVISION = ("mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5")
 
 
