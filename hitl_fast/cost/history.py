@@ -6,6 +6,7 @@ import csv
 import difflib
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ EFFORTS = ("epochs", "samples", "flops", "joules")
 FEWEST = 8
 AUTO = "auto"
 GROUP_COLUMN = "shift"
+# Cells that hold a number with one or the other decimal sign, in tables whose columns no comma parts.
+_DECIMAL_COMMA, _DECIMAL_POINT = (
+    re.compile(rf"""(?:^|[;\t|"])[+-]?\d+{sign}\d+(?:[eE][+-]?\d+)?(?:\r?$|[;\t|"])""", re.MULTILINE)
+    for sign in (",", r"\.")
+)
 
 
 @dataclass(frozen=True)
@@ -138,14 +144,24 @@ def complete(frame: Any, name: str) -> bool:
 
 
 def _csv(text: str) -> Any:
-    """The table, where pandas alone would rename a second column of a name, and shift rows longer than the first."""
+    """The table, where pandas alone would rename a second column of a name, and shift rows longer than the first.
+
+    Columns are apart by what the first line has most of: a comma, or a semicolon, tab or bar as spreadsheets write.
+    """
     import pandas as pd
 
-    names = [name for name in next(csv.reader(io.StringIO(text)), []) if name]
+    said = re.match(r"sep=(.)\r?\n", text)  # Excel's own line
+    text = text[said.end() :] if said else text
+    first, _, rest = text.lstrip("\r\n").partition("\n")
+    between = said.group(1) if said else max(",;\t|", key=first.count)
+    decimal = (
+        "," if between != "," and _DECIMAL_COMMA.search(rest) and not _DECIMAL_POINT.search(rest) else "."
+    )
+    names = [name for name in next(csv.reader(io.StringIO(text), delimiter=between), []) if name]
     _refuse_repeated(names)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(io.StringIO(text), index_col=False)
+        return pd.read_csv(io.StringIO(text), index_col=False, sep=between, decimal=decimal)
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:

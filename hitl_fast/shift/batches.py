@@ -42,6 +42,9 @@ class Pair:
     known: np.ndarray | None = None  # (n,) bool: the shifted label is known; None: all are
 
 
+IGNORED = -100  # as cross_entropy ignores it
+
+
 @dataclass(frozen=True)
 class Splitting:
     """Where a batch has its labels, its inputs and its mask: the arguments of ``hitl_fast.preindex`` of these names."""
@@ -411,7 +414,10 @@ def _tensor(value: Any) -> Any:
 def _classes(labels: Any, name: str, needs: str) -> np.ndarray:
     if labels is None:
         raise InputTypeError(f"labels of {name} are None: {needs}{_without(name)}")
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    try:
+        array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    except ValueError:  # of parts that are not equally long, as mixed samples have
+        array = np.empty((), object)
     if array.dtype.kind not in "iub" or array.ndim != 1 or array.size == 0:
         what = (
             "floating point targets"
@@ -421,6 +427,11 @@ def _classes(labels: Any, name: str, needs: str) -> np.ndarray:
         raise InputTypeError(
             f"labels of {name} must be (n,) integer classes, n >= 1, not {array.dtype} of shape {array.shape}: "
             f"{needs}, and {what} have none{_without(name)}"
+        )
+    if bool((array == IGNORED).any()):
+        raise InputError(
+            f"labels of {name} have {IGNORED} at position {int((array == IGNORED).argmax())} of a batch: PyTorch's"
+            f" losses leave it out, so it is no class; leave these samples out{_without(name)}"
         )
     return array.astype(np.int64)
 

@@ -149,6 +149,41 @@ def test_prints_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "of them given up, the cap is 12" in text
 
 
+@pytest.mark.parametrize("country", ["Germany", "germany", "DE", "de", "DEU", "deu"])
+def test_countries_by_name_and_both_codes(
+    country: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(command(folder, "--joules-per-epoch", "3.6e6", "--country", country)) == 0
+    assert "gCO2e" in (text := capsys.readouterr().out)
+    assert "DEU" in text or "Germany" in text
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_histories_as_spreadsheets_write_them(
+    separator: str, decimal: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    past = pd.read_csv(folder / "history.csv")
+    past["model"] = "a, b"
+    past.to_csv(tmp_path / "history.csv", sep=separator, decimal=decimal, index=False, encoding="utf-8-sig")
+    found = []
+    for history in (folder, tmp_path):
+        report = str(folder / "small--fog.json")
+        assert cli.main(["decide", report, "--history", str(history / "history.csv"), "--json", "-"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["rows"])
+    assert found[0] == found[1]
+
+
+def test_histories_with_two_decimal_signs_are_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = pd.read_csv(folder / "history.csv").to_csv(sep=";", index=False)
+    (tmp_path / "history.csv").write_text("sep=;\n" + text.replace("0.05;", "0,05;", 1))
+    report = str(folder / "small--fog.json")
+    assert cli.main(["decide", report, "--history", str(tmp_path / "history.csv")]) == 2
+    assert "probe_error" in capsys.readouterr().err
+
+
 def test_leaves_out_what_is_unknown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(command(folder)) == 0
     assert "kWh" not in capsys.readouterr().out

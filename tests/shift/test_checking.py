@@ -312,8 +312,24 @@ def test_batches_that_do_not_fit_the_model_say_how_to_choose(batch: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "targets", [torch.rand(N), torch.eye(N, CLASSES), torch.zeros(N, 5, dtype=torch.long)]
+    "targets",
+    [
+        torch.rand(N),  # regression
+        torch.eye(N, CLASSES),  # soft labels
+        torch.zeros(N, 5, dtype=torch.long),  # a class for each token or label
+        torch.zeros(N, 4, 4, dtype=torch.long),  # masks
+        [{"boxes": torch.rand(2, 4), "labels": torch.tensor([1, 2])} for _ in range(N)],  # detection
+        ["a text"] * N,  # generation
+        (torch.zeros(N, dtype=torch.long), torch.ones(N, dtype=torch.long), 0.5),  # mixed samples
+    ],
 )
-def test_targets_that_are_not_one_class_are_refused(targets: Tensor) -> None:
-    with pytest.raises(TypeError, match="one class for each sample"):
+def test_targets_that_are_not_one_class_are_refused(targets: Any) -> None:
+    with pytest.raises(TypeError, match="labels of clean.*one class for each sample"):
         hf.preindex(seeded(Grouped), [(normal(N, 6), targets)], [(normal(N, 6), targets)])
+
+
+def test_labels_that_losses_ignore_are_no_class() -> None:
+    labels = LABELS.clone()
+    labels[3] = -100
+    with pytest.raises(ValueError, match="labels of shifted have -100 at position 3"):
+        hf.preindex(seeded(Grouped), [(normal(N, 6), LABELS)], [(normal(N, 6), labels)])

@@ -193,6 +193,14 @@ def test_processes_without_a_group_are_noticed(monkeypatch: pytest.MonkeyPatch) 
         hf.sharded(batches())
 
 
+def test_one_rank_says_that_its_report_is_of_a_part() -> None:
+    data = TensorDataset(torch.randn(40, 3), torch.arange(40) % 2)
+    sides = [DataLoader(data, 10, sampler=DistributedSampler(data, 2, 0, shuffle=False)) for _ in range(2)]
+    model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    with pytest.warns(UserWarning, match="one rank's part"):
+        assert hf.preindex(model, *sides, kmeans=False).samples == 20
+
+
 def test_parts_that_do_not_fit() -> None:
     model = torch.nn.Linear(3, 2)
     part = hf.sharded(batches(), rank=0, world_size=2)
