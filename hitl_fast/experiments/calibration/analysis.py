@@ -52,7 +52,7 @@ SCORES = {
     "gradient_norm": "gradient norm (one backward pass)",
 }
 FORWARD = tuple(name for name in SCORES if name != "gradient_norm")
-FALLING = ("cka",)  # higher means more alike
+FALLING = ("cka", "class_mean_cka")  # higher means more alike
 PRINCIPAL = (
     "effort_score",
     "index",

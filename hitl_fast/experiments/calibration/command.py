@@ -19,11 +19,15 @@ files:
   results.html    the answers: figures and tables in one file
   history.csv     one row for each retraining, what hitl_fast.CostModel.fit reads
   models/         the trained base models; may be removed when the grid is done
+  modes.jsonl     with --modes: the scores of each retraining without pairs, and with fewer labels
+  modes.csv       with --modes: how they rank the steps of results.jsonl
 
-Run the same command again to resume, or to draw the page again.
+Run the same command again to resume, or to draw the page again. --modes needs the results.jsonl of a grid that is
+done, and takes its settings from there; models that are missing are trained again.
 
 example:
   hitl-fast experiment calibration --quick
+  hitl-fast experiment calibration --quick --modes
 """
 
 
@@ -42,7 +46,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, metavar="N", help="processes (default: one per core; 1 also measures energy)"
     )
     parser.add_argument("--seed", type=int, default=0, help="first random seed (default: 0)")
-    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: 3, quick: 1)")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="how many seeds (default: 3, quick and modes: 1)"
+    )
+    parser.add_argument(
+        "--modes", action="store_true",
+        help="of a grid that is done: what is predicted without pairs, and with 30 to 1,000 labels or none",
+    )  # fmt: skip
+    parser.add_argument(
+        "--networks", nargs="+", metavar="NAME", help="with --modes: of these only (default: all)"
+    )
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
@@ -62,8 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--seed must be 0 or more, not {arguments.seed}")
     if arguments.seeds is not None and arguments.seeds < 1:
         raise InputError(f"--seeds must be 1 or more, not {arguments.seeds}")
-    settings = chosen(arguments.quick, arguments.seed, arguments.seeds)
     out = folder(arguments.out, "calibration", arguments.quick)
+    if arguments.modes:
+        return _modes(arguments, out)
+    if arguments.networks is not None:
+        raise InputError("--networks belongs to --modes; the grid is of all networks")
+    settings = chosen(arguments.quick, arguments.seed, arguments.seeds)
     refuse_foreign(out / "history.csv", ",".join(IDENTITY))
     refuse_foreign(out / "results.html", heading(TITLE))
     do = functools.partial(
@@ -80,6 +97,39 @@ def run(arguments: argparse.Namespace) -> int:
     print(answer(findings))
     print(unseen(findings))
     for name in ("results.jsonl", "history.csv", "results.html"):
+        print(f"  -> {out / name}")
+    return 0
+
+
+def _modes(arguments: argparse.Namespace, out: Path) -> int:
+    """The scores of every mode on the retrainings of a grid in the output folder."""
+    from hitl_fast._common.files import write_bytes
+
+    from ..common.journal import Journal, read
+    from ..common.output_folder import refuse_foreign
+    from ..common.runner import run_grid
+    from . import label_modes
+    from .label_mode_table import HEADINGS, answer, compare, modes_csv
+
+    if arguments.seed:
+        raise InputError("--seed belongs to the grid; --modes takes the first --seeds of its results")
+    if not (out / "results.jsonl").exists():
+        raise InputError(
+            f"{out / 'results.jsonl'} is missing: run the same command without --modes first, or give the folder of a"
+            " grid by --out"
+        )
+    refuse_foreign(out / "modes.csv", ",".join(HEADINGS))
+    header, records = read(out / "results.jsonl")
+    settings = label_modes.settings_of(header)
+    jobs = label_modes.cells(records, arguments.seeds or 1, arguments.networks)
+    do = functools.partial(label_modes.work, settings=settings, folder=str(out / "models"))
+    depends = label_modes.depends_on(header)
+    with Journal(out / "modes.jsonl", label_modes.EXPERIMENT, depends, _command(arguments)) as journal:
+        modes = run_grid(do, jobs, journal, workers=arguments.workers, progress=not arguments.no_progress)
+    found = compare(records, modes)
+    write_bytes(out / "modes.csv", modes_csv(found).encode())
+    print(answer(found))
+    for name in ("modes.jsonl", "modes.csv"):
         print(f"  -> {out / name}")
     return 0
 
@@ -116,4 +166,6 @@ def _command(arguments: argparse.Namespace) -> str:
     words = ["hitl-fast experiment calibration"]
     words += ["--quick"] * arguments.quick + [f"--seed {arguments.seed}"] * (arguments.seed != 0)
     words += [] if arguments.seeds is None else [f"--seeds {arguments.seeds}"]
+    words += ["--modes"] * arguments.modes
+    words += [] if arguments.networks is None else ["--networks", *arguments.networks]
     return " ".join(words)

@@ -96,11 +96,11 @@ def work(job: dict[str, Any], *, settings: Settings, folder: str, energy: bool) 
     data = dataset(job["dataset"])
     model, clean_accuracy = trained(data, job["architecture"], job["seed"], settings, Path(folder))
     if "shift" not in job:
-        parts = split(settings, data, _samples(data.name, job["seed"]))
-        return _rounded(examine(model, clean_accuracy, parts, data.mask))
+        parts = split(settings, data, samples_of(data.name, job["seed"]))
+        return rounded(examine(model, clean_accuracy, parts, data.mask))
     found = calibrate(model, clean_accuracy, job, settings, energy)
     joules = found.pop("joules")
-    return _rounded(found) | {"measured": {"joules": joules}}
+    return rounded(found) | {"measured": {"joules": joules}}
 
 
 def trained(
@@ -110,7 +110,7 @@ def trained(
 
     Training is deterministic, so a file that is missing, cut or of other settings only costs time.
     """
-    parts = split(settings, data, _samples(data.name, seed))
+    parts = split(settings, data, samples_of(data.name, seed))
     epochs = max(1, round(settings.epochs * data.epochs[architecture]))
     of = json.dumps([data.name, architecture, seed, len(parts.training), epochs, torch.__version__])
     path = folder / f"{data.name}-{architecture}-{seed}.safetensors"
@@ -152,7 +152,7 @@ def calibrate(
 ) -> dict[str, Any]:
     """Every score of one shift, and then the effort of retraining to it."""
     data, seed = dataset(job["dataset"]), job["seed"]
-    samples = _samples(data.name, seed)
+    samples = samples_of(data.name, seed)
     before = split(settings, data, samples)
     after = split(settings, data, data.shifted(samples, job["shift"], job["strength"], seed))
     clean, moved = before.estimation, after.estimation
@@ -203,7 +203,7 @@ def _key(of: dict[str, Any]) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-def _samples(name: str, seed: int) -> Samples:
+def samples_of(name: str, seed: int) -> Samples:
     return dataset(name).load(seed)
 
 
@@ -274,13 +274,13 @@ def _others(classes: np.ndarray) -> np.ndarray:
     return others
 
 
-def _rounded(found: dict[str, Any]) -> dict[str, Any]:
+def rounded(found: dict[str, Any]) -> dict[str, Any]:
     return {name: _short(value) for name, value in found.items()}
 
 
 def _short(value: Any) -> Any:
     if isinstance(value, dict):
-        return _rounded(value)
+        return rounded(value)
     if isinstance(value, list):
         return [_short(held) for held in value]
     # What is left of 0 after float64's rounding is 0.

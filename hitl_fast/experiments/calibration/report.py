@@ -17,6 +17,7 @@ from .datasets import HELD_OUT, dataset
 from .jobs import FEWER
 from .retraining import BATCH, LEARNING_RATE, MARGINS, MOMENTUM, SGD_LEARNING_RATE
 from .transfer import BEST, LEVEL
+from .wording import apart, cell, listed, plain
 
 _RIVALS = {"probe_error": "probe error", "accuracy_drop": "accuracy drop", "index": "published index"}
 _OPTIMIZERS = {
@@ -43,22 +44,22 @@ def answer(findings: Findings) -> str:
     forward = [name for name in ranks if name != "gradient_norm"]
     best = max(forward, key=lambda name: _number(ranks[name].value))
     rivals = [
-        f"the {text} {_text(ranks[name])}{_ahead(findings.behind[name])}" for name, text in _RIVALS.items()
+        f"the {text} {plain(ranks[name])}{_ahead(findings.behind[name])}" for name, text in _RIVALS.items()
     ]
     sentence = (
-        f"Within a model the effort score ranks retraining effort with Spearman {_text(ranks['effort_score'])},"
-        f" {_listed(rivals)}. The index is {_verdict(findings)} the accuracy drop."
+        f"Within a model the effort score ranks retraining effort with Spearman {plain(ranks['effort_score'])},"
+        f" {listed(rivals)}. The index is {_verdict(findings)} the accuracy drop."
     )
     if best == "effort_score":
         sentence += f" No other of {len(forward)} scores has a higher value."
     else:
         sentence += (
-            f" Best of {len(forward)} (chosen on the same data) is {SCORES[best]}, {_text(ranks[best])}"
+            f" Best of {len(forward)} (chosen on the same data) is {SCORES[best]}, {plain(ranks[best])}"
             f"{_ahead(findings.behind[best])}."
         )
     if len(findings.datasets) > 1:
-        each = [f"{name} {_text(found['effort_score'])}" for name, found in findings.datasets.items()]
-        sentence += f" By data set: {_listed(each)}."
+        each = [f"{name} {plain(found['effort_score'])}" for name, found in findings.datasets.items()]
+        sentence += f" By data set: {listed(each)}."
     return sentence
 
 
@@ -69,12 +70,12 @@ def unseen(findings: Findings) -> str:
         return ""
     best = [f"{by_set[BEST].spearman.value:.2f}" for by_set in found.values()]
     sentences = [
-        f"With {_listed([_LEFT_OUT[what] for what in found], 'or')} left out of the fit, effort predicted from the"
-        f" {BEST} has Spearman {_listed(best)} with real effort."
+        f"With {listed([_LEFT_OUT[what] for what in found], 'or')} left out of the fit, effort predicted from the"
+        f" {BEST} has Spearman {listed(best)} with real effort."
     ]
     for name in ("probe error", "accuracy drop", "index"):
         differences = [behind for by_set in found.values() if (behind := by_set[name].behind) is not None]
-        sentences.append(f"The {name} is {_listed([_apart(behind) for behind in differences])}.")
+        sentences.append(f"The {name} is {listed([apart(behind) for behind in differences])}.")
     if findings.intervals:
         sentences.append(_costs(findings))
     sentences.append("Intervals of Spearman resample shift types, with the fits held fixed.")
@@ -89,8 +90,8 @@ def _costs(findings: Findings) -> str:
     by_dataset = [share for one in found.values() for share in one.by_dataset.values()]
     unbounded = [one.open for one in found.values()]
     return (
-        f"There, CostModel is off by a median factor of {_listed(factors)}. Its {LEVEL:.0%} intervals hold"
-        f" {_listed(shares)} of the efforts, {min(by_dataset):.0%} to {max(by_dataset):.0%} by data set;"
+        f"There, CostModel is off by a median factor of {listed(factors)}. Its {LEVEL:.0%} intervals hold"
+        f" {listed(shares)} of the efforts, {min(by_dataset):.0%} to {max(by_dataset):.0%} by data set;"
         f" {min(unbounded):.0%} to {max(unbounded):.0%} of them have no upper end, because retrainings like these were"
         " given up."
     )
@@ -118,7 +119,7 @@ def _what_was_done(made: Page, settings: Mapping[str, Any], findings: Findings) 
     rows = findings.rows
     made.text(
         f"{len(rows)} retrainings. All parameters were retrained on shifted samples, {BATCH} a step, by"
-        f" {_listed([_OPTIMIZERS[name] for name in dict.fromkeys(row['optimizer'] for row in rows)], 'or')}, until the"
+        f" {listed([_OPTIMIZERS[name] for name in dict.fromkeys(row['optimizer'] for row in rows)], 'or')}, until the"
         " accuracy on"
         f" shifted validation samples was within {100 * MARGINS[0]:g} points of the clean one. Validation accuracy was"
         " measured after every step at first, then a sixteenth of the steps apart.",
@@ -186,7 +187,7 @@ def _rankings(made: Page, findings: Findings) -> None:
     ):  # fmt: skip
         made.table(
             ["score", *LEVELS],
-            [[SCORES[n], *(_cell(findings.ranks[n][level][statistic]) for level in LEVELS)] for n in order],
+            [[SCORES[n], *(cell(findings.ranks[n][level][statistic]) for level in LEVELS)] for n in order],
             caption=f"{name} with steps to the target, mean over the strata in which retrainings are ranked.",
         )
     made.text(
@@ -196,7 +197,7 @@ def _rankings(made: Page, findings: Findings) -> None:
     )
     made.table(
         ["score", "less accuracy drop", "less index"],
-        [[SCORES[n], _cell(findings.over_accuracy_drop[n]), _cell(findings.over_index[n])] for n in order],
+        [[SCORES[n], cell(findings.over_accuracy_drop[n]), cell(findings.over_index[n])] for n in order],
         caption="Spearman within a model, less that of the accuracy drop and of the index, on the same resamples.",
     )
 
@@ -212,10 +213,10 @@ def _predictions(made: Page, findings: Findings) -> None:
         rows = [
             [
                 name,
-                _cell(one.spearman),
-                _cell(one.concordance),
+                cell(one.spearman),
+                cell(one.concordance),
                 f"{one.factor:.2f} times",
-                "" if one.behind is None else _cell(one.behind),
+                "" if one.behind is None else cell(one.behind),
             ]
             for name, one in sorted(by_set.items(), key=lambda item: -_number(item[1].spearman.value))
         ]
@@ -259,7 +260,7 @@ def _defaults(made: Page, findings: Findings) -> None:
     over = best["over default"]
     made.text(
         f"The default ({_choice(now)}) is number {rank} of {len(findings.defaults)} choices by Spearman within a model."
-        f" The first ({_choice(best)}) is ahead by {_text(over)}, "
+        f" The first ({_choice(best)}) is ahead by {plain(over)}, "
         + (
             "more than chance. "
             if over.excludes_zero
@@ -270,8 +271,8 @@ def _defaults(made: Page, findings: Findings) -> None:
     )
     rows = [
         [
-            place, _choice(one), _cell(one["index within a model"]), _cell(one["index all together"]),
-            _cell(one["p within a model"]), _cell(one["over default"]),
+            place, _choice(one), cell(one["index within a model"]), cell(one["index all together"]),
+            cell(one["p within a model"]), cell(one["over default"]),
         ]
         for place, one in enumerate(findings.defaults, 1)
         if place <= 10 or one is now
@@ -300,7 +301,7 @@ def _efforts(made: Page, findings: Findings) -> None:
     made.section("Does the definition of effort matter?")
     made.table(
         ["effort", *(SCORES[name] for name in PRINCIPAL)],
-        [[kind, *(_cell(found[name]) for name in PRINCIPAL)] for kind, found in findings.efforts.items()],
+        [[kind, *(cell(found[name]) for name in PRINCIPAL)] for kind, found in findings.efforts.items()],
         caption="Spearman within a model. Samples, epochs and FLOPs are proportional to steps there.",
     )
 
@@ -335,51 +336,27 @@ def _samples(made: Page, findings: Findings) -> None:
             row
             for name, by_count in findings.samples.items()
             for row in (
-                [f"{SCORES[name]}: error", *(_cell(by_count[n]["error"]) for n in counts)],
-                [f"{SCORES[name]}: Spearman", *(_cell(by_count[n]["spearman"]) for n in counts)],
+                [f"{SCORES[name]}: error", *(cell(by_count[n]["error"]) for n in counts)],
+                [f"{SCORES[name]}: Spearman", *(cell(by_count[n]["spearman"]) for n in counts)],
             )
         ],
         caption="Error: less the score of all samples, median [middle 95 %]. Spearman with effort within a model.",
     )
 
 
-def _listed(parts: Sequence[str], word: str = "and") -> str:
-    return f"{', '.join(parts[:-1])} {word} {parts[-1]}" if len(parts) > 1 else "".join(parts)
-
-
 def _ahead(behind: Interval) -> str:
-    return f" ({_apart(behind)})"
-
-
-def _apart(behind: Interval) -> str:
-    """Whether a score is behind the effort score, ahead of it, or neither is shown."""
-    if not behind.excludes_zero:
-        return f"not significantly different, {_text(behind)}"
-    if behind.value > 0:
-        return f"behind by {_text(behind)}"
-    return f"ahead by {_text(Interval(-behind.value, -behind.high, -behind.low))}"
+    return f" ({apart(behind)})"
 
 
 def _verdict(findings: Findings) -> str:
     less = findings.over_accuracy_drop["index"]
     if not less.excludes_zero:
-        return f"not significantly different (by {_text(less)}) from"
-    return f"better (by {_text(less)}) than" if less.value > 0 else f"worse (by {_text(less)}) than"
+        return f"not significantly different (by {plain(less)}) from"
+    return f"better (by {plain(less)}) than" if less.value > 0 else f"worse (by {plain(less)}) than"
 
 
 def _choice(one: Mapping[str, Any]) -> str:
     return f"{one['arithmetic']}, {one['pooling']}, {one['measure']}, {one['bins']} bins"
-
-
-def _text(interval: Interval) -> str:
-    if math.isnan(interval.value):
-        return "–"
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
-
-
-def _cell(interval: Interval) -> str:
-    """The same, in one line of a table."""
-    return _text(interval).replace(" ", "\u00a0")
 
 
 def _mean_of(those: Iterable[Mapping[str, Any]], name: str) -> float:
