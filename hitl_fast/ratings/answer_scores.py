@@ -355,6 +355,9 @@ def _misfit(answers: Answers, question: Question, row: int) -> InputError:
             f"{where}: the answer{of} is {what}, whose comma may separate thousands or be a decimal comma{column}: "
             "write it without, or say what it is worth with labels="
         )
+    if isinstance(value, list):
+        shown = what if len(what) <= LONGEST_LABEL else what[: LONGEST_LABEL - 3] + "..."
+        return InputError(f"{where}: the answer{of} is the list {shown}{column}: write a row for each rating")
     return InputError(
         f"{where}: the answer{of} is {what}, where others are numbers{column}: leave such cells empty, or say "
         "what each label is worth with labels={...} (--labels)"

@@ -85,6 +85,10 @@ class Ratings(RatingData):
         every row that counts, and a yes or no each where a row has several. Several choices in a cell are ticks in
         Appen reports (lines) and MTurk batches (good|blurry), and are refused in other tables.
 
+        Ratings inside a record are read where its keys say what they are: {"annotators": ["ann", "ben"], "labels":
+        [1, 0]}, or a list of objects with a rater and a score. Keys of a map {"votes": {"ann": 1, "ben": 0}} may be
+        raters, items or questions: ``columns`` says which, such as {"rater": "votes"}.
+
         "3,5" is 3.5, "1,234.5" is 1234.5 and "80%" is 80. "1,000" may be a thousand or one with a decimal comma and
         is refused; between semicolons every comma is a decimal one.
 

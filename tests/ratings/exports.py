@@ -1,6 +1,8 @@
 """Exports as the tests of formats write them, and their rows."""
 
+import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +49,19 @@ def record(id: str = "a", **more: Any) -> dict[str, Any]:
 
 def prodigy(input_hash: int = 1, answer: str = "accept", **more: Any) -> dict[str, Any]:
     return {"_input_hash": input_hash, "_task_hash": 9, "answer": answer, "_session_id": "s-ana", **more}
+
+
+def advised(message: str) -> list[dict[str, Any]]:
+    """The arguments of each call that a message advises."""
+    found = []
+    for start in (m.start() for m in re.finditer(r"Ratings\.read\(", message)):
+        ends = [end for end in range(start, len(message)) if message[end] == ")"]
+        for end in ends:
+            try:
+                tree = ast.parse(message[start : end + 1], mode="eval").body
+            except SyntaxError:
+                continue
+            assert isinstance(tree, ast.Call)
+            found.append({str(k.arg): ast.literal_eval(k.value) for k in tree.keywords})
+            break
+    return found

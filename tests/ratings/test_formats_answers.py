@@ -100,8 +100,8 @@ def test_truths_and_predictions_in_per_cent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        ({"item": [1, 2], "rater": ["a", "b"], "score": [3, 4]}, r"integer as item, not \[1, 2\]"),
-        ({"item": {"0": 1}, "rater": {"0": "a"}, "score": {"0": 3}}, r"integer as item, not \{'0': 1\}"),
+        ({"item": [1, 2], "rater": "a", "score": 3}, r"integer as item, not \[1, 2\]"),
+        ({"item": {"0": 1}, "rater": "a", "score": 3}, r"integer as item, not \{'0': 1\}"),
         ({"item": 1, "rater": ["a"], "score": 3}, r"integer as rater, not \['a'\]"),
         ({"item": 1, "rater": "a", "feature": ["ear"], "score": 3}, r"integer as feature, not \['ear'\]"),
         (task(answer("rating", 3)) | {"id": {"a": 1}}, r"integer as item, not \{'a': 1\}"),

@@ -15,6 +15,8 @@ from hitl_fast._common.errors import InputError
 from . import argilla, collected, crowdsourcing, doccano, label_studio, label_studio_rows, prodigy, tabular
 from .answers import Answers
 from .csv_table import from_csv
+from .nested import INSIDE, Records
+from .packed import unpacked
 from .request import Request
 from .table import Table, from_memory, from_parquet, from_records
 from .text import Record, read_records, read_text
@@ -24,7 +26,6 @@ FORMATS = (
     "label_studio", "label_studio_storage", "label_studio_min", "argilla", "argilla_flat", "argilla_1", "prodigy",
     "doccano", *TABLES, "csv", "jsonl", "parquet", "collected",
 )  # fmt: skip
-WRAPPERS = ("records", "tasks", "results", "rows", "items", "data")
 LOOK = 200  # records that are looked at to recognise a format
 
 RECOGNISE: dict[str, Callable[[Any], bool]] = {
@@ -99,20 +100,39 @@ def _records(records: list[Record], name: str, request: Request) -> Answers:
         kind = next((k for k, test in RECOGNISE.items() if any(test(r.value) for r in look)), None)
     if kind is not None:
         return _READERS[kind](records, name, request)
-    item = request.roles.get("item")
-    table = from_records(records, name, None if item is None else str(item))
-    table.told = request.told
     try:
-        return tabular.read(table, request)
+        return _nested(records, name, request)
     except InputError as problem:
         if request.format is not None or request.roles or "no ratings found" not in str(problem):
             raise
         keys = sorted({str(k) for r in records[:LOOK] if isinstance(r.value, dict) for k in r.value})
+        advice = "columns={'item': ..., 'rater': ..., 'score': ...} names them"
+        if INSIDE in str(problem):
+            advice = str(problem)[str(problem).index(INSIDE) :]
+        if len(records) == 1 and all(isinstance(v, dict | list) for v in records[0].value.values()):
+            advice = (
+                "it is one object around objects: write a list of records, such as "
+                f"[{{'item': {keys[0]!r}, 'rater': ..., 'score': ...}}, ...], or a table"
+            )
         raise InputError(
             f"{name}, line {records[0].line}: not a file of ratings that is known. Looked for: {LOOKED_FOR}. "
-            f"Its records have the keys {', '.join(keys[:12]) or '(none)'}; columns={{'item': ..., 'rater': ..., "
-            "'score': ...} names them"
+            f"Its records have the keys {', '.join(keys[:12]) or '(none)'}; {advice}"
         ) from None
+
+
+def _nested(records: list[Record], name: str, request: Request, in_memory: bool = False) -> Answers:
+    """Records as a table with a row for each rating inside them; a refusal says how to read what is nested."""
+    nested = Records(records, name, request, in_memory)
+    found = nested.unfolded()
+    table = from_records(found.rows, name)
+    table.told, table.rows_are = request.told, "row" if in_memory else "line"
+    table.mapped, table.map_name = found.mapped, found.map_name
+    try:
+        return tabular.read(table, found.request)
+    except InputError as problem:
+        asks = "columns=" in str(problem) or "no ratings found" in str(problem)
+        hint = nested.hint() if asks and not found.mapped else ""
+        raise InputError(f"{problem}. {hint}" if hint else str(problem)) from None
 
 
 def _table(table: Table, request: Request) -> Answers:
@@ -134,6 +154,8 @@ def _table(table: Table, request: Request) -> Answers:
             crowdsourcing.refuse_respondents(table)
     if tool is not None:
         return _READERS[tool](table.records(), table.name, request)
+    if any(isinstance(v, dict | list) for column in table.columns.values() for v in column.values):
+        return _nested(table.records(), table.name, request, table.rows_are == "row")
     return tabular.read(table, request)
 
 
@@ -149,8 +171,5 @@ def _unwrapped(records: list[Record]) -> list[Record]:
     line, whole = records[0]
     if any(test(whole) for test in RECOGNISE.values()) and argilla.unfolded(whole) is None:
         return records
-    rows = argilla.unfolded(whole)
-    for key in WRAPPERS:
-        if rows is None and isinstance(whole.get(key), list) and all(isinstance(r, dict) for r in whole[key]):
-            rows = whole[key]
+    rows = argilla.unfolded(whole) or unpacked(whole)
     return records if rows is None else [Record(line, row) for row in rows]

@@ -7,6 +7,7 @@ from typing import Any
 
 from .answers import UNKNOWN, AnswerList, Answers, Unreadable, expect, identity, value_at
 from .text import Record
+from .vocabulary import NAMES, plain
 
 LABELS = ("label", "labels", "cats", "category", "categories")
 RATERS = ("annotator", "user", "username", "annotated_by")
@@ -19,6 +20,8 @@ def is_record(record: Any) -> bool:
     annotations = record.get("annotations")
     if isinstance(annotations, list) and annotations:
         return all(isinstance(a, dict) and "label" in a and "user" in a for a in annotations)
+    if any(isinstance(v, list) and plain(k).removesuffix("s") in NAMES["rater"] for k, v in record.items()):
+        return False  # a label of each rater
     return (
         any(isinstance(record.get(key), list) for key in LABELS)
         and not {"responses", "ratings"} & record.keys()

@@ -271,10 +271,11 @@ def refuse_without_item(table: Table, roles: Roles) -> None:
         )
     if table.header and not any(is_called(n, role) for n in table.columns for role in NAMES):
         ways.append(BY_POSITION[0].lower() + BY_POSITION[1:])
-    raise InputError(
-        f"{table.name}, line 1: no ratings found in the columns {table.listed()}: none is called like an item "
-        f"({', '.join(NAMES['item'][:3])} ...). {'; '.join(ways)}"
-    )
+    item = roles.get("item")
+    why = f"none is called like an item ({', '.join(NAMES['item'][:3])} ...). {'; '.join(ways)}"
+    if item is not None:
+        why = f"{item!r} may be the item, and none is called like a rater or a score, or holds numbers"
+    raise InputError(f"{table.name}, line 1: no ratings found in the columns {table.listed()}: {why}")
 
 
 def _rater(roles: Roles) -> dict[str, dict[str, str]]:

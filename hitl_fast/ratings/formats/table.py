@@ -12,10 +12,9 @@ import numpy as np
 from hitl_fast._common.errors import InputError, InputTypeError, require
 
 from .advice import call
-from .answers import expect
 from .column import Column
 from .text import Record
-from .vocabulary import INNER, OWN, is_called, is_index, plain
+from .vocabulary import is_called, is_index
 
 
 @dataclass
@@ -27,6 +26,7 @@ class Table:
         columns: by name, with a point in numbers that have a decimal comma.
         lines: of the rows.
         mapped: columns that are keys of a map of ratings.
+        map_name: what that map is called.
         rows_are: what a line is called in messages.
         written: columns with decimal commas as they were, which ids keep.
         told: arguments that were given, for calls that messages advise.
@@ -37,6 +37,7 @@ class Table:
     columns: dict[str, Column]
     lines: np.ndarray | range
     mapped: frozenset[str] = frozenset()
+    map_name: str = ""
     rows_are: str = "line"
     written: dict[str, Column] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
@@ -157,43 +158,18 @@ def _pandas_cells(series: Any) -> Any:
     return series.map(lambda v: v if v is None or v != v else str(v)) if len(kinds) > 1 else series
 
 
-def from_records(records: list[Record], name: str, item: str | None = None) -> Table:
-    """Flat JSON objects; a key that a record lacks is an empty cell. The item is under the key ``item`` if given."""
+def from_records(records: list[Record], name: str) -> Table:
+    """Flat JSON objects; a key that a record lacks is an empty cell."""
     columns: dict[str, list[Any]] = {}
-    lines: list[int] = []
-    mapped: set[str] = set()
-    for line, record in records:
-        expect(isinstance(record, dict), f"{name}, line {line}", "a JSON object", record)
-        for row in _flat(record, item, mapped):
-            for key, cell in row.items():
-                column = columns.setdefault(str(key), [])
-                column += [None] * (len(lines) - len(column))
-                column.append(cell)
-            lines.append(line)
+    for number, (_, record) in enumerate(records):
+        for key, cell in record.items():
+            column = columns.setdefault(str(key), [])
+            column += [None] * (number - len(column))
+            column.append(cell)
     for column in columns.values():
-        column += [None] * (len(lines) - len(column))
+        column += [None] * (len(records) - len(column))
     found = {key: Column.of(column) for key, column in columns.items()}
-    return Table(name, found, np.array(lines, np.int64), frozenset(mapped))
-
-
-def _flat(record: dict[str, Any], item: str | None, mapped: set[str]) -> list[dict[str, Any]]:
-    """Rows of a record: one if its "ratings" are a map, whose keys join ``mapped``, several if they are a list."""
-    key = next((k for k in INNER if isinstance(record.get(k), dict | list)), None)
-    if key is None:
-        return [record]
-    outer, inner = {k: v for k, v in record.items() if not isinstance(v, dict | list)}, record[key]
-    ids = {k: v for k, v in outer.items() if v is not None and (k == item or is_called(k, "item"))}
-    if isinstance(inner, dict):
-        mapped.update(map(str, inner.keys() - ids.keys()))
-        return [{**outer, **inner, **ids}]
-    by_rater = any(is_called(k, "rater") for k in outer)
-    rows = []
-    for row in inner:
-        if isinstance(row, dict):
-            of_item = ids and (not by_rater or any(is_called(k, "rater") for k in row))
-            own = {k for k in row if k in ids or (plain(k) in OWN and k != item)} if of_item else ()
-            rows.append({**outer, **{k: v for k, v in row.items() if k not in own}})
-    return rows or [record]
+    return Table(name, found, np.array([line for line, _ in records], np.int64))
 
 
 def check_names(names: Sequence[str], source: str) -> None:

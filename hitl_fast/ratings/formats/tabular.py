@@ -7,6 +7,7 @@ from hitl_fast._common.errors import InputError
 from . import crowdsourcing, pairwise
 from .answers import Answers
 from .long_table import read_long
+from .record_keys import listed
 from .repeated import refuse_repeated
 from .request import Request
 from .roles import (
@@ -22,6 +23,8 @@ from .summary_rows import refuse_summary_rows
 from .table import Table, looks_like_data, missing_header
 from .vocabulary import is_called, is_index, is_plumbing
 from .wide_table import raters_of, read_respondents, read_wide
+
+MANY = 8  # keys of a map that a call still lists
 
 
 def read(table: Table, request: Request) -> Answers:
@@ -134,15 +137,22 @@ def _refuse_map(table: Table, given: dict[str, str | None]) -> None:
     mapped = [n for n in table.columns if n in table.mapped]
     outer = [n for n in table.columns if n not in table.mapped]
     named = any(is_called(n, "rater") for n in outer) or given.get("rater") or given.get("score")
-    if named or any(is_called(n, "score") for n in mapped):
-        if named and not given.get("score") and not any(is_called(n, "score") for n in mapped):
-            raise InputError(
-                f"{table.name}: the map of ratings has the keys {', '.join(map(repr, mapped))}: to read them as "
-                f"questions: {table.call(question=mapped)}"
-            )
+    scored = any(is_called(n, "score") for n in mapped)
+    if scored or (named and given.get("score")):
         return
+    key = table.map_name
+    keys = f"the keys {listed(mapped)} of the map {key!r}"
+    items = f"items: {table.call(columns={'item': key})}"
+    if named:
+        raise InputError(
+            f"{table.name}: {keys} may be questions or items. Questions: {table.call(question=mapped)}; {items}"
+        )
+    raters = {"raters": mapped} if len(mapped) <= MANY else {"columns": {"rater": key}}
+    questions = (
+        {"format": "long", "question": mapped} if len(mapped) <= MANY else {"columns": {"feature": key}}
+    )
     raise InputError(
-        f"{table.name}: the keys {', '.join(map(repr, mapped))} of the map of ratings may be raters or questions. "
-        f"Raters: {table.call(raters=mapped)}; one person's answers to questions: "
-        f"{table.call(format='long', question=mapped)}"
+        f"{table.name}: {keys} may be raters or questions. Raters: {table.call(**raters)}; one person's "
+        f"answers to questions: {table.call(**questions)}. How often each label was chosen is no rating of anybody: "
+        "write a row for each rating"
     )
