@@ -9,7 +9,7 @@ from hitl_fast._common.errors import InputError
 
 from .advice import call
 from .answers import expect
-from .record_keys import is_list_of, is_whole, keys_of, listed, outer
+from .record_keys import is_list_of, is_whole, keys_of, listed, outer, who_inside
 from .request import Request
 from .text import Record
 from .vocabulary import INNER, NAMES, OWN, is_called, plain
@@ -240,8 +240,7 @@ class Records:
         inside = self.keys.objects[key]
         request, renamed = self.request, None
         if is_list_of(key, "rater") and "rater" not in request.columns:
-            if not any(is_called(k, "rater") for k in inside):
-                renamed = next((k for k in ("id", "name", "uid", "uuid") if k in inside), None)
+            renamed = who_inside(inside)
             if renamed is not None:
                 request = replace(request, columns={**request.columns, "rater": f"{key}.{renamed}"})
         rows = []

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .vocabulary import INNER, is_called, plain
+from .vocabulary import INNER, NAMES, is_called, is_plumbing, plain
 
 SHOWN = 4
+WHO = ("id", "name", "uid", "uuid")  # of a rater, in a list of raters
 
 
 @dataclass
@@ -69,6 +70,14 @@ def is_whole(key: str, inside: list[str], by_rater: bool) -> bool:
     what = by_rater and any(is_called(k, "item") for k in inside)
     placed = any(plain(k) in ("start", "end", "start_offset", "begin") for k in inside)
     return (who or what) and not placed and any(is_called(k, "score") for k in inside)
+
+
+def who_inside(inside: list[str]) -> str | None:
+    """The key of an object in a list of raters that says who it is, where no other may."""
+    roles = [role for role in NAMES if role != "item"]
+    unknown = [k for k in inside if not any(is_called(k, role) for role in roles) and not is_plumbing(k)]
+    rater = any(is_called(k, "rater") for k in inside)
+    return unknown[0] if not rater and len(unknown) == 1 and plain(unknown[0]) in WHO else None
 
 
 def listed(names: Iterable[str]) -> str:
