@@ -142,17 +142,19 @@ def pairs(
     labelling: Labelling = COMPLETE,
     *,
     may_be_empty: bool = False,
+    first: int = 0,
 ) -> Iterator[Pair]:
     """The batches of both loaders side by side.
 
-    Labels of shifted samples are not read under labels_for="clean"; under a budget, those below 0 are unknown.
+    Labels of shifted samples are not read under labels_for="clean"; under a budget, those below 0 are unknown. Messages
+    count samples from ``first``.
 
     Raises:
         ValueError: one ends before the other, batch sizes or labels differ (the position is named), labels below 0
             where these are unknown, no batch.
         TypeError: a batch is not (inputs, labels) or a mapping with labels, or labels are not classes.
     """
-    position = 0
+    position = first
     ends = object()
     mine, theirs = iter(clean), iter(shifted)
     if mine is theirs:
@@ -182,10 +184,10 @@ def pairs(
             )
         differ = np.flatnonzero((classes != shifted_classes) & (True if known is None else known))
         if differ.size:
-            first = int(differ[0])
-            where = clean.where(first) if isinstance(clean, Sharded) else f"sample {position + first}"
+            at = int(differ[0])
+            where = clean.where(at) if isinstance(clean, Sharded) else f"sample {position + at}"
             raise InputError(
-                f"labels differ at {where}: {classes[first]} in clean, {shifted_classes[first]} in "
+                f"labels differ at {where}: {classes[at]} in clean, {shifted_classes[at]} in "
                 f"shifted ({differ.size} of {classes.size} differ in this batch): both must hold the same samples"
             )
         mask, shifted_mask = (
@@ -205,7 +207,7 @@ def pairs(
         raise InputError(
             f"clean ends after {position} samples, shifted does not: they must hold the same samples"
         )
-    if position == 0 and not may_be_empty:
+    if position == first and not may_be_empty:
         raise InputError("clean and shifted hold no batch")
 
 

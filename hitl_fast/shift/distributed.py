@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,11 +46,12 @@ def put_together(
     if not isinstance(ranks, Ranks):
         return store.arrays(), run.layer_inputs() if run.captures else None
     ranks.meet()
-    mine = _summary(run, store, clean)
+    mine = summary(run, store, clean)
     found: list[dict[str, Any]] = ranks.exchange(mine)
-    _check_alike(found)
+    check_alike([(f"rank {rank}", one) for rank, one in enumerate(found)], "ranks")
+    _check_orders(found)
     places = _places(run, ranks, clean, found)
-    _merge_sums(run, found)
+    merge_sums(run, found, f"{len(found)} ranks")
     _merge_samples(run, ranks, places)
     rows = _embeddings(run, store, ranks, places, found)
     captured = _captured(run, ranks, places) if run.captures else None
@@ -119,8 +120,8 @@ def _checksum(values: Tensor) -> int:
     return total % (1 << 61)
 
 
-def _summary(run: Pass, store: EmbeddingStore, clean: Iterable[Any]) -> dict[str, Any]:
-    """What this rank has seen, apart from what there is of every sample."""
+def summary(run: Pass, store: EmbeddingStore, clean: Iterable[Any]) -> dict[str, Any]:
+    """What this process has seen, apart from what there is of every sample."""
     head = run.watch.head
     return {
         "samples": len(run.classes),
@@ -143,24 +144,36 @@ def _summary(run: Pass, store: EmbeddingStore, clean: Iterable[Any]) -> dict[str
     }
 
 
-def _check_alike(found: list[dict[str, Any]]) -> None:
-    """Refuse ranks whose numbers are not of the same thing; a rank without samples fits to all."""
-    seen = [(rank, one) for rank, one in enumerate(found) if one["samples"]]
+def check_alike(parts: Sequence[tuple[str, Mapping[str, Any]]], makers: str) -> None:
+    """Refuse parts whose numbers are not of the same thing; one without samples fits to all.
+
+    Args:
+        parts: (who made it, ``summary``).
+        makers: what they are, in messages.
+
+    Raises:
+        ValueError: another embedding, output layer, width or number of logits, or no samples at all.
+    """
+    seen = [(maker, one) for maker, one in parts if one["samples"]]
     if not seen:
-        raise InputError(f"clean and shifted hold no batch on any of the {len(found)} ranks")
+        raise InputError(f"clean and shifted hold no batch on any of the {len(parts)} {makers}")
     first, ours = seen[0]
-    for rank, theirs in seen[1:]:
+    for maker, theirs in seen[1:]:
         for what in ("embedding", "output layer", "embedding width"):
             if ours[what] != theirs[what]:
                 raise InputError(
-                    f"the {what} differs between ranks: {ours[what]!r} on rank {first}, {theirs[what]!r} on rank"
-                    f" {rank}: name the embedding by embedding= and the logits by output="
+                    f"the {what} differs between {makers}: {ours[what]!r} on {first}, {theirs[what]!r} on {maker}: name"
+                    " the embedding by embedding= and the logits by output="
                 )
         logits = ours["hits"]["logits"], theirs["hits"]["logits"]
         if 0 not in logits and logits[0] != logits[1]:
             raise InputError(
-                f"the number of logits differs between ranks: {logits[0]} on rank {first}, {logits[1]} on rank {rank}"
+                f"the number of logits differs between {makers}: {logits[0]} on {first}, {logits[1]} on {maker}"
             )
+
+
+def _check_orders(found: list[dict[str, Any]]) -> None:
+    """Refuse ranks that deal their samples in different ways."""
     orders = {rank: one["order"] for rank, one in enumerate(found)}
     if len(set(orders.values())) > 1:
         raise InputError(
@@ -215,8 +228,8 @@ def _refuse_copies(found: list[dict[str, Any]]) -> None:
             )
 
 
-def _merge_sums(run: Pass, found: list[dict[str, Any]]) -> None:
-    """Sums, names and notes of all ranks; seconds of the slowest."""
+def merge_sums(run: Pass, found: Sequence[Mapping[str, Any]], makers: str) -> None:
+    """Sums, names and notes of all ``summary``; seconds of the slowest. ``makers``: how many they are, for the mode."""
     seen = [one for one in found if one["samples"]]
     run.accumulator = PreIndexAccumulator.of_states([one["accumulator"] for one in seen])
     for one in seen:
@@ -229,8 +242,8 @@ def _merge_sums(run: Pass, found: list[dict[str, Any]]) -> None:
     run.changes.take([one["change sums"] for one in seen])
     run.changes.none = all(one["no changes"] for one in seen)
     run.checking.notes = list(dict.fromkeys(note for one in seen for note in one["notes"]))
-    ways = [way for one in seen for way in one["ways"]]
-    run.take_ways([*ways, f"{len(found)} ranks"])
+    ways = [way for one in seen for way in one["ways"] if way != makers]
+    run.take_ways([*ways, makers])
     run.seconds = {name: max(one["seconds"][name] for one in found) for name in run.seconds}
     if run.watch.head is None and seen[0]["head"] is not None:
         name, number, at_position, doubt = seen[0]["head"]

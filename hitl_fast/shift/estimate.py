@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
-import operator
-import platform
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from hitl_kernels.shift_distances import checked_bins
 from torch import nn
 
 from hitl_fast._common.errors import InputError, InputTypeError, input_errors
 
-from .accumulator import LayerReport, mean_over_layers
-from .after_pass import EmbeddingScores, effort_from, effort_task, score_tasks, scores_of
 from .batches import Splitting, check_loaders
 from .distributed import check_part, fingerprint, put_together, refuse_sharded
-from .effort_score import EffortScore, target_error
 from .embeddings import EmbeddingStore, default_budget
 from .evaluation import undisturbed, unwrapped
+from .finish import After, finished, versions, warn_of_left_out
 from .labelling import Labelling
-from .layer_inputs import LayerInputs
 from .one_pass import Pass, Sources
 from .options import Options
 from .partial import Resources, collect, partial_fields
-from .ranks import Joined, joined, local_ranks
+from .ranks import joined, local_ranks
 from .report import PreIndexReport
 
 
@@ -182,7 +172,7 @@ def preindex(
             bins = checked_bins(bins)
         options = Options(bins, arithmetic, pooling, measure, measure_bins, scale, offset)
         with_starts = not options.corrected if kmeans is None else kmeans
-        after = _After(effort_samples, clean_accuracy, embedding_samples, with_starts)
+        after = After(effort_samples, clean_accuracy, embedding_samples, with_starts)
         labelling = Labelling(paired, labels_for, label_budget)
         if group is not None and not labelling.complete:
             raise InputError(
@@ -215,11 +205,11 @@ def preindex(
             with ExitStack() as stack, undisturbed(module, place, (clean, shifted)):
                 how = sources, options, resources
                 material = collect(stack, module, (clean, shifted), labelling, how)
-                _warn(material.layers, material.finite)
+                warn_of_left_out(material.layers, material.finite)
                 fields = partial_fields(material, labelling, options, resources)
             return PreIndexReport(
                 **fields, measure=measure, measure_bins=measure_bins, scale=scale, offset=offset,
-                arithmetic=arithmetic, pooling=pooling, versions=dict(_versions()),
+                arithmetic=arithmetic, pooling=pooling, versions=dict(versions()),
             )  # fmt: skip
         where = {"embedding": embedding, "output": output, **vars(sources.splitting)}
         wanted = {"embedding_dtype": embedding_dtype, **where, **vars(options), **vars(after)}
@@ -230,125 +220,9 @@ def preindex(
             rows, captured = put_together(run, store, ranks, clean)
             layers, skipped = run.layers()
             run.refuse_nothing_finite("sample pairs")
-            _warn(layers, {"sample pairs": run.finite})
-            scores = _scores(run, after, rows, captured, ranks, progress and ranks.rank == 0)
-            in_file = ", embeddings in a file" if store.in_file else ""
-    distances = mean_over_layers(options.bins, layers)
-    across = scores.of_embeddings.clusters["shifted_from_clean"]
-    assert across is not None
-    p, inverse_ari = distances[measure_bins][measure], across.inverse_ari
-    effort = scores.effort
-    kinds = len(np.unique(run.classes))
-    notes = run.notes() + scores.effort_notes
-    if kinds < 2:
-        notes.append(
-            "all labels are one class: clusters always agree with them, so that inverse ARI, the index, the probe "
-            "error and the effort score say nothing here"
-        )
-    return PreIndexReport(
-        index=options.index(p + inverse_ari),
-        distance=p,
-        inverse_ari=inverse_ari,
-        u=p + inverse_ari,
-        samples=run.classes.size,
-        classes=kinds,
-        measure=measure,
-        measure_bins=measure_bins,
-        scale=scale,
-        offset=offset,
-        arithmetic=arithmetic,
-        pooling=pooling,
-        embedding=run.watch.embedding_name,
-        accuracy=run.accuracy(),
-        input_rms=run.changes.rms(),
-        resque_angle=scores.of_embeddings.resque_angle,
-        cka=scores.of_embeddings.cka,
-        probe_error=scores.of_embeddings.probe_error,
-        left_out=int((~run.finite).sum()),
-        distances=distances,
-        clusters=scores.of_embeddings.clusters,
-        layers=layers,
-        skipped=skipped,
-        seconds=run.seconds,
-        mode=f"{place}, {run.mode}{in_file}",
-        versions=dict(_versions()),
-        notes=notes,
-        effort_score=None if effort is None else effort.effort_score,
-        path_excess=None if effort is None else effort.path_excess,
-        probe_increase=None if effort is None else effort.probe_increase,
-        effort_samples=None if effort is None else effort.samples,
-        clean_samples=run.classes.size,
-        confidence_drop=run.guesses.confidence_drop(run.classes.size),
-    )
-
-
-@dataclass(frozen=True)
-class _After:
-    """What is computed after the pass: the arguments of ``preindex`` of these names.
-
-    Raises:
-        ValueError: one has a value that is not allowed.
-    """
-
-    effort_samples: int
-    clean_accuracy: float | None
-    embedding_samples: int | None
-    kmeans: bool
-
-    def __post_init__(self) -> None:
-        target_error(0.0, self.clean_accuracy)
-        if operator.index(self.effort_samples) < 0:
-            raise InputError(f"effort_samples must be a number of samples >= 0, not {self.effort_samples}")
-        if self.embedding_samples is not None and operator.index(self.embedding_samples) < 1:
-            raise InputError(
-                f"embedding_samples must be a number of samples >= 1, not {self.embedding_samples}"
-            )
-
-    def restarts(self, options: Options) -> int:
-        """Of k-means++; 0: none."""
-        return (10 if options.corrected else 1) if self.kmeans else 0
-
-
-@dataclass(frozen=True)
-class _Scores:
-    of_embeddings: EmbeddingScores
-    effort: EffortScore | None
-    effort_notes: list[str]
-
-
-def _scores(
-    run: Pass, after: _After, rows: Any, captured: LayerInputs | None, ranks: Joined, progress: bool
-) -> _Scores:
-    """The scores after the pass, dealt to the ranks; their seconds go to the run, summed over ranks."""
-    tasks: dict[str, Callable[[], Any]] = {}
-    if after.effort_samples:
-        tasks["effort"] = effort_task(captured, run.classes, after.clean_accuracy)
-    tasks |= score_tasks(
-        rows,
-        run.classes[run.finite],
-        restarts=after.restarts(run.options),
-        samples=after.embedding_samples,
-        progress=progress,
-    )
-    done = ranks.run(tasks)
-    effort, notes = effort_from(done["effort"][0]) if after.effort_samples else (None, [])
-    spent = {name: seconds for name, (_, seconds) in done.items()}
-    run.seconds["statistics"] += spent.pop("effort", 0.0)
-    run.seconds["clustering"] = sum(spent.values())
-    return _Scores(scores_of({name: value for name, (value, _) in done.items()}), effort, notes)
-
-
-@functools.cache
-def _versions() -> tuple[tuple[str, str], ...]:
-    packages = [(name, _version(name)) for name in ("hitl-fast", "torch", "numpy", "numba")]
-    return (*packages, ("python", platform.python_version()))
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # used from a folder, without being installed
-        return "unknown"
+            warn_of_left_out(layers, {"sample pairs": run.finite})
+            shown = progress and ranks.rank == 0
+            return finished(run, after, (layers, skipped), (rows, captured), ranks, shown)
 
 
 def model_device(module: nn.Module, wanted: torch.device | str | None) -> torch.device:
@@ -366,16 +240,3 @@ def model_device(module: nn.Module, wanted: torch.device | str | None) -> torch.
     if place.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {wanted!r}: CUDA is unavailable; run `hitl-fast doctor`")
     return place
-
-
-def _warn(layers: Mapping[str, LayerReport], finite: Mapping[str, np.ndarray]) -> None:
-    """Name what is left out because it is not finite, and the first sample of each kind."""
-    messages = [
-        f"{layer.left_out} row pairs of layer {name}" for name, layer in layers.items() if layer.left_out
-    ]
-    for kind, fine in finite.items():
-        wrong = np.flatnonzero(~fine)
-        if wrong.size:
-            messages.append(f"{wrong.size} {kind} from the clusters (the first is sample {wrong[0]})")
-    if messages:
-        warnings.warn(f"NaN or infinite values: left out {', '.join(messages)}", stacklevel=3)
