@@ -6,8 +6,10 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
-# Each worker runs whole test files, so that fixtures of a file are made once. Threads that wait give up their core.
-PYTEST   := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q
+# Each worker runs whole test files, so that fixtures of a file are made once. Threads that wait give up their core, and
+# memory that is given back stays with the process: the kernel would have to clear it again for the next large tensor.
+KEEP     := MALLOC_TRIM_THRESHOLD_=4294967295 MALLOC_MMAP_THRESHOLD_=4294967295 MALLOC_TOP_PAD_=268435456
+PYTEST   := $(KEEP) OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q
 PARALLEL := -n $(WORKERS) --dist loadfile
 
 .PHONY: setup demo test check bench microbench docs clean
