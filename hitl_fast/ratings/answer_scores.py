@@ -15,6 +15,7 @@ from hitl_fast._common.errors import InputError
 from .formats.answers import Answers, Ranking, Unreadable
 from .formats.column import Column
 from .formats.several_choices import joined_choices
+from .formats.vocabulary import describes
 from .numbers import has_ambiguous_comma, label_values, no_rating, number
 
 MOST_LABELS = 50  # a question with more different answers, most of them given once, asks for text
@@ -242,13 +243,14 @@ def _choose(answers: Answers, questions: dict[str, Question], wanted: Sequence[s
 
 def _refuse_no_questions(answers: Answers) -> None:
     if answers.candidates:
+        likely = next((n for n in answers.candidates if not describes(n)), next(iter(answers.candidates)))
         shown = "; ".join(
             f"{name!r} ({', '.join(map(repr, given))})" for name, given in answers.candidates.items()
         )
         raise InputError(
             f"{answers.source}: a single choice is written like the task's own data there ({answers.format}), so that "
             f"the column of answers must be named: {shown}. For example "
-            f"{answers.call(question=next(iter(answers.candidates)))}"
+            f"{answers.call(question=likely)}"
         )
     raise InputError(
         f"{answers.source}: no ratings in it ({answers.format}: {len(answers.seen)} items, {len(answers.skipped)} "

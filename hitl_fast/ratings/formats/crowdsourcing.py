@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hitl_fast._common.errors import InputError
 
+from . import pairwise
 from .answers import Answers
-from .cells import TRUE, lower_text
+from .cells import TRUE, cell_value, lower_text
 from .choice_columns import BOX, merged, same_everywhere
 from .column import Column
 from .long_table import read_long
+from .repeated import refuse_copies
+from .request import Request
 from .roles import Roles, numeric
 from .row_status import RowStatus
 from .several_choices import ticked
 from .table import Table
 from .task_answers import spread
-from .vocabulary import FORM_COLUMNS, NAMES, PAIR_ROLES, RESPONDENT, is_called, plain
+from .vocabulary import FORM_COLUMNS, NAMES, PAIR_ROLES, RESPONDENT, is_about_a_person, is_called, plain
 
 FORMATS = ("mturk", "appen", "toloka")
 # Qualtrics' statuses of responses that are no answers, as numbers and as words.
@@ -44,47 +47,58 @@ def recognise(table: Table) -> str | None:
     return None
 
 
-def read(table: Table, tool: str, given: dict[str, str | None], questions: list[str] | None) -> Answers:
+def read(table: Table, tool: str, given: dict[str, str | None], request: Request) -> Answers:
     """Answers of a table in one of `FORMATS`; questions go by their names without the platform's prefix.
 
     Raises:
-        ValueError: a column of the format is missing, or which columns are answers cannot be told.
+        ValueError: a column of the format is missing, which columns are answers cannot be told, or a row occurs twice.
     """
-    return {"mturk": _mturk, "appen": _appen, "toloka": _toloka}[tool](table, given, questions)
+    return {"mturk": _mturk, "appen": _appen, "toloka": _toloka}[tool](table, given, request)
 
 
-def _mturk(table: Table, given: dict[str, str | None], questions: list[str] | None) -> Answers:
+def _mturk(table: Table, given: dict[str, str | None], request: Request) -> Answers:
     columns = {
         "item": "HITId", "rater": "WorkerId", "seconds": "WorkTimeInSeconds", "status": "AssignmentStatus",
     }  # fmt: skip
+    refuse_copies(table, ["AssignmentId"], request.repeats)
     if "Reject" in table.columns:  # why it is to be rejected
         table = flagged(table, "rejected", table.columns["Reject"].mask(lambda v: lower_text(v) != ""))
-    roles = _roles(table, columns, given)
-    counts = RowStatus(table, roles, []).reasons() == None  # noqa: E711
+    counts = RowStatus(table, _roles(table, columns, given), []).reasons() == None  # noqa: E711
     written = spread(table)
-    table = merged(written, "Answer.", questions, counts)
-    answers = _prefixed(table, "Answer.", questions)
-    boxes = [n for n in answers if f"{n}.{BOX}" in written.columns and same_everywhere(table, n, counts)]
-    boxes = [] if questions is not None else boxes
-    boxes = boxes if len(boxes) < len(answers) else []  # a box of consent is no rating beside other questions
-    names = {n: answers[n] for n in answers if n not in boxes}
-    names = names if len(names) > 1 or questions is not None else dict.fromkeys(names, "")
-    table = _with_choices(table, names, "|")
-    found = read_long(table, _roles(table, columns, given), names, form="MTurk batch")
-    found.unread |= {
-        answers[n]: f"the same everywhere; ask for it with question={answers[n]!r}" for n in boxes
-    }
-    found.asked = None if questions is None else list(answers.values())
-    return found
+    table = merged(written, "Answer.", request.questions, counts)
+    names = _prefixed(table, "Answer.", request.questions)
+    unread = _not_about_items(table, names, "Answer.", request)
+    boxes = [n for n in names if f"{n}.{BOX}" in written.columns and same_everywhere(table, n, counts)]
+    if request.questions is None and len(boxes) < len(
+        names
+    ):  # a box of consent is no rating beside other questions
+        unread |= {n.removeprefix("Answer."): "the same everywhere" for n in boxes}
+        names = {n: q for n, q in names.items() if n not in boxes}
+    return _read(
+        _with_choices(table, names, "|"),
+        names,
+        _Platform("MTurk batch", columns, "Input."),
+        given,
+        request,
+        unread,
+    )
 
 
-def _toloka(table: Table, given: dict[str, str | None], questions: list[str] | None) -> Answers:
-    answers = _prefixed(table, "OUTPUT:", questions)
+def _toloka(table: Table, given: dict[str, str | None], request: Request) -> Answers:
     inputs = [n for n in table.columns if n.startswith("INPUT:")]
     columns = {
         "item": "ASSIGNMENT:task_id", "rater": "ASSIGNMENT:worker_id", "status": "ASSIGNMENT:status",
     }  # fmt: skip
-    if columns["item"] not in table.columns and "item" not in given:
+    names = _prefixed(table, "OUTPUT:", request.questions)
+    unread = _not_about_items(table, names, "OUTPUT:", request)
+    if "ACCEPT:verdict" in table.columns:
+        table = flagged(
+            table, "rejected", table.columns["ACCEPT:verdict"].mask(lambda v: lower_text(v) == "-")
+        )
+    if "ASSIGNMENT:assignment_id" in table.columns:
+        task = [columns["item"]] if columns["item"] in table.columns else inputs
+        refuse_copies(table, ["ASSIGNMENT:assignment_id", *task], request.repeats)
+    if columns["item"] not in table.columns and "item" not in given and not _sides(table, "INPUT:"):
         if len(inputs) != 1:
             what = " or ".join(map(repr, inputs)) or "the item"
             raise InputError(
@@ -92,21 +106,93 @@ def _toloka(table: Table, given: dict[str, str | None], questions: list[str] | N
                 f"{table.call(columns={'item': (inputs or ['...'])[0]})}"
             )
         columns["item"] = inputs[0]
-    gold = {
-        column: truth
-        for column in answers
-        if (truth := "GOLDEN:" + column.removeprefix("OUTPUT:")) in table.columns
-    }
-    if "ACCEPT:verdict" in table.columns:
-        table = flagged(
-            table, "rejected", table.columns["ACCEPT:verdict"].mask(lambda v: lower_text(v) == "-")
+    return _read(table, names, _Platform("Toloka TSV", columns, "INPUT:", "GOLDEN:"), given, request, unread)
+
+
+@dataclass(frozen=True)
+class _Platform:
+    """What a format is called, its columns by role, and what the names of columns of inputs and truths begin with."""
+
+    name: str
+    columns: dict[str, str]
+    inputs: str
+    truths: str | None = None
+
+
+def _read(
+    table: Table, names: dict[str, str], platform: _Platform, given: dict[str, str | None], request: Request,
+    unread: dict[str, str],
+) -> Answers:  # fmt: skip
+    """Answers of a table whose columns of answers are ``names``; comparisons where these say left or right."""
+    asked = None if request.questions is None else list(names.values())
+    if len(names) == 1 and request.questions is None:
+        names = dict.fromkeys(names, "")
+    found = _comparisons(table, names, platform, given, request)
+    if found is None:
+        gold = {
+            column: truth
+            for column in names
+            if platform.truths and (truth := platform.truths + column.partition(":")[2]) in table.columns
+        }
+        found = read_long(
+            table, _roles(table, platform.columns, given), names, form=platform.name, gold_of=gold
         )
-    found = read_long(table, _roles(table, columns, given), answers, form="Toloka TSV", gold_of=gold)
-    found.asked = None if questions is None else list(answers.values())
+        found.asked = asked
+    found.unread |= {name: f"{why}; ask for it with question={name!r}" for name, why in unread.items()}
     return found
 
 
-def _appen(table: Table, given: dict[str, str | None], questions: list[str] | None) -> Answers:
+def _sides(table: Table, prefix: str) -> dict[str, str]:
+    """The two columns of inputs that are called like the sides of a comparison; {} where there are none."""
+    sides = {
+        role: next(
+            (n for n in table.columns if n.startswith(prefix) and is_called(n.removeprefix(prefix), role)), ""
+        )
+        for role in ("first", "second")
+    }
+    return sides if all(sides.values()) else {}
+
+
+def _comparisons(
+    table: Table, names: dict[str, str], platform: _Platform, given: dict[str, str | None], request: Request
+) -> Answers | None:
+    """Comparisons of two inputs, where all answers to the one question are words for a side; else None."""
+    sides = _sides(table, platform.inputs)
+    if len(names) != 1 or not sides or given.get("item") is not None:
+        return None
+    winner = next(iter(names))
+    words = {plain(str(v)) for v in table.columns[winner].used().values if cell_value(v) is not None}
+    if not words or not words <= pairwise.FIRST | pairwise.SECOND | pairwise.TIES:
+        return None
+    there = {role: n for role, n in platform.columns.items() if n in table.columns and role != "item"}
+    roles = {**dict.fromkeys(("feature", "milliseconds", "seconds", "status")), **there, **given, **sides}
+    found = pairwise.read(table, {**roles, "winner": winner}, request.labels)
+    found.asked = [""]
+    return found
+
+
+def _not_about_items(table: Table, names: dict[str, str], prefix: str, request: Request) -> dict[str, str]:
+    """Take questions about the person or the time out of ``names``, unless asked for; returns them, and why.
+
+    Raises:
+        ValueError: no other is left.
+    """
+    if request.questions is not None:
+        return {}
+    gone = {n: n.removeprefix(prefix) for n in names if is_about_a_person(n.removeprefix(prefix))}
+    if gone and len(gone) == len(names):
+        raise InputError(
+            f"{table.name}: {', '.join(map(repr, gone))} may be about the person or the time, and there is no other "
+            f"answer. If it is a rating: {table.call(question=next(iter(gone.values())))}"
+        )
+    for name in gone:
+        del names[name]
+    return dict.fromkeys(gone.values(), "about the person or the time")
+
+
+def _appen(table: Table, given: dict[str, str | None], request: Request) -> Answers:
+    questions = request.questions
+    refuse_copies(table, ["_id"], request.repeats)
     columns = {"item": "_unit_id", "rater": "_worker_id"}
     roles = _roles(table, columns, given)
     units = table.columns[roles.columns["item"]]
@@ -165,9 +251,7 @@ def _prefixed(table: Table, prefix: str, questions: list[str] | None) -> dict[st
     if absent or not found:
         what = f"{prefix}{absent[0]}" if absent else f"{prefix}*"
         raise InputError(f"{table.name}: no column {what!r}; there are {table.listed()}")
-    if questions is not None:
-        found = {column: question for column, question in found.items() if question in wanted}
-    return found if len(found) > 1 or questions is not None else dict.fromkeys(found, "")
+    return {c: question for c, question in found.items() if questions is None or question in wanted}
 
 
 def _roles(table: Table, columns: dict[str, str], given: dict[str, str | None]) -> Roles:

@@ -141,8 +141,8 @@ def outcome_of(
     text = lower_text(value)
     if labels is not None and str(value) in labels:
         return float(labels[str(value)])
-    if str(value) in (str(first), str(second)) and str(first) != str(second):
-        return float(str(value) == str(first))
+    if str(value).strip() in (str(first), str(second)) and str(first) != str(second):
+        return float(str(value).strip() == str(first))
     bare = plain(text)
     if bare in FIRST or bare == plain(names[0]):
         return 1.0

@@ -10,7 +10,7 @@ from .cells import some_numbers
 from .request import Request
 from .roles import Roles, is_prose
 from .table import Table
-from .vocabulary import is_called
+from .vocabulary import NEVER, is_called, plain
 
 
 def refuse_repeated(table: Table, roles: Roles, request: Request, scores: list[str]) -> None:
@@ -66,3 +66,49 @@ def _most_frequent(key: np.ndarray) -> tuple[int, int]:
     counts = np.diff(np.append(starts, ordered.size))
     most = int(counts.argmax())
     return int(counts[most]), int(ordered[starts[most]])
+
+
+def refuse_copies(table: Table, keys: list[str], repeats: str | None) -> None:
+    """Refuse a platform's table of which a row is there twice, as where two downloads were put together.
+
+    Args:
+        table: the cells.
+        keys: columns that together tell all answers of the platform apart, as far as they are there.
+        repeats: what the caller said of repeats.
+
+    Raises:
+        ValueError: two rows have the same keys; names both lines.
+    """
+    there = [n for n in keys if n in table.columns]
+    if repeats is not None or not there or table.size < 2:
+        return
+    key = _joined([table.columns[n].codes for n in there])
+    empty = np.any([table.columns[n].mask(lambda v: v is None or v == "") for n in there], axis=0)
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    again = np.flatnonzero((first[inverse] != np.arange(table.size)) & ~empty)
+    if again.size:
+        row, before = int(again[0]), int(first[inverse[again[0]]])
+        raise InputError(
+            f"{table.where(row)}: the same {' and '.join(map(repr, there))} as {table.rows_are} {table.lines[before]}. "
+            f"Is it a copy? Then {table.call(repeats='last')}; if it is another answer: {table.call(repeats='keep')}"
+        )
+
+
+def refuse_copied_rows(table: Table, roles: Roles, request: Request) -> None:
+    """Refuse a table with copies of whole rows, where a column (an id, a time) tells all other rows apart.
+
+    Raises:
+        ValueError: there is one; names both lines.
+    """
+    others = [n for n in roles.others() if n != roles.get("seconds")] + [
+        n for n in table.columns if plain(n) in NEVER and not is_prose(table.columns[n])
+    ]
+    if request.repeats is not None or not others or table.size < 2:
+        return
+    whole = _joined([column.codes for column in table.columns.values()])
+    different = np.unique(whole).size
+    if different == table.size:
+        return
+    for name in others:
+        if np.unique(table.columns[name].codes).size == different:
+            refuse_copies(table, [name], None)

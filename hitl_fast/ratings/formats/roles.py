@@ -16,6 +16,7 @@ from .vocabulary import (
     COUNTERS,
     EXPLICIT,
     NAMES,
+    OWN,
     PAIR_ROLES,
     WEAK_SCORES,
     describes,
@@ -30,6 +31,13 @@ BY_POSITION = (
     "If the first line is no header, give columns by position, from 0: columns={'rater': 0, 'item': 1, 'score': 2} "
     "(--columns rater=0 item=1 score=2)"
 )
+# What people rate, where no column is called an item's id.
+WHAT = {
+    "text", "url", "path", "image_url", "image_path", "img", "img_url", "picture", "photo", "video_url",
+    "audio_url", "link", "sentence", "sentences", "comment", "comments", "tweet", "post", "prompt", "passage",
+    "content", "title", "name", "input", "input_text", "source_text", "summary", "paragraph", "utterance",
+    "product", "movie", "word", "term", "query", "response", "output", "file_path", "file_name",
+}  # fmt: skip
 GOLD_WORDS = {"gold", "ground_truth", "ground truth", "prediction", "predicted", "model"}
 
 
@@ -207,6 +215,26 @@ def refuse_doubtful_score(table: Table, roles: Roles) -> None:
         )
 
 
+def refuse_numbered_rows(table: Table, roles: Roles) -> None:
+    """Refuse an item that may number the rows: another id in each, beside a column of what several people rated."""
+    item, rater = roles.get("item"), roles.column("rater")
+    if item is None or rater is None or "item" in roles.given or plain(item) not in OWN:
+        return
+    if table.size < 2 or np.unique(table.columns[item].codes).size < table.size:
+        return
+    score = roles.get("score")
+    for name in table.columns:
+        column = table.columns[name]
+        if name in (item, roles.get("rater"), score) or all_numbers(column) or plain(name) not in WHAT:
+            continue
+        pairs = np.unique(column.codes * (int(rater.codes.max(initial=0)) + 1) + rater.codes).size
+        if np.unique(column.codes).size < table.size == pairs:
+            raise InputError(
+                f"{table.name}, line 1: {item!r} is another in each row, and {name!r} is the same in several people's: "
+                f"which is the item? {table.call(columns={'item': name})}, or {table.call(columns={'item': item})}"
+            )
+
+
 def refuse_without_score(table: Table, roles: Roles) -> None:
     """Refuse a long table of which no column is called like a score."""
     candidates = may_be_scores(table, roles.others())
@@ -284,11 +312,14 @@ def _rater(roles: Roles) -> dict[str, dict[str, str]]:
 
 def pair_of(table: Table, names: list[str]) -> tuple[str, str, str] | None:
     """Two columns of words that are called alike but for left and right or a and b, and another one."""
-    words = [n for n in names if all_words(table.columns[n])]
+    words = {n: plain(n).split("_") for n in names if all_words(table.columns[n])}
     for one, other in (("left", "right"), ("a", "b"), ("1", "2"), ("first", "second")):
-        for name in words:
+        for name, parts in words.items():
             stem = plain(name).removesuffix(one)
-            twin = next((n for n in words if stem != plain(name) and plain(n) == stem + other), None)
+            sides = {"_".join(other if part == one else part for part in parts), stem + other} - {plain(name)}
+            if stem == plain(name) and one not in parts:
+                continue
+            twin = next((n for n in words if plain(n) in sides), None)
             rest = [n for n in names if n not in (name, twin)]
             if twin is not None and rest:
                 return name, twin, next((n for n in rest if is_called(n, "winner")), rest[-1])

@@ -121,8 +121,10 @@ def from_memory(value: Any) -> Table:
     """
     kind = type(value).__module__.partition(".")[0]
     arrow = require("pyarrow", "ratings", "reading a table in memory")
-    if kind == "pandas":
+    if kind == "pandas" and hasattr(value, "columns"):
         index = value.index
+        if value.columns.nlevels > 1:
+            value = value.set_axis(["_".join(map(str, name)) for name in value.columns], axis=1)
         plain_index = index.name is None and index.nlevels == 1 and str(index.dtype).startswith("int")
         frame = value if plain_index else value.reset_index()
         frame = frame.rename(columns=str)

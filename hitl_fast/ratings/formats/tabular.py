@@ -8,13 +8,14 @@ from . import crowdsourcing, pairwise
 from .answers import Answers
 from .long_table import read_long
 from .record_keys import listed
-from .repeated import refuse_repeated
+from .repeated import refuse_copied_rows, refuse_repeated
 from .request import Request
 from .roles import (
     Roles,
     check_columns,
     numeric,
     refuse_doubtful_score,
+    refuse_numbered_rows,
     refuse_without_item,
     refuse_without_rater,
     refuse_without_score,
@@ -47,7 +48,7 @@ def read(table: Table, request: Request) -> Answers:
     if request.format is None and request.raters is None and "score" not in given:
         tool = crowdsourcing.recognise(table)
     if tool is not None:
-        return crowdsourcing.read(table, tool, given, request.questions)
+        return crowdsourcing.read(table, tool, given, request)
     if request.format == "respondents":
         return _respondents(table, given, request)
     if request.format == "pairwise" or (request.format is None and pairwise.recognise(table, given, request)):
@@ -78,6 +79,7 @@ def _long(table: Table, given: dict[str, str | None], request: Request) -> Answe
         rivals = [n for n in roles.others() if n not in roles.unused]
         if rivals and not ("feature" in roles and "score" in roles and "item" not in roles):
             refuse_without_rater(table, roles)
+    refuse_numbered_rows(table, roles)
     if request.questions is not None:
         names = {column: column for column in request.questions}
     elif "score" in roles:
@@ -89,6 +91,7 @@ def _long(table: Table, given: dict[str, str | None], request: Request) -> Answe
     else:
         refuse_without_rater(table, roles)
     refuse_summary_rows(table, roles.get("item"), roles.get("rater"), list(names))
+    refuse_copied_rows(table, roles, request)
     refuse_repeated(table, roles, request, list(names))
     answers = read_long(table, roles, names)
     spare = [n for n in numeric(table, roles.others()) if n not in names]

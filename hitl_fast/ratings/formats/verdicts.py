@@ -24,6 +24,8 @@ BAD = {
     "exclude", "excluded", "not ok", "remove", "removed", "inattentive", "spam",
 }  # fmt: skip
 ACCEPTED = GOOD | SUBMITTED | {"true", "yes"}
+# Of these every one says that an answer is not to be used; others may be answers, or states of something else.
+REJECTED = {"rejected", "reject", "discarded", "disapproved", "unapproved", "cancelled", "canceled", "draft"}
 NEGATED = {f"{no}{word}" for no in ("not ", "not_", "non-") for word in ACCEPTED - {""}}
 
 
@@ -57,6 +59,11 @@ class Verdicts:
         taken = {c for role, c in roles.columns.items() if role != "status"} | set(questions)
         found = [n for n in table.columns if is_verdict(n) and n not in taken]
         self.named = status if status in found else None
+        found += [
+            n
+            for n in table.columns
+            if n not in {*found, *taken, roles.get("status")} and _holds_statuses(table.columns[n])
+        ]
         self.columns = [n for n in found if n == self.named or marked(n, table.columns[n]).any()]
         if "status" not in roles.given:
             self._refuse(roles)
@@ -95,6 +102,12 @@ class Verdicts:
             f"Without them: {self.table.call(columns={'status': first})}; with them: "
             f"{self.table.call(columns={'status': roles.get('status')})}"
         )
+
+
+def _holds_statuses(column: Column) -> bool:
+    """Whether a column of any name holds words for what is done with answers, one of them rejected or the like."""
+    texts = {lower_text(v) for v in column.used().values} - NOTHING
+    return not texts.isdisjoint(REJECTED) and texts <= REJECTED | SUBMITTED | SET_APART.keys() | BAD | GOOD
 
 
 def marked(name: str, column: Column) -> np.ndarray:

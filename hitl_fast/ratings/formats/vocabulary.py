@@ -37,7 +37,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "milliseconds": ("milliseconds", "duration_ms", "time_ms", "rt", "rt_ms", "response_time_ms", "elapsed_ms"),
     "status": ("status", "state", "response_status", "assignment_status"),
-    "gold": ("ground_truth", "is_gold", "gold", "is_ground_truth", "gold_label", "truth"),
+    "gold": ("ground_truth", "is_gold", "gold", "is_ground_truth", "gold_label", "truth", "gold_score",
+             "gold_answer", "gold_rating", "true_label", "true_score"),
     "prediction": ("prediction", "is_prediction", "predicted", "is_model", "model_prediction", "model_score"),
     "first": ("first", "model_a", "item_a", "option_a", "left", "response_a", "image_a", "stimulus_a", "a"),
     "second": ("second", "model_b", "item_b", "option_b", "right", "response_b", "image_b", "stimulus_b", "b"),
@@ -69,6 +70,9 @@ FAULTS = {
     "invalid", "is_invalid", "excluded", "exclude", "is_excluded", "failed", "is_failed", "attention_check_failed",
     "failed_attention_check", "attention_failed", "failed_check", "unusable", "is_unusable", "untrusted",
     "is_untrusted", "is_rejected", "is_spammer", "is_spam", "is_bot", "qc_fail", "qc_failed", "attention_fail",
+    "practice", "is_practice", "practice_trial", "is_practice_trial", "warmup", "is_warmup", "is_tutorial", "is_dummy",
+    "golden", "is_golden", "_golden", "gold_standard", "is_gold_standard", "is_test_question", "test_question",
+    "is_control", "is_control_question", "honeypot", "is_honeypot", "is_sentinel", "is_catch_trial", "catch_trial",
 }  # fmt: skip
 # Columns that a tool adds and that never hold a rating.
 NEVER = {
@@ -84,6 +88,12 @@ NO_RATER = {
     "age", "year", "gender", "length", "size", "width", "height", "class", "label", "split", "fold", "weight",
     "turn", "level", "version", "batch", "repeat", "other", "at", "country", "city", "region", "language", "lang",
     "source", "model_name", "dataset",
+}  # fmt: skip
+ABOUT_PEOPLE = {
+    "age", "year", "gender", "sex", "country", "city", "region", "state", "language", "lang", "trust", "education",
+    "occupation", "nationality", "ethnicity", "experience", "birth_year", "year_of_birth", "native_language",
+    "feedback",
+    "browser", "user_agent", "screen_width", "screen_height", "ip", "ip_address",
 }  # fmt: skip
 # Parts of names of what is measured.
 MEASURED = {
@@ -164,6 +174,20 @@ def is_index(name: str) -> bool:
 def is_plumbing(name: str) -> bool:
     """Columns of a tool or of pandas' index, which hold no ratings."""
     return plain(name) in NEVER or plain(name) in FLAGS or is_index(name)
+
+
+def is_about_a_person(name: str) -> bool:
+    """Whether a question of a form so called is about who answers, or how long it took, rather than about the item."""
+    bare = plain(name)
+    endings = ("_id", "_time", "_at", "_utc", "_timestamp")
+    measured = not MEASURED.isdisjoint(bare.split("_"))
+    return (
+        measured
+        or bare in ABOUT_PEOPLE
+        or is_plumbing(name)
+        or bare.endswith(endings)
+        or bare.startswith("time_")
+    )
 
 
 def describes(name: str) -> bool:
