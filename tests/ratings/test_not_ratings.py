@@ -177,3 +177,14 @@ def test_frames_with_two_levels_of_columns() -> None:
     assert len(Ratings.read(table, columns={"item": "k_i", "rater": "k_r", "score": "v_s"})) == 1
     with pytest.raises(TypeError, match="not Series"):
         Ratings.read(table.iloc[0])
+
+
+def test_a_form_is_one_whatever_its_questions_are_called(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "Timestamp,Email Address,item,user_id,rating\n2026/1/1,a@x,1,7,3\n2026/1/2,b@x,2,8,4\n"
+    )
+    with pytest.raises(ValueError, match="one row a respondent") as refused:
+        Ratings.read(path)
+    form, each = advised(str(refused.value))
+    assert "rating" in form["question"]
+    assert Ratings.read(path, **each).frame.item.tolist() == [1, 2]

@@ -285,6 +285,8 @@ def is_qualtrics(table: Table) -> bool:
 def is_form(table: Table) -> bool:
     """Whether Google Forms or Qualtrics wrote the columns: a time first, or several that Qualtrics adds; no item."""
     names = [plain(n) for n in table.columns]
+    if {"timestamp", "email_address"} <= set(names):  # Google's own, whatever people named their questions
+        return True
     if any(is_called(n, "item") for n in table.columns) or len(names) < 3:
         return False
     return (
@@ -332,7 +334,11 @@ def refuse_respondents(table: Table) -> None:
     table = without_header_rows(table)
     own = [n for n in table.columns if not is_about_the_form(n) and plain(n) not in RESPONDENT]
     begins = [n for n in own if all(re.match(r"\s*(\d|$)", str(v)) for v in table.columns[n].values)]
+    items, scores = ([n for n in own if is_called(n, role)] for role in ("item", "score"))
+    each = ""
+    if items and scores:
+        each = f"; where a row is a rating: {table.call(columns={'item': items[0], 'score': scores[0]})}"
     raise InputError(
         f"{table.name}: a form with one row a respondent. Say which columns are what people rated with "
-        f"{table.call(format='respondents', question=numeric(table, own) or begins or own)}"
+        f"{table.call(format='respondents', question=numeric(table, own) or begins or own)}{each}"
     )
