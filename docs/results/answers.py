@@ -1,7 +1,7 @@
-"""The README's "Does it work?" section and its picture, made from the results beside this file.
+"""The README's "Does it work?" section, its picture and the page on few labels, made from the results beside this file.
 
-``python docs/results/answers.py`` prints the section, ``--write`` puts it into the README and draws ``scores.svg``,
-``--check`` fails where either differs from the results.
+``python docs/results/answers.py`` prints the sections, ``--write`` puts them into the README and docs/few_labels.md and
+draws ``scores.svg``, ``--check`` fails where one of them differs from the results.
 """
 
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hitl_fast._common.bootstrap import Interval
 from hitl_fast.experiments.calibration.analysis import SCORES, Findings, analyse
+from hitl_fast.experiments.calibration.label_mode_table import compare, section
 from hitl_fast.experiments.calibration.report import answer, unseen
 from hitl_fast.experiments.common.journal import read
 from hitl_fast.experiments.guidance.breakeven import Prices
@@ -67,6 +68,14 @@ def sections() -> tuple[str, dict[str, Interval]]:
     )
     numbers = {SCORES[score]: findings.ranks[score]["within a model"]["spearman"] for _, score in RIVALS}
     return text, numbers
+
+
+def few_labels() -> str:
+    """Markdown on the scores without pairs and with few labels."""
+    calibration = HERE / "calibration"
+    _, records = read(calibration / "results.jsonl")
+    _, modes = read(calibration / "modes.jsonl")
+    return section(records, modes, compare(records, modes))
 
 
 def _guidance(report: Report) -> str:
@@ -177,7 +186,9 @@ def _text(interval: Interval) -> str:
 
 def main() -> int:
     text, numbers = sections()
-    status = quote(__doc__ or "", ("README.md", "answers", text))
+    status = quote(
+        __doc__ or "", ("README.md", "answers", text), ("docs/few_labels.md", "few labels", few_labels())
+    )
     made = json.dumps({name: _text(value) for name, value in numbers.items()})
     if "--write" in sys.argv:
         picture.draw(numbers, made, PICTURE)

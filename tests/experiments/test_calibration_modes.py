@@ -222,3 +222,11 @@ def test_results_that_are_no_grid_are_refused(tmp_path):
 def test_a_network_that_the_grid_lacks_is_refused(folder):
     with pytest.raises(ValueError, match="'vit'"):
         command.run(arguments("--out", folder, "--modes", "--networks", "vit"))
+
+
+@pytest.mark.jit
+def test_the_committed_table_is_that_of_the_committed_scores():
+    _, records = journal.read(RESULTS / "results.jsonl")
+    header, modes = journal.read(RESULTS / "modes.jsonl")
+    assert header["settings"]["modes"] == {name: mode.arguments for name, mode in MODES.items()}
+    assert (RESULTS / "modes.csv").read_text() == modes_csv(compare(records, modes))

@@ -38,7 +38,8 @@ def plain(interval: Interval) -> str:
     """
     if math.isnan(interval.value):
         return "–"
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    value, low, high = (f"{round(number, 2) + 0.0:.2f}" for number in interval)  # no -0.00
+    return f"{value} [{low}, {high}]"
 
 
 def cell(interval: Interval) -> str:
