@@ -188,3 +188,39 @@ def test_a_form_is_one_whatever_its_questions_are_called(tmp_path: Path) -> None
     form, each = advised(str(refused.value))
     assert "rating" in form["question"]
     assert Ratings.read(path, **each).frame.item.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["annotator_type", "source", "by", "raterKind"])
+@pytest.mark.parametrize("machine", ["model", "LLM", "prediction", "gold"])
+def test_models_among_the_raters(name: str, machine: str, tmp_path: Path) -> None:
+    rows = f"a,gpt,3,{machine}\na,x,4,human\nb,x,5,human\nb,gpt,1,{machine}\n"
+    path = write(tmp_path, f"item,annotator,score,{name}\n{rows}")
+    with pytest.raises(
+        ValueError, match=rf"line 2: '{name}' is '{machine}'. Does it say who rated"
+    ) as refused:
+        Ratings.read(path)
+    people, everybody = (Ratings.read(path, **arguments) for arguments in advised(str(refused.value)))
+    assert people.frame.rater.tolist() == ["x", "x"]
+    assert len(people.predictions) + len(people.ground_truth) == 2
+    assert len(everybody) == 4
+    rated = f"item,annotator,score,{name}\na,y,3,{machine}\na,x,4,{machine}\nb,x,5,human\nb,y,1,human\n"
+    assert len(Ratings.read(write(tmp_path, rated))) == 4  # who wrote what was rated
+
+
+@pytest.mark.parametrize("name", ["maxScore", "out of", "scale"])
+def test_scores_out_of_different_totals(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"item,rater,score,{name}\na,x,3,5\na,y,8,10\nb,x,4,5\n")
+    with pytest.raises(ValueError, match=rf"column '{name}' scores are of different scales") as refused:
+        Ratings.read(path)
+    assert Ratings.read(path, **advised(str(refused.value))[0]).features == ["5", "10"]
+    assert len(Ratings.read(write(tmp_path, f"item,rater,score,{name}\na,x,3,5\na,y,4,5\n"))) == 2
+
+
+def test_lists_of_codes_in_a_form_are_no_decimals(tmp_path: Path) -> None:
+    form: dict[str, Any] = {"format": "respondents", "question": ["Q1", "Q2"]}
+    path = write(tmp_path, 'ResponseId,Q1,Q2\nR1,3,"1,2"\nR2,2,2\n')
+    with pytest.raises(ValueError, match="line 2: '1,2' in column 'Q2' may be several choices.*labels="):
+        Ratings.read(path, **form)
+    plain = Ratings.read(write(tmp_path, "ResponseId;Q1;Q2\nR1;3;1,2\nR2;2;2\n"), **form)
+    assert plain.frame.score.tolist() == [3, 1.2, 2, 2]
+    assert len(Ratings.read(write(tmp_path, "ResponseId,Q1,Q2\nR1,3,1.2\nR2,2,2\n"), **form)) == 4

@@ -9,6 +9,7 @@ import numpy as np
 from .answers import Answers, Gold, Prediction, expect, known_statuses, reason_apart
 from .cells import FALSE, TRUE, answered, cell_value, lower_text
 from .column import Column
+from .doubts import MACHINES, PEOPLE
 from .roles import Roles
 from .table import Table
 from .verdicts import Verdicts
@@ -77,8 +78,10 @@ class RowStatus:
     def _reason(self, text: str, column: Column, code: int) -> str | None:
         if text in ("gold", "ground_truth", "ground truth"):
             return GOLD
-        if text in ("prediction", "predicted", "model"):
+        if text in MACHINES:
             return PREDICTION
+        if text in PEOPLE:
+            return None
         try:
             return reason_apart(text)
         except KeyError:

@@ -6,6 +6,7 @@ from hitl_fast._common.errors import InputError
 
 from . import crowdsourcing, pairwise
 from .answers import Answers
+from .doubts import refuse_lists_of_codes, refuse_machines, refuse_several_scales
 from .long_table import read_long
 from .record_keys import listed
 from .repeated import refuse_copied_rows, refuse_repeated
@@ -91,6 +92,8 @@ def _long(table: Table, given: dict[str, str | None], request: Request) -> Answe
     else:
         refuse_without_rater(table, roles)
     refuse_summary_rows(table, roles.get("item"), roles.get("rater"), list(names))
+    refuse_machines(table, roles)
+    refuse_several_scales(table, roles)
     refuse_copied_rows(table, roles, request)
     refuse_repeated(table, roles, request, list(names))
     answers = read_long(table, roles, names)
@@ -132,6 +135,7 @@ def _respondents(table: Table, given: dict[str, str | None], request: Request) -
             f"{table.name}, line 1: which columns are what people rated? Say so with "
             f"{table.call(format='respondents', question=shown)}"
         )
+    refuse_lists_of_codes(table, request.questions, request.labels)
     return read_respondents(table, roles, request.questions)
 
 
