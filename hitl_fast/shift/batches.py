@@ -175,6 +175,9 @@ def pairs(
             shifted_inputs = without_labels(other, splitting, "shifted", clean_inputs)
             shifted_classes = classes
         known = None if labelling.complete else _known(shifted_classes, labelling, position)
+        _refuse_ignored(classes, "clean", position)
+        if known is None:
+            _refuse_ignored(shifted_classes, "shifted", position)
         if labelling.label_budget is not None:
             _refuse_unknown_clean(classes, position)
         if classes.size != shifted_classes.size:
@@ -237,6 +240,8 @@ def one_side(
             inputs = without_labels(batch, splitting, name, clean[0])
             classes = np.full(clean[1](inputs), UNKNOWN)
         mask = None if splitting.mask is None else given_mask(batch, splitting.mask, name)
+        if labelling is None:
+            _refuse_ignored(classes, name, position)
         known = np.ones(classes.size, bool) if labelling is None else _known(classes, labelling, position)
         yield Pair(inputs, inputs, classes, mask, mask, known)
         position += classes.size
@@ -255,6 +260,15 @@ def all_numbered(batches: Iterable[Pair]) -> Iterator[Pair]:
         _refuse_unknown_clean(pair.labels, position)
         yield pair
         position += pair.labels.size
+
+
+def _refuse_ignored(classes: np.ndarray, name: str, position: int) -> None:
+    found = np.flatnonzero(classes == IGNORED)
+    if found.size:
+        raise InputError(
+            f"the label of sample {position + int(found[0])} of {name} is {IGNORED}: PyTorch's losses leave it out, so"
+            f" it is no class: leave these samples out{_without(name)}"
+        )
 
 
 def _refuse_unknown_clean(classes: np.ndarray, position: int) -> None:
@@ -429,11 +443,6 @@ def _classes(labels: Any, name: str, needs: str) -> np.ndarray:
         raise InputTypeError(
             f"labels of {name} must be (n,) integer classes, n >= 1, not {array.dtype} of shape {array.shape}: "
             f"{needs}, and {what} have none{_without(name)}"
-        )
-    if bool((array == IGNORED).any()):
-        raise InputError(
-            f"labels of {name} have {IGNORED} at position {int((array == IGNORED).argmax())} of a batch: PyTorch's"
-            f" losses leave it out, so it is no class; leave these samples out{_without(name)}"
         )
     return array.astype(np.int64)
 

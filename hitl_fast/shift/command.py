@@ -88,6 +88,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="on samples not trained on: target of the effort score",
     )
     how.add_argument(
+        "--effort-samples",
+        type=int,
+        metavar="N",
+        help="most pairs of the effort score (default: 2048; 0: no score)",
+    )
+    how.add_argument(
+        "--embedding-samples", type=int, metavar="N", help="most pairs that are clustered (default: all)"
+    )
+    how.add_argument(
+        "--embedding-dtype", choices=("float32", "float16"), default="float32", help="(default: float32)"
+    )
+    how.add_argument(
+        "--kmeans",
+        action=argparse.BooleanOptionalAction,
+        help="clusters from k-means++ as well (default: with --arithmetic reference only)",
+    )
+    how.add_argument(
         "--unpaired", action="store_true", help="the shifted samples are others than the clean ones"
     )
     how.add_argument(
@@ -157,6 +174,10 @@ def run(arguments: argparse.Namespace) -> int:
             scale=arguments.scale,
             offset=arguments.offset,
             clean_accuracy=arguments.clean_accuracy,
+            embedding_samples=arguments.embedding_samples,
+            embedding_dtype=arguments.embedding_dtype,
+            kmeans=arguments.kmeans,
+            **({} if arguments.effort_samples is None else {"effort_samples": arguments.effort_samples}),
             paired=not arguments.unpaired,
             labels_for=arguments.labels_for,
             label_budget=arguments.label_budget,

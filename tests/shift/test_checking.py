@@ -328,8 +328,12 @@ def test_targets_that_are_not_one_class_are_refused(targets: Any) -> None:
         hf.preindex(seeded(Grouped), [(normal(N, 6), targets)], [(normal(N, 6), targets)])
 
 
-def test_labels_that_losses_ignore_are_no_class() -> None:
+@pytest.mark.parametrize("side", ["clean", "shifted"])
+def test_labels_that_losses_ignore_are_no_class(side: str) -> None:
     labels = LABELS.clone()
-    labels[3] = -100
-    with pytest.raises(ValueError, match="labels of shifted have -100 at position 3"):
-        hf.preindex(seeded(Grouped), [(normal(N, 6), LABELS)], [(normal(N, 6), labels)])
+    labels[7] = -100
+    sides = [cut(normal(N, 6), 4), list(zip(normal(N, 6, seed=1).split(4), labels.split(4), strict=True))]
+    with pytest.raises(ValueError, match=f"sample 7 of {side} is -100"):
+        hf.preindex(seeded(Grouped), *(sides if side == "shifted" else sides[::-1]))
+    if side == "shifted":  # unknown, where labels may be
+        assert hf.preindex(seeded(Grouped), *sides, label_budget=9).samples == N

@@ -65,6 +65,23 @@ def test_prints_and_writes_a_report(folder: Path, capsys: pytest.CaptureFixture[
     assert report.distances[32] == pytest.approx(expected.distances[32], rel=1e-3)
 
 
+def test_what_takes_time_and_memory_can_be_chosen(folder: Path) -> None:
+    options = [
+        "--effort-samples",
+        "0",
+        "--embedding-samples",
+        "20",
+        "--embedding-dtype",
+        "float16",
+        "--kmeans",
+    ]
+    assert command("--json", "few.json", *options) == 0
+    report = hf.PreIndexReport.from_json("few.json")
+    assert report.effort_score is None
+    assert report.clusters["shifted_kmeans++"] is not None
+    assert report.clusters["shifted"].standard_error is not None
+
+
 def test_every_kind_of_file_gives_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clean, shifted = (dict(np.load(f"{name}.npz")) for name in ("clean", "shifted"))
     save_file({"images": clean["x"], "kinds": clean["y"]}, "clean.safetensors")
