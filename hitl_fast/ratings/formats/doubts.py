@@ -62,13 +62,10 @@ def refuse_machines(table: Table, roles: Roles) -> None:
     taken = {c for role, c in roles.columns.items() if role != "status"}
     for name in table.columns:
         column = table.columns[name]
+        if name in taken or PEOPLE.isdisjoint(map(lower_text, column.values)):
+            continue
         texts = {lower_text(v) for v in column.used().values} - NOTHING
-        if (
-            name in taken
-            or texts.isdisjoint(PEOPLE)
-            or not texts <= MACHINES | TRUTHS | PEOPLE
-            or texts <= PEOPLE
-        ):
+        if texts.isdisjoint(PEOPLE) or not texts <= MACHINES | TRUTHS | PEOPLE or texts <= PEOPLE:
             continue
         if name == roles.get("status") or _one_for_each(item, column):
             continue
@@ -89,10 +86,12 @@ def _one_for_each(key: Column, column: Column) -> bool:
 def refuse_several_scales(table: Table, roles: Roles) -> None:
     """Refuse scores that a column says are out of different totals, unless it was named as the feature."""
     for name in table.columns:
+        if plain(name) not in SCALES or name in roles.columns.values():
+            continue
         values = {
             cell_value(v) for v in table.columns[name].used().values if isinstance(v, str | int | float)
         } - {None}
-        if plain(name) in SCALES and name not in roles.columns.values() and len(values) > 1:
+        if len(values) > 1:
             raise InputError(
                 f"{table.name}, line 1: by column {name!r} scores are of different scales, "
                 f"{' and '.join(map(repr, sorted(values, key=str)[:2]))}. Kept apart: "

@@ -106,6 +106,8 @@ class Verdicts:
 
 def _holds_statuses(column: Column) -> bool:
     """Whether a column of any name holds words for what is done with answers, one of them rejected or the like."""
+    if REJECTED.isdisjoint(map(lower_text, column.values)):
+        return False
     texts = {lower_text(v) for v in column.used().values} - NOTHING
     return not texts.isdisjoint(REJECTED) and texts <= REJECTED | SUBMITTED | SET_APART.keys() | BAD | GOOD
 
