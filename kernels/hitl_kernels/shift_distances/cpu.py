@@ -7,7 +7,6 @@ are integers, so that tables hold every logarithm and square root that can occur
 """
 
 import functools
-from typing import cast
 
 import numba
 import numpy as np
@@ -61,7 +60,9 @@ def _silent() -> np.errstate:
 
 def add_in_order(total: np.ndarray, distances: np.ndarray) -> np.ndarray:
     """``total`` plus each row that is not left out, one after the other."""
-    return cast(np.ndarray, _add_in_order(total, distances))
+    total = total.copy()
+    _add_in_order(total, distances)
+    return total
 
 
 def _ordered(rows: np.ndarray) -> np.ndarray:
@@ -293,12 +294,12 @@ def _settled(value: float, guess: int, edges: np.ndarray) -> int:
 
 
 @compiled
-def _add_in_order(total: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    total = total.copy()
+def _add_in_order(total: np.ndarray, distances: np.ndarray) -> None:
     for i in range(len(distances)):
-        if not np.isnan(distances[i, 0, 0]):
-            total += distances[i]
-    return total
+        if not np.isnan(distances[i, 0, 0]):  # no `+=` of arrays: see _row_pairs_of_block
+            for b in range(total.shape[0]):
+                for measure in range(total.shape[1]):
+                    total[b, measure] += distances[i, b, measure]
 
 
 @compiled
@@ -340,7 +341,8 @@ def _measures(
             leibler += (a + PSEUDO_COUNT) * (_smooth_log(i, smooth_log) - _smooth_log(j, smooth_log))
         elif b > 0:
             leibler += a * (log_a - log_b)
-    along, below, tallest = 0, 0, 0
+    along, below = 0, 0
+    tallest = p[0]  # not a literal 0, for which its callee would be compiled once more
     for k in range(n_bins):
         tallest = max(tallest, p[k], q[k])
         below += p[k] - q[k]
