@@ -66,3 +66,20 @@ def test_few_answers_find_what_automatic_priorities_miss() -> None:
     assert gap["ask_108"] > 1.5
     fewer = replace(CONDITIONS["ask_54"], chosen=False)
     assert advice(task, fewer, Crew(), 0).guidance.ratings == 54
+
+
+@pytest.mark.parametrize("task", plan.FULL_SECOND.tasks)
+def test_the_full_study_has_enough_samples(task: str) -> None:
+    """Of every setting and seed, without the hours that its trainings take."""
+    sizes = plan.FULL_SECOND.sizes[task]
+    for setting in plan.FULL_SECOND.settings:
+        for seed in plan.FULL_SECOND.seeds if plan.SETTINGS[setting].defects.unbalanced_test else (0,):
+            made = make(task, sizes, plan.SETTINGS[setting].defects, seed)
+            held = len(made.validation[1]), len(made.test[1])
+            assert len(made.labels) == sizes.pool
+            if not plan.SETTINGS[setting].defects.unbalanced_test:
+                assert held == (sizes.validation, sizes.test)
+            else:
+                assert min(held) > 800
+                counts = np.bincount(np.asarray(made.test[1]), minlength=len(made.classes))
+                assert counts.max() / counts.min() == pytest.approx(5, abs=1)

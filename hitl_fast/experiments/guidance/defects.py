@@ -82,7 +82,8 @@ def plant(
     Args:
         labels: (rows,) true classes of the whole data set, 0 to classes - 1.
         defects: how much of what.
-        pool, validation, test: samples in each; no row is in two of them.
+        pool, validation, test: samples in each; no row is in two of them. Under ``unbalanced_test``, validation and
+            test are smaller in the same proportion where there are too few rows of a common class.
         originals: how many samples the near copies are copies of.
         seed: of every choice.
 
@@ -100,6 +101,10 @@ def plant(
     if defects.unbalanced_test:
         is_rare = _rare(defects, classes, generator)
         held = np.where(is_rare, 1.0, defects.imbalance)
+        wanted = _shares(pool - round(defects.redundancy * pool), held)
+        validation, test = _fitting(
+            (validation, test), held, [r.size - n for r, n in zip(left, wanted, strict=True)]
+        )
     else:
         held = np.ones(classes)
     test_rows = _take(left, _shares(test, held), generator)
@@ -171,6 +176,16 @@ def _shares(total: int, share: np.ndarray) -> np.ndarray:
     """Whole numbers in proportion to ``share`` whose sum is ``total``."""
     edges = np.round(np.cumsum(share) / share.sum() * total).astype(int)
     return np.diff(edges, prepend=0)
+
+
+def _fitting(sizes: tuple[int, int], share: np.ndarray, rows: list[int]) -> tuple[int, int]:
+    """The two sizes, or both smaller in proportion, so that no class needs more than its rows."""
+    needed = sum(_shares(size, share) for size in sizes)
+    factor = float(np.min(rows / np.maximum(needed, 1)))
+    if factor >= 1:
+        return sizes
+    spare = len(rows)  # rounding, of each set's shares
+    return max(0, int(factor * sizes[0]) - spare), max(0, int(factor * sizes[1]) - spare)
 
 
 def _take(left: list[np.ndarray], counts: np.ndarray, generator: np.random.Generator) -> np.ndarray:
