@@ -256,3 +256,10 @@ def test_nested_tables_in_memory_and_in_parquet(tmp_path: Path) -> None:
         {"item": i, "rater": r, "score": s, "embedding": np.ones(3).tolist()} for (i, r), s in TRUTH.items()
     ]
     assert scores_of(Ratings.read(pa.Table.from_pylist(plain))) == TRUTH
+
+
+def test_lists_as_text_in_a_csv_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text('item,annotators,labels\na,"[""x"", ""y""]","[1, 0]"\n')
+    with pytest.raises(ValueError, match=r"column 'annotators' holds lists .*write a row for each rating"):
+        Ratings.read(path)

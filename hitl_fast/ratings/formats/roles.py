@@ -302,8 +302,20 @@ def refuse_without_item(table: Table, roles: Roles) -> None:
     item = roles.get("item")
     why = f"none is called like an item ({', '.join(NAMES['item'][:3])} ...). {'; '.join(ways)}"
     if item is not None:
-        why = f"{item!r} may be the item, and none is called like a rater or a score, or holds numbers"
+        lists = _lists_in(table)
+        why = f"{item!r} may be the item, and none is called like a rater or a score, or holds numbers{lists}"
     raise InputError(f"{table.name}, line 1: no ratings found in the columns {table.listed()}: {why}")
+
+
+def _lists_in(table: Table) -> str:
+    """What to do about cells that hold lists as text."""
+    for name, column in table.columns.items():
+        cell = next((v for v in column.values if isinstance(v, str) and v.strip()[:1] in ("[", "{")), None)
+        if cell is not None:
+            return (
+                f"; column {name!r} holds lists or objects such as {cell[:40]!r}: write a row for each rating"
+            )
+    return ""
 
 
 def _rater(roles: Roles) -> dict[str, dict[str, str]]:
