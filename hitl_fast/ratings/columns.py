@@ -11,6 +11,7 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
+from .apart import Apart
 from .formats.answers import UNKNOWN, Comparison
 from .identity import Positions, codes_of, frame, ids
 from .missing_codes import CODES, missing_code, possible_scale
@@ -93,7 +94,8 @@ def build(columns: RatingColumns, options: BuildOptions) -> dict[str, Any]:
         raise InputError(
             f"items[{int((absent & ~of_task).argmax())}] is missing, and no feature is named either"
         )
-    apart = _Apart(columns)
+
+    apart = Apart(columns.skipped, columns.gold, columns.predictions, columns.comparisons, columns.from_text)
     keep, unknown, unrated, num_items = np.ones(item.size, bool), dict[Any, int](), list[Any](), None
     if options.items is not None:
         positions = Positions(options.items)
@@ -242,70 +244,6 @@ def overall_scale(questions: Mapping[str | None, QuestionScale]) -> tuple[float,
 def overall_categories(questions: Mapping[str | None, QuestionScale]) -> tuple[str, ...] | None:
     """The categories of the only question; None where it is graded or there are several."""
     return next(iter(questions.values())).categories if len(questions) == 1 else None
-
-
-class _Apart:
-    """The tables of what is not a rating."""
-
-    def __init__(self, columns: RatingColumns) -> None:
-        self.skipped = [tuple(row) for row in columns.skipped]
-        self.gold, self.predictions = (
-            [tuple(r) for r in columns.gold],
-            [tuple(r) for r in columns.predictions],
-        )
-        self.comparisons = [tuple(row) for row in columns.comparisons]
-        text = columns.from_text
-        for rows in (self.skipped, self.gold, self.predictions):
-            rows[:] = _renamed(rows, lambda v: ids(v, "items", from_text=text, may_miss=True))
-        if self.comparisons:
-            both = [side for row in self.comparisons for side in row[:2]]
-            named = ids(both, "items", from_text=text).tolist()
-            self.comparisons = [
-                (a, b, *row[2:]) for a, b, row in zip(named[::2], named[1::2], self.comparisons, strict=True)
-            ]
-
-    def compared(self) -> set[Any]:
-        return {side for row in self.comparisons for side in row[:2]}
-
-    def place(self, positions: Positions) -> set[int]:
-        """Items as positions, without those that are unknown; returns the positions that were compared."""
-        for rows in (self.skipped, self.gold, self.predictions):
-            found = positions.places(np.array([row[0] for row in rows], dtype=object))
-            rows[:] = [(int(p), *row[1:]) for p, row in zip(found, rows, strict=True) if p >= 0]
-        sides = [positions.places(np.array([r[i] for r in self.comparisons], dtype=object)) for i in (0, 1)]
-        self.comparisons = [
-            (int(a), int(b), *row[2:])
-            for a, b, row in zip(*sides, self.comparisons, strict=True)
-            if a >= 0 and b >= 0
-        ]
-        return self.compared()
-
-    def frames(self) -> dict[str, Any]:
-        return {
-            "skipped": _frame_of(self.skipped, ("item", "rater", "reason", "seconds")),
-            "ground_truth": _frame_of(self.gold, ("item", "feature", "score")),
-            "predictions": _frame_of(self.predictions, ("item", "model", "feature", "score")),
-            "comparisons": _frame_of(
-                self.comparisons, ("first", "second", "rater", "outcome", "seconds", "question")
-            ),
-        }
-
-
-def _renamed(rows: list[tuple[Any, ...]], named: Callable[[list[Any]], np.ndarray]) -> list[tuple[Any, ...]]:
-    if not rows:
-        return []
-    return [(name, *row[1:]) for name, row in zip(named([r[0] for r in rows]), rows, strict=True)]
-
-
-def _frame_of(rows: Sequence[tuple[Any, ...]], names: tuple[str, ...]) -> Any:
-    columns: dict[str, np.ndarray] = {}
-    for i, name in enumerate(names):
-        column = np.empty(len(rows), np.float64 if name in ("seconds", "score", "outcome") else object)
-        column[:] = [row[i] for row in rows]
-        ids_ = name in ("item", "first", "second") and len(rows) > 0
-        whole = ids_ and all(isinstance(v, int | np.integer) for v in column)
-        columns[name] = column.astype(np.int64) if whole else column
-    return frame(columns)
 
 
 def _features(values: Any, n: int) -> np.ndarray:
