@@ -23,12 +23,17 @@ def write(folder: Path, header: list[str], rows: list[list[str]]) -> Path:
 
 
 def batch(
-    folder: Path, options: list[str], answers: list[set[int] | None], stem: str = "mood", **more: str
+    folder: Path,
+    options: list[str],
+    answers: list[set[int] | None],
+    stem: str = "mood",
+    words: tuple[str, str] = ("false", "true"),
+    **more: str,
 ) -> Path:
     """An MTurk batch: each answer is the positions of the options that are true; None where nothing was sent."""
     rows = []
     for k, ticked in enumerate(answers):
-        cells = ["" if ticked is None else str(i in ticked).lower() for i in range(len(options))]
+        cells = ["" if ticked is None else words[i in ticked] for i in range(len(options))]
         rows.append([f"h{k // 2}", f"w{k % 2}", "Approved", *cells, *more.values()])
     return write(folder, [*HEAD, *(f"Answer.{stem}.{o}" for o in options), *more], rows)
 
@@ -36,6 +41,23 @@ def batch(
 def rows_of(ratings: Ratings) -> Rows:
     f = ratings.frame
     return list(zip(f.item, f.rater, f.feature, f.score, strict=True))
+
+
+@pytest.mark.parametrize("words", [("0", "1"), ("0.0", "1.0")])
+def test_options_of_0_and_1(words: tuple[str, str], tmp_path: Path) -> None:
+    """Of a few rows, one 1 in each may be chance; where a row has several, each is a yes or no."""
+    choices: list[set[int] | None] = [{k % 3} for k in range(10)]
+    found = Ratings.read(batch(tmp_path, ["joy", "awe", "ire"], choices, words=words))
+    assert found.categories == ("awe", "ire", "joy")
+    assert found.frame.score.tolist() == [(2, 0, 1)[k % 3] for k in range(10)]
+    few = batch(tmp_path, ["joy", "awe"], [{0}, {1}, {1}, {0}], words=words)
+    with pytest.raises(ValueError, match=r"one of 'Answer.mood.joy'.*question=.*question="):
+        Ratings.read(few)
+    assert Ratings.read(few, question="mood").categories == ("awe", "joy")
+    grid = Ratings.read(few, question=["mood.joy", "mood.awe"])
+    assert grid.only("mood.joy").frame.score.tolist() == [1, 0, 0, 1]
+    several = Ratings.read(batch(tmp_path, ["joy", "awe"], [{0, 1}, {1}, {1}, {0}], words=words))
+    assert sorted(several.questions) == ["mood.awe", "mood.joy"]
 
 
 def test_radio_buttons_are_one_question(tmp_path: Path) -> None:

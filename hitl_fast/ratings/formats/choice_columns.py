@@ -1,4 +1,4 @@
-"""Radio buttons and check boxes that a form wrote as one column of true and false for each option (MTurk)."""
+"""Radio buttons and check boxes that a form (MTurk) wrote as a column of true and false, or 1 and 0, an option."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from .column import Column
 from .table import Table
 
 BOX = "on"  # what a form calls the only option of a check box
+TICKED, EMPTY = frozenset(("true", "1", "1.0")), frozenset(("false", "0", "0.0", ""))
+ENOUGH = 8  # answers with one 1 each: two yes-or-no questions give that by chance once in 256 times
 
 
 def merged(table: Table, prefix: str, asked: Sequence[str] | None, counts: np.ndarray) -> Table:
@@ -32,8 +34,8 @@ def merged(table: Table, prefix: str, asked: Sequence[str] | None, counts: np.nd
         counts: (rows,) bool: rows that are not rejected.
 
     Raises:
-        ValueError: the options may be either: none is true in some row and several in no row; or a row has several
-            true where ``asked`` names the question.
+        ValueError: the options may be either: none is true in some row and several in no row, or one is 1 in each of a
+            few rows; or a row has several true where ``asked`` names the question.
     """
     wanted = None if asked is None else {q.removeprefix(prefix) for q in asked}
     free = {n: n.removeprefix(prefix) for n in table.columns if _is_option(table, n, prefix)}
@@ -60,20 +62,16 @@ def merged(table: Table, prefix: str, asked: Sequence[str] | None, counts: np.nd
 
 
 def _is_option(table: Table, name: str, prefix: str) -> bool:
-    """Whether a column may be an option: "<prefix>question.option", true or false where it holds anything."""
+    """Whether a column may be an option: "<prefix>question.option", true (1) or false (0) where it holds anything."""
     texts = {lower_text(v) for v in table.columns[name].used().values}
     stem, dot, option = name.removeprefix(prefix).rpartition(".")
-    return bool(name.startswith(prefix) and stem and dot and option) and {""} != texts <= {
-        "true",
-        "false",
-        "",
-    }
+    return bool(name.startswith(prefix) and stem and dot and option) and {""} != texts <= TICKED | EMPTY
 
 
 def _ticks(table: Table, options: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
     """(rows, options) bool: which are true; (rows,) bool: whether the row answers at all."""
     texts = [table.columns[n].map(lower_text) for n in options]
-    ticked = np.stack([t.mask(lambda v: v == "true") for t in texts], axis=1)
+    ticked = np.stack([t.mask(lambda v: v in TICKED) for t in texts], axis=1)
     return ticked, np.any([t.mask(lambda v: v != "") for t in texts], axis=0)
 
 
@@ -81,7 +79,15 @@ def _is_choice(table: Table, options: dict[str, str], counts: np.ndarray) -> boo
     """Whether exactly one option of several is true in each row that counts."""
     ticked, answers = _ticks(table, options)
     number = ticked.sum(axis=1)[answers & counts]
-    return len(options) > 1 and number.size > 0 and bool((number == 1).all())
+    enough = 1 if _in_words(table, options) else ENOUGH
+    return len(options) > 1 and number.size >= enough and bool((number == 1).all())
+
+
+def _in_words(table: Table, options: dict[str, str]) -> bool:
+    """Whether options are true and false, which no grade is, instead of 1 and 0."""
+    return all(
+        {lower_text(v) for v in table.columns[n].used().values} <= {"true", "false", ""} for n in options
+    )
 
 
 def _refuse_open(table: Table, options: dict[str, str], prefix: str, stem: str, counts: np.ndarray) -> None:
@@ -90,11 +96,12 @@ def _refuse_open(table: Table, options: dict[str, str], prefix: str, stem: str, 
     number, rows = ticked.sum(axis=1), answers & counts
     if not rows.any() or (number[rows] > 1).any():
         return
-    row = int((rows & (number == 0)).argmax())
+    row = int((rows & (number == 0)).argmax() if (number[rows] == 0).any() else rows.argmax())
+    what = "none" if number[row] == 0 else "one"
     own = [n.removeprefix(prefix) for n in options]
     others = [n.removeprefix(prefix) for n in table.columns if n.startswith(prefix) and n not in options]
     raise InputError(
-        f"{table.where(row)}: none of {', '.join(map(repr, options))} is true, and no row has several. If people "
+        f"{table.where(row)}: {what} of {', '.join(map(repr, options))} is true, and no row has several. If people "
         f"could choose one: {table.call(question=[stem, *others])}; if they could tick several, each is a yes or no: "
         f"{table.call(question=[*own, *others])}"
     )
