@@ -253,7 +253,7 @@ def _refuse_missing(names: Mapping[str, list[str]], splitting: Any) -> None:
     Raises:
         ValueError: there are some, or the datasets have different columns.
     """
-    from hitl_fast.shift.batches import LABEL_KEYS
+    from hitl_fast.shift.splitting import LABEL_KEYS
 
     wanted: dict[str, list[Any]] = {}
     for argument in ("labels", "inputs", "mask"):

@@ -12,17 +12,18 @@ from torch import nn
 
 from hitl_fast._common.errors import InputError, InputTypeError, input_errors
 
-from .batches import Splitting, check_loaders
 from .distributed import check_part, fingerprint, put_together, refuse_sharded
 from .embeddings import EmbeddingStore, default_budget
 from .evaluation import undisturbed, unwrapped
 from .finish import After, finished, versions, warn_of_left_out
 from .labelling import Labelling
+from .loaders import check_loaders
 from .one_pass import Pass, Sources
 from .options import Options
 from .partial import Resources, collect, partial_fields
 from .ranks import joined, local_ranks
 from .report import PreIndexReport
+from .splitting import Splitting
 
 
 def preindex(

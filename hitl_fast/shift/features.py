@@ -12,13 +12,15 @@ from torch import nn
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
-from .batches import Splitting, check_batches, expected_samples, one_side
+from .batches import one_side
 from .embeddings import EmbeddingStore, default_budget
 from .estimate import model_device
 from .evaluation import undisturbed, unwrapped
 from .labelling import Labelling
+from .loaders import check_batches, expected_samples
 from .one_pass import Pass, Sources
 from .options import Options
+from .splitting import Splitting
 
 ALONE = Labelling(paired=False, labels_for="clean")  # one side, which nothing is compared with
 OPTIONS = Options((32,), "corrected", "mean", "jensen_shannon", 32, 0.0, 0.0)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from hitl_fast._common.errors import InputError, InputTypeError
 
 from .accumulator import LayerReport, PreIndexAccumulator
-from .batches import COMPLETE, Pair, Splitting, expected_samples, pairs, same
+from .batches import COMPLETE, Pair, pairs, same
 from .changes import Changes
 from .checking import Checking, Passed
 from .embeddings import EmbeddingStore
@@ -26,10 +26,12 @@ from .guesses import Column, Guesses
 from .inputs import Inputs, parameters, positional
 from .labelling import Labelling
 from .layer_inputs import InputStore, LayerInputs
+from .loaders import expected_samples
 from .masks import Mask, named_mask, with_padding
 from .options import Options
 from .ranks import Joined
 from .rows import Reading
+from .splitting import Splitting
 
 WAITING_BYTES = 16 * 2**20
 # On a CPU one batch of both is faster while its largest activation stays in a cache (measured: SmallResNet 1.13 times,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hitl_fast._common.errors import InputError, InputTypeError, UserError, input_errors
 
 from .accumulator import PreIndexAccumulator
-from .batches import Pair, Splitting, pairs
+from .batches import Pair, pairs
 from .changes import Changes
 from .distributed import check_alike, fingerprint, merge_sums, summary
 from .embeddings import EmbeddingStore, default_budget
@@ -32,6 +32,7 @@ from .one_pass import Pass, Sources
 from .options import Options
 from .ranks import KINDS, Alone
 from .report import PreIndexReport
+from .splitting import Splitting
 
 NOT_HERE = ("model", "clean", "shifted", "paired", "labels_for", "label_budget", "group", "progress")
 AT_ONCE = 32  # parts that are put together at a time

@@ -20,13 +20,13 @@ import torch
 from torch import nn
 
 from hitl_fast._common.errors import InputError
-from hitl_fast.shift.batches import Splitting
 from hitl_fast.shift.embeddings import default_budget
 from hitl_fast.shift.evaluation import undisturbed
 from hitl_fast.shift.labelling import Labelling
 from hitl_fast.shift.one_pass import Sources
 from hitl_fast.shift.options import Options
 from hitl_fast.shift.partial import Resources, collect, partial_fields
+from hitl_fast.shift.splitting import Splitting
 
 from ..common.journal import Record
 from ..common.samples import Samples
