@@ -29,6 +29,7 @@ SAYS = {
     "torchrun_preindex": r"index 0\.\d+ of 400 samples",
     "track_in_mlflow": r"metrics in .*: accuracy 0\.\d+",
     "track_in_tensorboard": r"tensorboard --logdir",
+    "unpaired_production_data": r"noise 0\.5 +0\.\d+ +0\.\d+, +0\.\d+ +0\.\d+ \[0\.\d+, 0\.\d+\]",
 }
 
 ARGUMENTS = {"sft_with_human_weights": ["3"]}  # seeds
