@@ -1,7 +1,7 @@
-"""The README's "Does it work?" section, its picture and the page on few labels, made from the results beside this file.
+"""The README's "Does it work?" section, its picture, and the pages on few labels and sizes, made from the results here.
 
-``python docs/results/answers.py`` prints the sections, ``--write`` puts them into the README and docs/few_labels.md and
-draws ``scores.svg``, ``--check`` fails where one of them differs from the results.
+``python docs/results/answers.py`` prints the sections, ``--write`` puts them into the README, docs/few_labels.md and
+docs/sizes.md and draws ``scores.svg``, ``--check`` fails where one of them differs from the results.
 """
 
 import json
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hitl_fast._common.bootstrap import Interval
+from hitl_fast.experiments.calibration import size_table
 from hitl_fast.experiments.calibration.analysis import SCORES, Findings, analyse
 from hitl_fast.experiments.calibration.label_mode_table import compare, section
 from hitl_fast.experiments.calibration.report import answer, unseen
@@ -76,6 +77,12 @@ def few_labels() -> str:
     _, records = read(calibration / "results.jsonl")
     _, modes = read(calibration / "modes.jsonl")
     return section(records, modes, compare(records, modes))
+
+
+def other_sizes() -> str:
+    """Markdown on retrainings at two sizes of the training set and of the batch."""
+    _, records = read(HERE / "calibration" / "sizes.jsonl")
+    return size_table.section(records, size_table.compare(records))
 
 
 def _guidance(report: Report) -> str:
@@ -187,7 +194,10 @@ def _text(interval: Interval) -> str:
 def main() -> int:
     text, numbers = sections()
     status = quote(
-        __doc__ or "", ("README.md", "answers", text), ("docs/few_labels.md", "few labels", few_labels())
+        __doc__ or "",
+        ("README.md", "answers", text),
+        ("docs/few_labels.md", "few labels", few_labels()),
+        ("docs/sizes.md", "sizes", other_sizes()),
     )
     made = json.dumps({name: _text(value) for name, value in numbers.items()})
     if "--write" in sys.argv:

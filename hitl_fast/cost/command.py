@@ -28,7 +28,8 @@ reports:
 history:
   A CSV file of past retrainings, one a row: the scores, named as in the reports (effort_score, probe_error, index,
   accuracy_drop, ...), and epochs; where there are: censored (1: given up before the target), joules, accuracy_drop, and
-  shift, so that intervals hold for a kind of shift that was not seen.
+  shift, so that intervals hold for a kind of shift that was not seen. --dataset-size and --batch-size need the columns
+  dataset_size and batch_size, or samples beside epochs and steps.
 
 advice:
   keep       accuracy fell by no more than the tolerance, or retraining is over the budget
@@ -63,6 +64,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     learn.add_argument("--effort", help="epochs, samples, flops or joules (default: epochs)")
     learn.add_argument("--level", type=float, help="of the intervals (default: 0.8)")
     cost = parser.add_argument_group("what it costs")
+    cost.add_argument(
+        "--dataset-size", type=float, metavar="N", help="training samples, if not as many as in the past"
+    )
+    cost.add_argument(
+        "--batch-size", type=float, metavar="B", help="samples of a step, if not as in the past"
+    )
     cost.add_argument("--joules-per-epoch", type=float, metavar="J", help="of your training")
     cost.add_argument("--carbon", type=float, metavar="G", help="the grid's gCO2e per kWh")
     cost.add_argument("--country", metavar="CODE", help="or its yearly average, such as DEU")
@@ -141,6 +148,8 @@ def candidate(
                 joules_per_epoch=arguments.joules_per_epoch,
                 grams_per_kwh=arguments.carbon,
                 country=arguments.country,
+                dataset_size=arguments.dataset_size,
+                batch_size=arguments.batch_size,
             )
     except ValueError as problem:
         raise InputError(f"{path}: {problem}") from None
@@ -153,11 +162,12 @@ def as_text(decisions: Sequence[Decision]) -> str:
     from .estimate import interval_text
 
     first = decisions[0].candidate.estimate
-    heads = ["model", "shift", "accuracy", first.unit, "kWh", "gCO2e", "advice", "why"]
+    heads = ["model", "shift", "accuracy", first.unit, "epochs", "kWh", "gCO2e", "advice", "why"]
     rows = []
     for decision in decisions:
         own = decision.candidate
-        costs = (own.estimate.effort, own.estimate.kwh, own.estimate.gco2e)
+        epochs = None if first.unit == "epochs" else own.estimate.epochs
+        costs = (own.estimate.effort, epochs, own.estimate.kwh, own.estimate.gco2e)
         rows.append(
             [
                 own.model,
@@ -168,7 +178,7 @@ def as_text(decisions: Sequence[Decision]) -> str:
                 decision.reason,
             ]
         )
-    kept = [j for j in range(len(heads)) if j not in (4, 5) or any(row[j] != "-" for row in rows)]
+    kept = [j for j in range(len(heads)) if j not in (4, 5, 6) or any(row[j] != "-" for row in rows)]
     table = [[row[j] for j in kept] for row in (heads, *rows)]
     widths = [max(len(row[j]) for row in table) for j in range(len(kept) - 1)]
     lines = [

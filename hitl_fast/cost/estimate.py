@@ -48,7 +48,7 @@ class CostEstimate:
     Attributes:
         effort: value and interval, in ``unit``.
         unit: what the model predicts: epochs, samples, flops or joules.
-        epochs: ``effort``, where that is in epochs; else None.
+        epochs: ``effort``, where that is in epochs, or in samples and ``dataset_size`` was given; else None.
         kwh: None where nothing tells the energy of a unit of effort.
         gco2e: grams of CO2 equivalent; None without ``kwh``, or without an intensity of the grid.
         level: how often such intervals hold the truth.
@@ -64,7 +64,8 @@ class CostEstimate:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        shown = [(self.unit, self.effort), ("kWh", self.kwh), ("gCO2e", self.gco2e)]
+        epochs = None if self.unit == "epochs" else self.epochs
+        shown = [(self.unit, self.effort), ("epochs", epochs), ("kWh", self.kwh), ("gCO2e", self.gco2e)]
         lines = [f"{name:<8}{interval_text(value)}" for name, value in shown if value is not None]
         return "\n".join([*lines, f"{self.level:.0%} intervals", *(f"note: {note}" for note in self.notes)])
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hitl_fast._common.errors import InputError, InputTypeError, MissingExtraError
 
+from .carry import FROM, Range
 from .conformal import Floats
 
 EFFORTS = ("epochs", "samples", "flops", "joules")
@@ -42,6 +43,7 @@ class History:
         joules: (n,), NaN where they were not measured.
         groups: (n,) integers, rows of one group are left out together; None: each row alone.
         accuracy_drop: (n,), or None where the history does not tell it of every row.
+        sizes: lowest and highest dataset_size and batch_size; None where the history does not tell it of every row.
     """
 
     scores: Floats
@@ -50,6 +52,7 @@ class History:
     joules: Floats
     groups: NDArray[np.intp] | None
     accuracy_drop: Floats | None
+    sizes: dict[str, Range | None]
 
 
 def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -> History:
@@ -101,7 +104,8 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
     drop = None
     if "accuracy_drop" in frame.columns and not frame["accuracy_drop"].isna().any():
         drop = _numbers(frame, "accuracy_drop")
-    return History(X, y, censored, _joules(frame), _groups(frame, groups), drop)
+    sizes = {name: _sizes(frame, name) for name in FROM}
+    return History(X, y, censored, _joules(frame), _groups(frame, groups), drop, sizes)
 
 
 def table(history: Any) -> Any:
@@ -209,6 +213,23 @@ def _joules(frame: Any) -> Floats:
             row = int(np.flatnonzero(joules < 0)[0])
             raise InputError(f"history row {row}: joules is {joules[row]:g}; it must be at least 0")
     return joules
+
+
+def _sizes(frame: Any, name: str) -> Range | None:
+    """Lowest and highest size of the training set or of a batch: its own column, or samples over epochs or steps."""
+    if name in frame.columns:
+        if not complete(frame, name):
+            return None
+        sizes = _numbers(frame, name)
+        if (sizes <= 0).any():
+            row = int(np.flatnonzero(sizes <= 0)[0])
+            raise InputError(f"history row {row}: {name} is {sizes[row]:g}; it must be above 0")
+    else:
+        if not all(complete(frame, column) for column in FROM[name]):
+            return None
+        samples, count = (_numbers(frame, column) for column in FROM[name])
+        sizes = samples[(samples > 0) & (count > 0)] / count[(samples > 0) & (count > 0)]
+    return (float(sizes.min()), float(sizes.max())) if len(sizes) else None
 
 
 def _groups(frame: Any, name: str | None) -> NDArray[np.intp] | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hitl_fast._common.bootstrap import Interval
+from hitl_fast._common.errors import InputError
 
 from . import curves
 from .estimate import Energy, Rival
@@ -54,8 +55,19 @@ def fields_of(held: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
             tuple(map(float, energy["fold_means"])),
             tuple(map(number, energy["residuals"])),
         ),
+        "dataset_sizes": _range(held["dataset_sizes"]),
+        "batch_sizes": _range(held["batch_sizes"]),
     }
     return fields
+
+
+def _range(held: Any) -> tuple[float, float] | None:
+    if held is None:
+        return None
+    low, high = map(float, held)
+    if not 0 < low <= high < math.inf:
+        raise InputError(f"sizes must be above 0 and rise, not {held}")
+    return low, high
 
 
 def number(value: Any) -> float:

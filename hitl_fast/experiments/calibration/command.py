@@ -21,9 +21,11 @@ files:
   models/         the trained base models; may be removed when the grid is done
   modes.jsonl     with --modes: the scores of each retraining without pairs, and with fewer labels
   modes.csv       with --modes: how they rank the steps of results.jsonl
+  sizes.jsonl     with --sizes: what some retrainings take from fewer samples and in smaller batches
+  sizes.csv       with --sizes: in which unit their effort stays the same
 
 Run the same command again to resume, or to draw the page again. --modes needs the results.jsonl of a grid that is
-done, and takes its settings from there; models that are missing are trained again.
+done, and takes its settings from there; models that are missing are trained again. --sizes needs no grid.
 
 example:
   hitl-fast experiment calibration --quick
@@ -54,8 +56,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of a grid that is done: what is predicted without pairs, and with 30 to 1,000 labels or none",
     )  # fmt: skip
     parser.add_argument(
-        "--networks", nargs="+", metavar="NAME", help="with --modes: of these only (default: all)"
+        "--networks", nargs="+", metavar="NAME", help="with --modes or --sizes: of these only (default: all)"
     )
+    parser.add_argument(
+        "--sizes", action="store_true",
+        help="retrain some shifts from a third of the samples and in half the batch: which unit of effort is the same",
+    )  # fmt: skip
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
@@ -76,10 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seeds is not None and arguments.seeds < 1:
         raise InputError(f"--seeds must be 1 or more, not {arguments.seeds}")
     out = folder(arguments.out, "calibration", arguments.quick)
+    if arguments.modes and arguments.sizes:
+        raise InputError("--modes and --sizes are two runs: give one of them")
     if arguments.modes:
         return _modes(arguments, out)
+    if arguments.sizes:
+        return _sizes(arguments, out)
     if arguments.networks is not None:
-        raise InputError("--networks belongs to --modes; the grid is of all networks")
+        raise InputError("--networks belongs to --modes and --sizes; the grid is of all networks")
     settings = chosen(arguments.quick, arguments.seed, arguments.seeds)
     refuse_foreign(out / "history.csv", ",".join(IDENTITY))
     refuse_foreign(out / "results.html", heading(TITLE))
@@ -134,6 +144,33 @@ def _modes(arguments: argparse.Namespace, out: Path) -> int:
     return 0
 
 
+def _sizes(arguments: argparse.Namespace, out: Path) -> int:
+    """The effort of some retrainings at two sizes of the training set and of the batch."""
+    from hitl_fast._common.files import write_bytes
+
+    from ..common.journal import Journal
+    from ..common.output_folder import refuse_foreign
+    from ..common.runner import run_grid
+    from . import sizes
+    from .size_table import HEADINGS, answer, compare, sizes_csv
+
+    if arguments.seed or arguments.seeds is not None:
+        raise InputError("--seed and --seeds belong to the grid; --sizes has a seed of its own")
+    refuse_foreign(out / "sizes.csv", ",".join(HEADINGS))
+    settings = sizes.settings(arguments.quick)
+    do = functools.partial(sizes.work, settings=settings, folder=str(out / "models"))
+    jobs = sizes.cells(settings, arguments.networks)
+    depends = sizes.depends_on(settings)
+    with Journal(out / "sizes.jsonl", sizes.EXPERIMENT, depends, _command(arguments)) as journal:
+        records = run_grid(do, jobs, journal, workers=arguments.workers, progress=not arguments.no_progress)
+    found = compare(records)
+    write_bytes(out / "sizes.csv", sizes_csv(found).encode())
+    print(answer(found))
+    for name in ("sizes.jsonl", "sizes.csv"):
+        print(f"  -> {out / name}")
+    return 0
+
+
 def chosen(quick: bool, seed: int, seeds: int | None = None) -> Settings:
     """The grid, or a small one that shows what it does."""
     from .jobs import Settings
@@ -166,6 +203,6 @@ def _command(arguments: argparse.Namespace) -> str:
     words = ["hitl-fast experiment calibration"]
     words += ["--quick"] * arguments.quick + [f"--seed {arguments.seed}"] * (arguments.seed != 0)
     words += [] if arguments.seeds is None else [f"--seeds {arguments.seeds}"]
-    words += ["--modes"] * arguments.modes
+    words += ["--modes"] * arguments.modes + ["--sizes"] * arguments.sizes
     words += [] if arguments.networks is None else ["--networks", *arguments.networks]
     return " ".join(words)

@@ -26,7 +26,7 @@ from ..common.flops import training_flops
 from ..common.samples import Samples
 from .datasets import DATASETS, DataSet, Mask, dataset
 from .forward_scores import forward_scores
-from .retraining import BATCH, accuracy, base_model, retrain
+from .retraining import BATCH, Recipe, accuracy, base_model, retrain
 
 # (arithmetic, pooling) of ``preindex``; the first is what the scores named like its report's attributes come from.
 VARIANTS = (("corrected", "mean"), ("corrected", "flatten"), ("reference", "mean"), ("reference", "flatten"))
@@ -170,9 +170,8 @@ def calibrate(
     flops = sum(training_flops(model, *after.training.batches(BATCH)[0]))
     tuned = copy.deepcopy(model)
     with EnergyMeter(gpus="none") if energy else nullcontext() as meter:
-        took = retrain(
-            tuned, after.training, after.validation, clean_accuracy, settings.cap, seed, job["optimizer"]
-        )
+        recipe = Recipe(job["optimizer"])
+        took = retrain(tuned, after.training, after.validation, clean_accuracy, settings.cap, seed, recipe)
     seen = took.steps * BATCH
     return {
         "clean_accuracy": clean_accuracy,

@@ -24,6 +24,14 @@ MARGINS = (0.02, 0.035, 0.05)
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How is retrained: the optimizer by name, at its rate above, and the samples of a batch."""
+
+    optimizer: str = "adam"
+    batch: int = BATCH
+
+
+@dataclass(frozen=True)
 class Retraining:
     """What one retraining took.
 
@@ -79,16 +87,19 @@ def retrain(
     clean_accuracy: float,
     cap: int,
     seed: int,
-    optimizer_name: str = "adam",
+    recipe: Recipe = Recipe(),
 ) -> Retraining:
     """Train on shifted samples at a constant rate until within ``MARGINS[0]`` of the clean accuracy, or the cap.
 
     The model is changed. Batches come in an order drawn from the seed.
+
+    Raises:
+        ValueError: fewer samples than a batch, or an unknown optimizer.
     """
     before = _flat(model)
     first = reached = accuracy(model, validation)
-    optimizer = make_optimizer(optimizer_name, model)
-    batches = _batches(training, seed)
+    optimizer = make_optimizer(recipe.optimizer, model)
+    batches = _batches(training, recipe.batch, seed)
     _backward(model, next(batches))
     gradient_norm = _gradient_norm(model)
     steps_to: list[int | None] = [None] * len(MARGINS)
@@ -128,13 +139,15 @@ def _backward(model: nn.Module, batch: Samples) -> None:
     F.cross_entropy(model(batch.inputs), batch.labels).backward()  # type: ignore[no-untyped-call]
 
 
-def _batches(data: Samples, seed: int) -> Iterator[Samples]:
+def _batches(data: Samples, size: int, seed: int) -> Iterator[Samples]:
     """Whole batches without end, each epoch in an order of its own."""
+    if len(data) < size:
+        raise InputError(f"a batch of {size} samples takes as many to train on, not {len(data)}")
     generator = torch.Generator().manual_seed(seed)
     while True:
         order = torch.randperm(len(data), generator=generator)
-        for start in range(0, len(data) - BATCH + 1, BATCH):
-            yield data[order[start : start + BATCH]]
+        for start in range(0, len(data) - size + 1, size):
+            yield data[order[start : start + size]]
 
 
 def _flat(model: nn.Module) -> Tensor:

@@ -1,0 +1,189 @@
+"""Retrainings at two sizes: what is recorded, how units are compared, what is refused, and what was committed."""
+
+import argparse
+import csv
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from hitl_fast.cost import carry
+from hitl_fast.experiments.calibration import command, sizes
+from hitl_fast.experiments.calibration.networks import SmallMLP
+from hitl_fast.experiments.calibration.retraining import Recipe, retrain
+from hitl_fast.experiments.calibration.size_table import (
+    ALL,
+    MIXTURE,
+    UNITS,
+    answer,
+    compare,
+    exponents,
+    measured,
+    pairs_of,
+    section,
+    sizes_csv,
+)
+from hitl_fast.experiments.common import journal
+from hitl_fast.experiments.common.digits import seeded
+from hitl_fast.experiments.common.samples import Samples
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "calibration"
+TINY = dataclasses.replace(
+    sizes.settings(True), shifts=("speckle", "shear"), sizes=(210, 60, 1), epochs=0.05, cap=4
+)
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    return parser.parse_args([*map(str, words), "--workers", "0", "--no-progress"])
+
+
+@pytest.mark.jit
+def test_a_run_is_resumed_and_gives_the_same(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sizes, "settings", lambda quick: TINY)
+    monkeypatch.setattr("hitl_fast.experiments.calibration.size_table.RESAMPLES", 20)
+    assert command.run(arguments("--out", tmp_path, "--sizes")) == 0
+    header, records = journal.read(tmp_path / "sizes.jsonl")
+    assert header["command"] == "hitl-fast experiment calibration --sizes"
+    assert [record["key"] for record in records] == ["digits8/mlp/11/speckle/2", "digits8/mlp/11/shear/2"]
+    for record in records:
+        at = [(one["dataset_size"], one["batch_size"]) for one in record["retrainings"]]
+        assert at == [(70, 32), (70, 64), (210, 32), (210, 64)]
+        assert len({one["accuracy_before"] for one in record["retrainings"]}) == 1
+        for one in record["retrainings"]:
+            assert one["samples"] == one["steps"] * one["batch_size"]
+            assert not one["censored"] or one["samples"] == TINY.cap * 64
+    assert "sizes.csv" in capsys.readouterr().out
+    whole = journal.deterministic(tmp_path / "sizes.jsonl")
+    lines = (tmp_path / "sizes.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "sizes.jsonl").write_text("".join(lines[:-1]))
+    assert command.run(arguments("--out", tmp_path, "--sizes")) == 0
+    assert journal.deterministic(tmp_path / "sizes.jsonl") == whole
+
+
+def planted(a, b, lost=0):
+    """Samples seen are N^a B^b times what each shift takes; the first ``lost`` cells lose their target with N."""
+    records = []
+    for i, dataset in enumerate(["mnist", "digits8", "glosses"] * 4):
+        effort = 100.0 * (1 + i)
+        runs = []
+        for size in (1000, 3000):
+            for batch in (32, 64):
+                steps = effort * (size / 1000) ** a * (batch / 32) ** b / (batch / 32)
+                to = [2 * steps, steps, None]
+                runs.append({"dataset_size": size, "batch_size": batch, "steps_to": to, "censored": False})
+                if i < lost and size == 1000:
+                    runs[-1] |= {"steps_to": [None, steps, None], "censored": True}
+        of = {
+            "key": f"{dataset}/mlp/11/{i}",
+            "dataset": dataset,
+            "architecture": "mlp",
+            "seed": 11,
+            "shift": str(i),
+        }
+        records.append(of | {"retrainings": runs})
+    return records
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "unit"), [(0, 1, "steps"), (0, 0, "samples"), (1, 0, "epochs"), (-0.4, 0.3, MIXTURE)]
+)
+def test_the_unit_that_carries_over_has_ratio_one(a, b, unit):
+    records = planted(a, b)
+    found = compare(records, resamples=20)
+    assert {(one.change, one.dataset) for one in found} == {
+        (change, of) for change in ("size", "batch", "both") for of in (ALL, "mnist", "digits8", "glosses")
+    }
+    assert exponents(pairs_of(records)) == pytest.approx((a, b))
+    for one in found:
+        if one.unit in (unit, MIXTURE):
+            assert (*one.ratio, *one.factor, one.spread) == pytest.approx((1,) * 7)
+    off = {one.unit: one.ratio.value for one in found if (one.change, one.dataset) == ("both", ALL)}
+    for wrong in {"steps": (0, 1), "samples": (0, 0), "epochs": (1, 0)}.items():
+        assert off[wrong[0]] == pytest.approx(3 ** (a - wrong[1][0]) * 2 ** (b - wrong[1][1]))
+
+
+def test_a_target_that_is_lost_is_counted_and_the_next_one_compared():
+    found = compare(planted(0, 1, lost=3), resamples=20)
+    of = next(one for one in found if (one.change, one.unit, one.dataset) == ("size", "steps", ALL))
+    assert (of.pairs, of.known, of.not_reached) == (24, 24, 6)
+    assert of.ratio.value == pytest.approx(1)
+    assert measured(planted(0, 1, lost=3))["lost"] == pytest.approx({"dataset_size": 0.25, "batch_size": 0})
+    text = section(planted(0, 1, lost=3), found)
+    assert text.startswith("Chosen on mnist and digits8")
+    assert "6 of 24" in text
+    assert "6 of 24 did not reach" in answer(found)
+
+
+def test_what_never_reached_a_target_has_no_number():
+    records = planted(0, 1)
+    for record in records:
+        for one in record["retrainings"]:
+            one["steps_to"] = [None, None, None]
+    found = compare(records, resamples=20)
+    rows = list(csv.DictReader(sizes_csv(found).splitlines()))
+    assert {row["ratio"] for row in rows} == {""}
+    assert all(row["pairs"] == "0" for row in rows)
+    assert "–" in section(records, found)
+    for record in records:  # no step was needed
+        for one in record["retrainings"]:
+            one["steps_to"] = [0, 0, 0]
+    assert not pairs_of(records)
+
+
+def test_a_record_that_lacks_a_retraining_is_refused():
+    records = planted(0, 1)
+    del records[2]["retrainings"][0]
+    with pytest.raises(ValueError, match="glosses/mlp/11/2 has 3 retrainings"):
+        compare(records)
+
+
+def test_batches_are_as_large_as_was_said():
+    seen = []
+
+    class Watched(SmallMLP):
+        def forward(self, x):
+            seen.append(len(x))
+            return super().forward(x)
+
+    data = Samples(torch.zeros(80, 1, 28, 28), torch.arange(80) % 10)
+    retrain(seeded(Watched, 0), data, data, 2.0, 3, 0, Recipe(batch=32))
+    assert seen.count(32) == 4
+    with pytest.raises(ValueError, match="batch of 81 samples.*not 80"):
+        retrain(seeded(SmallMLP, 0), data, data, 2.0, 3, 0, Recipe(batch=81))
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--sizes", "--modes"], "--modes and --sizes"),
+        (["--sizes", "--seed", "2"], "--seed"),
+        (["--sizes", "--seeds", "2"], "--seeds"),
+        (["--sizes", "--networks", "vit"], "'vit'"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(tmp_path, words, named):
+    with pytest.raises(ValueError, match=named):
+        command.run(arguments("--out", tmp_path, *words))
+    assert not list(tmp_path.iterdir())
+
+
+def test_cost_models_use_what_was_measured():
+    header, records = journal.read(RESULTS / "sizes.jsonl")
+    assert header["settings"] == json.loads(json.dumps(sizes.depends_on(sizes.settings(False))))
+    assert (RESULTS / "sizes.csv").read_text() == sizes_csv(compare(records))
+    found = measured(records)
+    assert found["powers"] == carry.POWERS
+    assert carry.MEASURED == {"dataset_size": 3, "batch_size": 2}
+    assert {
+        name: {share: math.ceil(100 * factor) / 100 for share, factor in of.items()}
+        for name, of in found["within"].items()
+    } == carry.WITHIN
+    assert {name: round(share, 2) for name, share in found["lost"].items()} == carry.LOST
+    at = {one.unit: one for one in compare(records) if (one.change, one.dataset) == ("size", ALL)}
+    assert set(at) == set(UNITS)
+    assert at["epochs"].factor.low > at["samples"].factor.high
