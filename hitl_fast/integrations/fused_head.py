@@ -11,6 +11,8 @@ import torch
 from hitl_fast._common.errors import InputError
 from hitl_fast.losses import weighted_linear_cross_entropy
 
+from .weight_columns import behind_prompt
+
 # What models do to their logits after the last linear layer, by the names of their configurations.
 SCALES = (
     "final_logit_softcapping",
@@ -55,7 +57,9 @@ def add_fused_loss(model: Any) -> None:
         if hitl_labels is None:
             return original(*given, **named)
         named.pop("use_cache", None)
-        hidden = self.base_model(*given, use_cache=False, **named).last_hidden_state[:, :-1]
+        hidden = self.base_model(*given, use_cache=False, **named).last_hidden_state
+        hitl_labels, hitl_weight = behind_prompt(hidden, hitl_labels, hitl_weight)
+        hidden = hidden[:, :-1]
         layer = self.get_output_embeddings()
         weight = None if hitl_weight is None else hitl_weight[:, 1:].contiguous()
         total = None if hitl_total is None else torch.as_tensor(hitl_total, device=hidden.device).clamp(min=1)

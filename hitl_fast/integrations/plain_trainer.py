@@ -11,7 +11,7 @@ from hitl_fast.losses import weighted_bce_with_logits, weighted_cross_entropy, w
 
 from .fused_head import add_fused_loss
 from .trainer_base import WeightedTrainer
-from .weight_columns import weight_of_labels
+from .weight_columns import behind_prompt, weight_of_labels
 
 
 class PlainTrainer(WeightedTrainer):
@@ -51,7 +51,7 @@ class PlainTrainer(WeightedTrainer):
         if "labels" not in inputs:
             raise InputError(f"weights need 'labels' in the batch, which has {', '.join(inputs)}")
         labels = inputs["labels"]
-        weight = weight_of_labels(weights, labels)
+        weight: torch.Tensor | None = weight_of_labels(weights, labels)
         smoothing = self.args.label_smoothing_factor
         if self._fused:
             self._check_fused(inputs)
@@ -67,6 +67,8 @@ class PlainTrainer(WeightedTrainer):
         else:
             outputs = model(**inputs)
             logits = outputs["logits"] if isinstance(outputs, dict) else outputs[1]
+            if self._causal():
+                labels, weight = behind_prompt(logits, labels, weight)
             self._check(outputs, logits, labels)
             loss = self._loss(logits, labels, weight, num_items_in_batch, smoothing)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:

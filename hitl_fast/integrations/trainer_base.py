@@ -15,6 +15,9 @@ from hitl_fast.sampling import PrioritySampler, with_weights
 from .column_check import refuse_invalid_columns
 from .weight_columns import SAMPLE, TOKEN, WeightCollator, columns_of, leave_out, weights_of
 
+# Classes of transformers and trl whose loss can be weighted.
+KNOWN_LOSSES = ("Trainer", "SFTTrainer", "DPOTrainer", "RewardTrainer")
+
 
 class WeightedTrainer(ABC):
     """What the weighted trainers share: the weights' way from the dataset to the step."""
@@ -39,6 +42,7 @@ class WeightedTrainer(ABC):
         arguments = _named_arguments(super().__init__, given, named)
         self._draws = sample
         self._checked = False
+        self._unweighted_step = False
         self._refuse(arguments, fused)
         dataset = arguments.get("train_dataset")
         if dataset is None:
@@ -66,6 +70,15 @@ class WeightedTrainer(ABC):
         self.data_collator = WeightCollator(self.data_collator, not sample, self._truncation())
 
     def _refuse(self, arguments: dict[str, Any], fused: bool) -> None:
+        owner = _owner_of_loss(type(self))
+        known = (
+            owner.__module__.partition(".")[0] in ("transformers", "trl") and owner.__name__ in KNOWN_LOSSES
+        )
+        if not (known or self._draws):
+            raise InputError(
+                f"{owner.__name__} has a compute_loss of its own, in which weights have no place: use sample=True, or "
+                f"give weighted_trainer the class that {owner.__name__} derives from and derive yours from the result"
+            )
         if arguments.get("compute_loss_func") is not None:
             raise InputError(
                 "compute_loss_func never receives weights: use its class without weighted_trainer"
@@ -101,8 +114,22 @@ class WeightedTrainer(ABC):
             epoch_iterator = map(self._prepared, epoch_iterator)
         found = super().get_batch_samples(epoch_iterator, *rest, **named)  # type: ignore[misc]
         if not self._draws:
+            self._refuse_unweighted_step()
+            self._unweighted_step = bool(found[0])
             self._count(found[0])
         return found
+
+    def train(self, *given: Any, **named: Any) -> Any:
+        found = super().train(*given, **named)  # type: ignore[misc]
+        self._refuse_unweighted_step()
+        return found
+
+    def _refuse_unweighted_step(self) -> None:
+        if self._unweighted_step:
+            raise InputError(
+                "the last step never called compute_loss, where weights are applied: its training_step makes another "
+                "loss. Use sample=True"
+            )
 
     def _prepared(self, batch: Any) -> Any:
         return leave_out(batch)
@@ -112,11 +139,13 @@ class WeightedTrainer(ABC):
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **rest: Any) -> Any:
         weights = {name: inputs.pop(name) for name in (SAMPLE, TOKEN) if name in inputs}
+        self._unweighted_step = False
         if self._draws or not self.model.training:
             return self._unweighted_loss(model, inputs, return_outputs, **rest)
         if not weights:
             raise InputError(
-                f"a training batch has neither {SAMPLE!r} nor {TOKEN!r}: its samples carry no weight"
+                f"a training batch has neither {SAMPLE!r} nor {TOKEN!r}: its samples carry no weight. A "
+                "transform of the dataset (set_transform) or a get_train_dataloader of your own dropped it: keep it"
             )
         return self._weighted_loss(model, inputs, weights, return_outputs, **rest)
 
@@ -132,6 +161,12 @@ class WeightedTrainer(ABC):
         self, model: Any, inputs: Any, weights: dict[str, torch.Tensor], return_outputs: bool, **rest: Any
     ) -> Any:
         """The loss of a batch under its weights, as ``compute_loss`` returns it."""
+
+
+def _owner_of_loss(kind: type) -> type:
+    """The class below ours whose ``compute_loss`` runs."""
+    below = [parent for parent in kind.__mro__ if not issubclass(parent, WeightedTrainer)]
+    return next(parent for parent in below if "compute_loss" in vars(parent))
 
 
 def _named_arguments(initialise: Any, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:

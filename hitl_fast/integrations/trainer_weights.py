@@ -40,8 +40,9 @@ def weighted_trainer(base: type) -> type:
         TypeError: ``base`` is not one of these classes.
         ValueError: of the new class: weights that do not fit the dataset or are invalid; ``compute_loss_func``,
             ``label_smoothing_factor`` with SFTTrainer, ``use_liger_kernel``, ``loss_type="dft"``, several GPUs in one
-            process (DataParallel); in the first step, a model that computes another loss than cross entropy (or
-            squared error, or binary cross entropy) of its logits.
+            process (DataParallel); a ``compute_loss`` or ``training_step`` of its own in ``base`` that leaves weights
+            out (derive from what this returns instead); in the first step, a model that computes another loss than
+            cross entropy (or squared error, or binary cross entropy) of its logits.
     """
     if not isinstance(base, type):
         raise InputTypeError(f"base must be a class, not {type(base).__name__}")

@@ -64,6 +64,17 @@ def weight_of_labels(weights: Mapping[str, torch.Tensor], labels: torch.Tensor) 
     return token * sample
 
 
+def behind_prompt(
+    outputs: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Labels and weights for outputs that begin with virtual tokens (prompt tuning), which count for nothing."""
+    virtual = outputs.shape[1] - labels.shape[1] if outputs.dim() == 3 and labels.dim() == 2 else 0
+    if virtual <= 0:
+        return labels, weight
+    pad = torch.nn.functional.pad
+    return pad(labels, (virtual, 0), value=-100), None if weight is None else pad(weight, (virtual, 0))
+
+
 def leave_out(batch: Any) -> Any:
     """The batch without the labels of weight 0, so that nothing counts them."""
     weights = {name: batch[name] for name in COLUMNS if name in batch}

@@ -88,23 +88,28 @@ def test_two_ranks_train_as_one(found: dict[str, Any], tmp_path: Path, way: str)
     )
 
 
-@pytest.mark.parametrize("kind", ["sft", "dpo"])
+@pytest.mark.parametrize("kind", ["sft", "packed", "dpo", "reward"])
 def test_two_ranks_of_trl_train_as_one(found: dict[str, Any], tmp_path: Path, kind: str) -> None:
     import tiny_models as tiny
     import trl
     from datasets import Dataset
 
-    base, config = (trl.SFTTrainer, trl.SFTConfig) if kind == "sft" else (trl.DPOTrainer, trl.DPOConfig)
-    data = {"text": tiny.texts()} if kind == "sft" else tiny.pairs()
+    name = {"dpo": "DPO", "reward": "Reward"}.get(kind, "SFT")
+    base, config = getattr(trl, f"{name}Trainer"), getattr(trl, f"{name}Config")
+    data = {"dpo": tiny.pairs, "reward": tiny.whole_pairs}.get(kind, lambda: {"text": tiny.texts()})()
+    model = tiny.scorer() if kind == "reward" else tiny.gpt2()
+    before = tiny.parameters(model)
     trainer = hf.integrations.weighted_trainer(base)(
-        model=tiny.gpt2(),
-        args=tiny.arguments(config, tmp_path, **tiny.WHOLE),
+        model=model,
+        args=tiny.arguments(config, tmp_path, **tiny.WHOLE, **(tiny.PACKED if kind == "packed" else {})),
         train_dataset=Dataset.from_dict(data),
         processing_class=tiny.tokenizer(),
         weights=tiny.weights(),
-        **({} if kind == "sft" else {"ref_model": tiny.gpt2(seed=4)}),
+        **({"ref_model": tiny.gpt2(seed=4)} if kind == "dpo" else {}),
     )
+    if kind == "packed":
+        assert len(trainer.train_dataset) == tiny.PACKED_ROWS
     trainer.train()
     after = torch.tensor(found[kind], dtype=torch.float64)
-    assert (after - tiny.parameters(tiny.gpt2())).abs().max() > 1e-5
+    assert (after - before).abs().max() > 1e-5
     torch.testing.assert_close(after, tiny.parameters(trainer.model), atol=1e-6, rtol=1e-5)

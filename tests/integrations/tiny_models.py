@@ -63,12 +63,34 @@ def pairs(count: int = 16) -> dict[str, list[str]]:
     }
 
 
+def whole_pairs(count: int = 16) -> dict[str, list[str]]:
+    """Pairs whose texts begin with their prompt, as RewardTrainer takes them."""
+    held = pairs(count)
+    return {
+        name: [a + b for a, b in zip(held["prompt"], held[name], strict=True)]
+        for name in ("chosen", "rejected")
+    }
+
+
+def scorer() -> Any:
+    """A model with one score a text."""
+    from transformers import GPT2ForSequenceClassification
+
+    settings = gpt2().config
+    settings.num_labels = 1
+    torch.manual_seed(0)
+    return GPT2ForSequenceClassification(settings)
+
+
 # Two ranks of two batches of 4, and one rank with a batch of all 16 samples, in their order.
 SPLIT = {
     "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "max_steps": 1, "bf16": False,
     "ddp_backend": "gloo", "train_sampling_strategy": "sequential",
 }  # fmt: skip
 WHOLE = {"per_device_train_batch_size": 16, "max_steps": 1, "bf16": False}
+# The same of packed rows.
+PACKED, PACKED_ROWS = {"packing": True, "max_length": 13}, 8
+PACKED_SPLIT = {**PACKED, "per_device_train_batch_size": 2}
 
 
 def arguments(kind: type, folder: object, **more: Any) -> Any:

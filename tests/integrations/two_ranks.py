@@ -111,15 +111,31 @@ def trained(folder: Path, **own: Any) -> Any:
     return tiny.parameters(trainer.model)
 
 
-def tuned(folder: Path) -> torch.Tensor:
+def tuned(folder: Path, **more: Any) -> torch.Tensor:
     """SFTTrainer after one step of two accumulated batches on each rank."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     trainer = hf.integrations.weighted_trainer(SFTTrainer)(
         model=tiny.gpt2(),
-        args=tiny.arguments(SFTConfig, folder, **tiny.SPLIT),
+        args=tiny.arguments(SFTConfig, folder, **{**tiny.SPLIT, **more}),
         train_dataset=Dataset.from_dict({"text": tiny.texts()}),
+        processing_class=tiny.tokenizer(),
+        weights=tiny.weights(),
+    )
+    trainer.train()
+    return tiny.parameters(trainer.model)
+
+
+def rewarded(folder: Path) -> torch.Tensor:
+    """RewardTrainer after one step of two accumulated batches on each rank."""
+    from datasets import Dataset
+    from trl import RewardConfig, RewardTrainer
+
+    trainer = hf.integrations.weighted_trainer(RewardTrainer)(
+        model=tiny.scorer(),
+        args=tiny.arguments(RewardConfig, folder, **tiny.SPLIT),
+        train_dataset=Dataset.from_dict(tiny.whole_pairs()),
         processing_class=tiny.tokenizer(),
         weights=tiny.weights(),
     )
@@ -184,6 +200,8 @@ def main(folder: Path) -> None:
     found["parameters fused"] = trained(folder, fused=True).tolist()
     if sys.version_info >= (3, 11):  # trl needs it
         found["sft"], found["dpo"] = tuned(folder).tolist(), preferred(folder).tolist()
+        found["packed"] = tuned(folder, **tiny.PACKED_SPLIT).tolist()
+        found["reward"] = rewarded(folder).tolist()
     if rank == 0:
         (folder / "results.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
