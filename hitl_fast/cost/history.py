@@ -25,11 +25,9 @@ EFFORTS = ("epochs", "samples", "flops", "joules")
 FEWEST = 8
 AUTO = "auto"
 GROUP_COLUMN = "shift"
-# Cells that hold a number with one or the other decimal sign, in tables whose columns no comma parts.
-_DECIMAL_COMMA, _DECIMAL_POINT = (
-    re.compile(rf"""(?:^|[;\t|"])[+-]?\d+{sign}\d+(?:[eE][+-]?\d+)?(?:\r?$|[;\t|"])""", re.MULTILINE)
-    for sign in (",", r"\.")
-)
+# Numbers with a decimal comma, and those that may be thousands instead.
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 
 
 @dataclass(frozen=True)
@@ -156,16 +154,31 @@ def _csv(text: str) -> Any:
 
     said = re.match(r"sep=(.)\r?\n", text)  # Excel's own line
     text = text[said.end() :] if said else text
-    first, _, rest = text.lstrip("\r\n").partition("\n")
+    text = text.lstrip("\r\n")
+    first = text.partition("\n")[0]
     between = said.group(1) if said else max(",;\t|", key=first.count)
-    decimal = (
-        "," if between != "," and _DECIMAL_COMMA.search(rest) and not _DECIMAL_POINT.search(rest) else "."
-    )
     names = [name for name in next(csv.reader(io.StringIO(text), delimiter=between), []) if name]
     _refuse_repeated(names)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(io.StringIO(text), index_col=False, sep=between, decimal=decimal)
+        found = pd.read_csv(io.StringIO(text), index_col=False, sep=between)
+    for name in found.columns if between != "," else ():
+        cells = found[name].dropna()
+        if not pd.api.types.is_numeric_dtype(found[name]) and _decimal_commas(
+            [str(cell).strip() for cell in cells]
+        ):
+            found[name] = found[name].str.replace(",", ".").astype(float)
+    return found
+
+
+def _decimal_commas(cells: Sequence[str]) -> bool:
+    """Whether all are numbers with a decimal comma or none, and not such as may all be thousands."""
+    with_comma = [cell for cell in cells if "," in cell]
+    return (
+        bool(with_comma)
+        and all(_DECIMAL_COMMA.fullmatch(cell) for cell in cells)
+        and not all(_THOUSANDS.fullmatch(cell) for cell in with_comma)
+    )
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:

@@ -122,15 +122,16 @@ def _columns(batch: Mapping[str, Any], side: str) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    return {
-        name.removeprefix(f"{side} "): torch.from_numpy(
-            np.array(values)
-        )  # a copy: Ray's arrays are read-only
-        if values.dtype.kind in "fiub"
-        else list(values)
-        for name, values in batch.items()
-        if name.startswith(f"{side} ")
-    }
+    def made(values: Any) -> Any:
+        if values.dtype == object and len(values) and all(isinstance(v, np.ndarray) for v in values):
+            shapes = {v.shape for v in values}  # of lists, as Parquet stores vectors
+            if len(shapes) == 1 and all(v.dtype.kind in "fiub" for v in values):
+                values = np.stack(values)
+        # A copy: Ray's arrays are read-only.
+        return torch.from_numpy(np.array(values)) if values.dtype.kind in "fiub" else list(values)
+
+    held = {name.removeprefix(f"{side} "): v for name, v in batch.items() if name.startswith(f"{side} ")}
+    return {name: made(values) for name, values in held.items()}
 
 
 def _ray() -> Any:
@@ -251,7 +252,7 @@ def _refuse_missing(names: Mapping[str, list[str]], splitting: Any) -> None:
     """Name the columns that are wanted and missing.
 
     Raises:
-        ValueError: there are some, or the datasets have different columns.
+        ValueError: there are some.
     """
     from hitl_fast.shift.splitting import LABEL_KEYS
 

@@ -110,7 +110,10 @@ def _checksum(values: Tensor) -> int:
     """Of the bits, so that the device and the order of its sums do not matter; 0 where they are not at hand."""
     if values.is_meta or values.layout != torch.strided or hasattr(values, "to_local"):
         return 0
-    as_bytes = values.contiguous().reshape(-1).view(torch.uint8)
+    values = values.contiguous()
+    if values.storage_offset() * values.element_size() % 4:
+        values = values.clone()
+    as_bytes = values.reshape(-1).view(torch.uint8)
     words = as_bytes.view(torch.int32) if as_bytes.numel() % 4 == 0 else as_bytes
     weights = torch.arange(1, min(len(words), WORDS) + 1, device=words.device)
     total = 0

@@ -140,7 +140,10 @@ class Pass:
                 "attention uses its weights without calling it" if inside else "never ran in a forward pass",
             )
         if self.options.corrected and self.watch.output_layer is not None:
-            why[self.watch.output_layer] = "made the logits"
+            doubt = "" if self.watch.head is None else self.watch.head.doubt
+            why[self.watch.output_layer] = (
+                f"taken for what made the logits ({doubt})" if doubt else "made the logits"
+            )
         if not self.compared:
             return {}, why
         for name in why:

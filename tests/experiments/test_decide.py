@@ -174,14 +174,28 @@ def test_histories_as_spreadsheets_write_them(
     assert found[0] == found[1]
 
 
-def test_histories_with_two_decimal_signs_are_refused(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("0.05;", "0,05;"), "probe_error"),  # two decimal signs in one column
+        (("index;", "epochs;"), "epochs"),  # a name twice, after a blank line
+    ],
+)
+def test_histories_that_may_mean_two_things_are_refused(
+    change: tuple[str, str], named: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = pd.read_csv(folder / "history.csv").to_csv(sep=";", index=False)
-    (tmp_path / "history.csv").write_text("sep=;\n" + text.replace("0.05;", "0,05;", 1))
+    (tmp_path / "history.csv").write_text("sep=;\n\n" + text.replace(*change, 1))
     report = str(folder / "small--fog.json")
     assert cli.main(["decide", report, "--history", str(tmp_path / "history.csv")]) == 2
-    assert "probe_error" in capsys.readouterr().err
+    assert named in capsys.readouterr().err
+
+
+def test_commas_of_thousands_are_no_decimal_commas(tmp_path: Path) -> None:
+    rows = [f"{0.1 * i:.1f};{i},100;1.5.{i};,5" for i in range(1, 10)]
+    (tmp_path / "history.csv").write_text("\n".join(["probe_error;epochs;version;other", *rows]))
+    with pytest.raises(TypeError, match="epochs is '1,100'.*thousands"):
+        hf.CostModel.fit(tmp_path / "history.csv", "probe_error")
 
 
 def test_leaves_out_what_is_unknown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

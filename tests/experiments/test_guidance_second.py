@@ -83,3 +83,30 @@ def test_the_full_study_has_enough_samples(task: str) -> None:
                 assert min(held) > 800
                 counts = np.bincount(np.asarray(made.test[1]), minlength=len(made.classes))
                 assert counts.max() / counts.min() == pytest.approx(5, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "validation", "test"), [(1500, 100, 400), (1500, 400, 400), (2000, 60, 300), (5000, 300, 300)]
+)
+def test_unbalanced_sets_that_do_not_fit_are_smaller_in_proportion(
+    rows: int, validation: int, test: int
+) -> None:
+    defects = Defects(0.2, 5.0, 0.3, unbalanced_test=True)
+    truth = np.arange(rows) % 10
+    split = plant(truth, defects, pool=1000, validation=validation, test=test)
+    first, second = len(split.validation), len(split.test)
+    assert first / second == pytest.approx(validation / test, abs=0.02)
+    assert (first, second) == (validation, test) or max(first, second) < max(validation, test)
+    counts = np.bincount(truth[split.test], minlength=10)
+    assert counts.max() <= 5 * (counts.min() + 1)
+
+
+def test_too_few_rows_for_unbalanced_sets() -> None:
+    with pytest.raises(ValueError, match="beside the pool's"):
+        plant(
+            np.arange(1200) % 10,
+            Defects(0.2, 5.0, 0.3, unbalanced_test=True),
+            pool=1000,
+            validation=20,
+            test=400,
+        )

@@ -114,9 +114,9 @@ def test_a_choice_left_open_may_be_boxes(tmp_path: Path) -> None:
 def test_rejected_rows_do_not_decide(tmp_path: Path) -> None:
     rows = [["h", "a", "Approved", "true", "false"], ["h", "b", "Rejected", "true", "true"],
             ["h", "c", "Rejected", "false", "false"], ["g", "a", "Approved", "false", "true"]]  # fmt: skip
-    path = write(tmp_path, [*HEAD, "Answer.mood.glad", "Answer.mood.sad"], rows[:1] + rows[2:])
+    path = write(tmp_path, [*HEAD, "Answer.mood.glad", "Answer.mood.sad"], rows)
     found = Ratings.read(path)
-    assert (found.categories, found.skipped.reason.tolist()) == (("glad", "sad"), ["rejected"])
+    assert (found.categories, found.skipped.reason.tolist()) == (("glad", "sad"), ["rejected", "rejected"])
 
 
 @pytest.mark.jit  # long: in the compiled pass alone

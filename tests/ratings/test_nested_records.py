@@ -263,3 +263,54 @@ def test_lists_as_text_in_a_csv_file(tmp_path: Path) -> None:
     path.write_text('item,annotators,labels\na,"[""x"", ""y""]","[1, 0]"\n')
     with pytest.raises(ValueError, match=r"column 'annotators' holds lists .*write a row for each rating"):
         Ratings.read(path)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"id": 0, "score": 4.5, "ratings": [{"rater": "a", "score": 1}, {"rater": "b", "comment": "?"}]},
+        {"id": 0, "rater": "team", "ratings": [{"rater": "a", "score": 1}, {"score": 4}]},
+    ],
+)
+def test_what_a_rating_lacks_is_not_taken_from_its_record(record: dict[str, Any], tmp_path: Path) -> None:
+    """A record's mean score, or its own rater, is none of its ratings'."""
+    path = tmp_path / "r.jsonl"
+    path.write_text("\n".join(json.dumps(record | {"id": i}) for i in range(3)))
+    try:
+        frame = Ratings.read(path).frame
+    except ValueError:
+        return
+    assert set(frame.rater) == {"a"}
+    assert set(frame.score) == {1}
+
+
+def test_a_map_keeps_to_its_entries(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    record = {"score": 4.5, "seconds": 90, "votes": {"ann": {"score": 5}, "bob": {"comment": "?"}}}
+    path.write_text("\n".join(json.dumps({"item": i} | record) for i in range(3)))
+    frame = Ratings.read(path, columns={"rater": "votes"}).frame
+    assert (set(frame.rater), set(frame.score)) == ({"ann"}, {5})
+
+
+def test_several_maps_of_raters_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text(json.dumps({"item": 0, "quality": {"ann": 5, "bob": 3}, "fluency": {"ann": 1, "bob": 1}}))
+    with pytest.raises(ValueError, match="'quality'.*'fluency'.*columns="):
+        Ratings.read(path, raters=["ann", "bob"])
+    assert Ratings.read(path, columns={"rater": "fluency"}).frame.score.tolist() == [1, 1]
+
+
+def test_items_inside_records_that_name_items_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    ratings = [{"rater": r, "item": s, "score": 1} for r in "ab" for s in ("s1", "s2")]
+    path.write_text(json.dumps({"item": "doc1", "ratings": ratings}))
+    with pytest.raises(ValueError, match="'item' names the record.*'s1'"):
+        Ratings.read(path)
+
+
+@pytest.mark.parametrize("keys", [("results", "removed"), ("data", "old")])
+def test_lists_beside_the_ratings_are_not_pooled_with_them(keys: tuple[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    rows = [{"item": i, "rater": r, "score": i} for i in range(3) for r in "ab"]
+    path.write_text(json.dumps({keys[0]: rows, keys[1]: [{"item": 0, "rater": "a", "score": 9}]}))
+    assert Ratings.read(path).frame.score.max() == 2

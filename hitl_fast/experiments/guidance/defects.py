@@ -179,13 +179,22 @@ def _shares(total: int, share: np.ndarray) -> np.ndarray:
 
 
 def _fitting(sizes: tuple[int, int], share: np.ndarray, rows: list[int]) -> tuple[int, int]:
-    """The two sizes, or both smaller in proportion, so that no class needs more than its rows."""
-    needed = sum(_shares(size, share) for size in sizes)
-    factor = float(np.min(rows / np.maximum(needed, 1)))
-    if factor >= 1:
-        return sizes
-    spare = len(rows)  # rounding, of each set's shares
-    return max(0, int(factor * sizes[0]) - spare), max(0, int(factor * sizes[1]) - spare)
+    """The two sizes, or the largest in the same proportion that need no more than a class's rows.
+
+    Raises:
+        ValueError: a set would have fewer samples than there are classes.
+    """
+    largest = max(*sizes, 1)
+    for total in range(largest, 0, -1):
+        first, second = (size * total // largest for size in sizes)
+        if (_shares(first, share) + _shares(second, share) <= rows).all():
+            break
+    if min(first, second) < len(share):
+        raise InputError(
+            f"validation and test sets with the pool's shares of classes would have {first} and {second} samples: a"
+            f" class has {min(rows)} rows beside the pool's"
+        )
+    return first, second
 
 
 def _take(left: list[np.ndarray], counts: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -50,7 +50,7 @@ def merged(table: Table, prefix: str, asked: Sequence[str] | None, counts: np.nd
         if list(options.values()) == [BOX]:
             table = _replaced(table, options, table.columns[next(iter(options))], prefix + stem)
         elif wanted is not None or _is_choice(table, options, counts):
-            table = _replaced(table, options, _labels(table, options, stem), prefix + stem)
+            table = _replaced(table, options, _labels(table, options, stem, counts), prefix + stem)
         else:
             doubtful[stem] = options
             continue
@@ -107,12 +107,13 @@ def _refuse_open(table: Table, options: dict[str, str], prefix: str, stem: str, 
     )
 
 
-def _labels(table: Table, options: dict[str, str], stem: str) -> Column:
-    """The option that is true in each row; None where none is."""
+def _labels(table: Table, options: dict[str, str], stem: str, counts: np.ndarray) -> Column:
+    """The option that is true in each row; None where none is, or several in a row that does not count."""
     ticked, _ = _ticks(table, options)
     number = ticked.sum(axis=1)
-    if (number > 1).any():
-        row = int((number > 1).argmax())
+    several = (number > 1) & counts
+    if several.any():
+        row = int(several.argmax())
         names = [name for name, on in zip(options, ticked[row], strict=True) if on]
         raise InputError(
             f"{table.where(row)}: {' and '.join(map(repr, names))} are both true, so that {stem!r} is no choice of "

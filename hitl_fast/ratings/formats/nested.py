@@ -136,11 +136,15 @@ class Records:
     def _of_map(self, key: str, role: str) -> Unfolded:
         """A row for each key of a map that is a rater, an item or a question."""
         value = f"value in {key}"
+        cells = [cell for _, r in self.records for cell in (r.get(key) or {}).values()]
+        inside = list(dict.fromkeys(k for cell in cells if isinstance(cell, dict) for k in cell))
         rows = []
         for line, record in self.records:
-            for name, cell in (record.get(key) or {}).items():
+            entries = record.get(key) or {}
+            beside = self._beside(record, inside, len(entries))
+            for name, cell in entries.items():
                 inner = cell if isinstance(cell, dict) else {value: cell}
-                rows.append(Record(line, {**outer(record), **inner, key: name}))
+                rows.append(Record(line, {**beside, **inner, key: name}))
         plain_values = key not in self.keys.deep and "score" not in self.request.columns
         more: dict[str, str | int | None] = (
             {"score": value} if plain_values and not self.request.questions else {}
@@ -244,17 +248,41 @@ class Records:
             if renamed is not None:
                 request = replace(request, columns={**request.columns, "rater": f"{key}.{renamed}"})
         rows = []
-        for line, record in self.records:
+        for number, (line, record) in enumerate(self.records):
             ids, found = self._ids(record), 0
-            for row in record.get(key) or []:
+            entries = record.get(key) or []
+            beside = self._beside(record, inside, len(entries))
+            self._refuse_own_items(number, key, ids)
+            for row in entries:
                 of_item = ids and (not by_rater or any(is_called(k, "rater") for k in row))
                 own = {k for k in row if k in ids or plain(k) in OWN} - self.told if of_item else set()
                 more = {f"{key}.{renamed}": row.get(renamed)} if renamed else {}
                 cells = {k: v for k, v in row.items() if k not in own and k != renamed}
-                rows.append(Record(line, {**outer(record), **cells, **more}))
+                rows.append(Record(line, {**beside, **cells, **more}))
                 found += 1
             rows += [] if found else [Record(line, outer(record))]
         return Unfolded(rows, request)
+
+    def _beside(self, record: dict[str, Any], inside: list[str], entries: int) -> dict[str, Any]:
+        """What a record says of each of its ratings: nothing that ratings say themselves, nor the time of several."""
+        kept = {
+            k: v
+            for k, v in outer(record).items()
+            if entries < 2 or not (is_called(k, "seconds") or is_called(k, "milliseconds"))
+        }
+        ids = self._ids(record)
+        return kept | {k: None for k in inside if k in kept and k not in ids and not is_called(k, "status")}
+
+    def _refuse_own_items(self, number: int, key: str, ids: dict[str, Any]) -> None:
+        """Refuse ratings that name items of their own by the key that names their record's."""
+        entries = self.records[number].value.get(key) or []
+        for name in ids:
+            own = {repr(row[name]) for row in entries if row.get(name) is not None}
+            if name not in self.told and len(own) > 1:
+                raise InputError(
+                    f"{self._where(number)}: {name!r} names the record and, inside {key!r}, {listed(sorted(own))}: "
+                    "rename one of the two keys, and say which is the item with columns={'item': ...}"
+                )
 
     def _map(self) -> str | None:
         """The key of a map of ratings: called like one, or of which a key was told.
@@ -268,6 +296,11 @@ class Records:
         ]
         called = sorted((k for k in maps if plain(k) in INNER), key=lambda k: INNER.index(plain(k)))
         key = next(iter(told or called), None)
+        if len(told or called) > 1:
+            raise InputError(
+                f"{self._where(0)}: {listed(told or called)} are maps that may each hold the ratings: say which with "
+                f"{self._call(columns={'rater': key})}, and read the others alike"
+            )
         if key is not None and key in self.keys.deep:
             ways = "; ".join(f"{_WHAT[r]}: {self._call(columns={r: key})}" for r in MAP_ROLES)
             raise InputError(

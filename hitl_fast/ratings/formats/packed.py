@@ -44,6 +44,8 @@ def _by_key(whole: dict[str, Any]) -> list[dict[str, Any]] | None:
     if not item and not rater:
         return None
     name = INDEX if item and rater else "rater" if item else "item"
+    if name == INDEX and len(groups) > 1 and any(isinstance(v, list) for v in whole.values()):
+        return None  # lists of whole ratings: all of them, or one and what was removed from it
     keys = [
         key for key, value in whole.items() if value for _ in (value if isinstance(value, list) else [value])
     ]
