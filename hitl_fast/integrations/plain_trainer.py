@@ -32,6 +32,13 @@ class PlainTrainer(WeightedTrainer):
         # Its presence makes the base class count the labels of the whole step and leave the division to the loss.
         self.compute_loss_func = _loss_is_made_in_compute_loss
 
+    def call_model_init(self, *given: Any) -> Any:
+        """Called again by every ``train()``, for a new model."""
+        model = super().call_model_init(*given)  # type: ignore[misc]
+        if getattr(self, "_fused", False):
+            add_fused_loss(_inner(model))
+        return model
+
     def _unweighted_loss(self, model: Any, inputs: Any, return_outputs: bool, **rest: Any) -> Any:
         marker, self.compute_loss_func = getattr(self, "compute_loss_func", None), None
         try:

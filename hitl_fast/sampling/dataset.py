@@ -42,6 +42,10 @@ def with_weights(
     >>> with_weights([(1, 0), (2, 1)], np.array([0.5, 2.0]))[0]
     (1, 0, tensor(0.5000))
     """
+    if isinstance(dataset, Mapping):
+        raise InputTypeError(
+            f"dataset is a {type(dataset).__name__} with {', '.join(map(repr, list(dataset)[:5]))}: give one of them"
+        )
     if isinstance(weights, Mapping):
         return _by_id(dataset, _checked_mapping(weights), key)
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
@@ -70,7 +74,12 @@ class WeightedDataset(Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        return with_weight(self.dataset[index], self._tensors[index])
+        sample, weight = self.dataset[index], self._tensors[index]
+        if weight.dim() and not isinstance(sample, (tuple, Mapping, torch.Tensor, np.ndarray)):
+            raise InputTypeError(
+                f"index {index!r} gives a {type(sample).__name__}, of samples or of columns: take one sample at a time"
+            )
+        return with_weight(sample, weight)
 
 
 class WeightedIterable(IterableDataset[Any]):

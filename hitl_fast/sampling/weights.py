@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,12 +74,29 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 def as_weights(weights: Array) -> np.ndarray:
     """A float64 copy of what may serve as weights, or an error that names what may not."""
+    _refuse_permuted(weights)
     values = _as_float64(weights, "weights")
     if values.size == 0:
         raise InputError("weights must have shape (items,) with items >= 1, not (0,)")
     if not values.any():
         raise InputError("weights are all 0: nothing could be drawn")
     return values
+
+
+def _refuse_permuted(weights: Any) -> None:
+    """A pandas Series whose index numbers the items in another order than its values stand in, as after sorting it."""
+    if type(weights).__module__.partition(".")[0] != "pandas" or not hasattr(weights, "sort_index"):
+        return
+    index = np.asarray(weights.index)
+    in_order = np.arange(index.size)
+    if index.dtype.kind not in "iu" or np.array_equal(index, in_order):
+        return
+    if np.array_equal(np.sort(index), in_order):
+        position = int((index != in_order).argmax())
+        raise InputError(
+            f"weights is a Series whose value {position} belongs to item {index[position]} by its index: give "
+            "weights.sort_index(), or weights.to_numpy() where the items stand in the order of its values"
+        )
 
 
 def as_update(indices: Array | int, weights: Array | float, items: int) -> tuple[np.ndarray, np.ndarray]:

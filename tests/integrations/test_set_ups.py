@@ -195,3 +195,17 @@ def test_weights_that_a_transform_drops_are_missed(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="transform"):
         trained(tmp_path, data, HALF, more={"remove_unused_columns": False})
+
+
+def test_a_model_made_by_every_training_has_the_fused_loss(tmp_path: Path) -> None:
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    trainer = hf.integrations.weighted_trainer(Trainer)(
+        model_init=lambda: tiny.gpt2(), train_dataset=token_data(), weights=HALF, fused=True,
+        data_collator=DataCollatorForSeq2Seq(tiny.tokenizer()),
+        args=tiny.arguments(TrainingArguments, tmp_path, per_device_train_batch_size=16, max_steps=1),
+    )  # fmt: skip
+    expected = trained(tmp_path, token_data(), HALF)
+    for _ in range(2):
+        trainer.train()
+        torch.testing.assert_close(tiny.parameters(trainer.model), expected, atol=1e-6, rtol=1e-4)

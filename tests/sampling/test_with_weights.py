@@ -96,3 +96,29 @@ def test_what_is_refused(dataset: Any, weights: Any, error: type, names: str) ->
 def test_a_sample_that_has_a_weight_is_refused() -> None:
     with pytest.raises(ValueError, match="sample_weight"):
         hf.with_weights([{"sample_weight": 1.0}], np.ones(1))[0]
+
+
+def test_a_series_in_another_order_than_its_index_is_refused() -> None:
+    """By position its values would go to other samples than its index says."""
+    import pandas as pd
+
+    series = pd.Series([1.0, 3.0, 2.0])
+    for wrong in (series.sort_values(), series[::-1]):
+        for take in (lambda: hf.with_weights([1, 2, 3], wrong), lambda: hf.PrioritySampler(wrong)):  # noqa: B023
+            with pytest.raises(ValueError, match=r"Series.*sort_index.*to_numpy"):
+                take()
+    for right in (series, series.sort_values().sort_index(), series.set_axis([5, 9, 7])):
+        assert [float(weight) for _, weight in hf.with_weights([1, 2, 3], right)] == [1.0, 3.0, 2.0]
+
+
+def test_dictionaries_of_datasets_and_slices_of_lists_are_refused() -> None:
+    from datasets import Dataset, DatasetDict
+
+    splits = DatasetDict(train=Dataset.from_dict({"x": [1, 2]}))
+    for weights in (np.ones(1), {"a": 1.0}):
+        with pytest.raises(TypeError, match="DatasetDict.*'train'"):
+            hf.with_weights(splits, weights)
+    with pytest.raises(TypeError, match=r"slice\(0, 2.*list"):
+        hf.with_weights([(1,), (2,)], np.ones(2))[0:2]
+    columns = TensorDataset(torch.arange(3))
+    assert [part.tolist() for part in hf.with_weights(columns, np.arange(3.0))[1:3]] == [[1, 2], [1.0, 2.0]]
