@@ -209,7 +209,11 @@ def _numbers(frame: Any, name: str) -> Floats:
         try:
             values[row] = np.nan if value is None else float(value)
         except (TypeError, ValueError, OverflowError):
-            raise InputTypeError(f"history row {row}: {name} is {str(value)[:40]!r}, not a number") from None
+            shown = str(value)[:40]
+            why = (
+                ": a comma may part thousands or be a decimal sign; write 1100 or 1.1" if "," in shown else ""
+            )
+            raise InputTypeError(f"history row {row}: {name} is {shown!r}, not a number{why}") from None
         if not np.isfinite(values[row]):
             what = "missing" if np.isnan(values[row]) else "infinite"
             raise InputError(f"history row {row}: {name} is {what}")
