@@ -38,7 +38,7 @@ def expected() -> list[int]:
     return list(hf.PrioritySampler(weights, method="systematic", seed=5))
 
 
-@pytest.mark.parametrize("way", ["lightning", "lightning own"])
+@pytest.mark.parametrize("way", ["lightning", "lightning own", "data module True", "data module False"])
 def test_lightning(found: dict[str, Any], way: str) -> None:
     ranks = found[way]
     assert [len(rank) for rank in ranks] == [24, 24]

@@ -45,6 +45,12 @@ def loader(**given: Any) -> DataLoader[Any]:
     return DataLoader(TensorDataset(torch.arange(ITEMS)), batch_size=4, sampler=sampler(**given))
 
 
+def data_module() -> Any:
+    weights = np.random.default_rng(0).random(ITEMS) + 0.1
+    data = TensorDataset(torch.arange(ITEMS))
+    return hf.integrations.PriorityDataModule(data, weights, method="systematic", seed=5, batch_size=4)
+
+
 def accelerated() -> dict[str, Any]:
     from accelerate import Accelerator, DataLoaderConfiguration
 
@@ -64,7 +70,9 @@ def accelerated() -> dict[str, Any]:
     return found
 
 
-def lightning(folder: Path, distributed_sampler: bool, rank: int | None = None) -> list[list[int]]:
+def lightning(
+    folder: Path, distributed_sampler: bool, rank: int | None = None, as_module: bool = False
+) -> list[list[int]]:
     import pytorch_lightning
 
     class Seen(pytorch_lightning.LightningModule):
@@ -87,7 +95,10 @@ def lightning(folder: Path, distributed_sampler: bool, rank: int | None = None) 
         default_root_dir=str(folder),
     )  # fmt: skip
     given = {} if rank is None else {"rank": rank, "world_size": 2}
-    trainer.fit(module, loader(**given))
+    if as_module:
+        trainer.fit(module, datamodule=data_module())
+    else:
+        trainer.fit(module, loader(**given))
     return gathered(module.seen)
 
 
@@ -193,6 +204,7 @@ def main(folder: Path) -> None:
     rank = int(os.environ["RANK"])
     # Before there is a process group, as Lightning's users build their loaders.
     found: dict[str, Any] = {"lightning": lightning(folder, True), "lightning own": lightning(folder, False)}
+    found |= {f"data module {on}": lightning(folder, on, as_module=True) for on in (True, False)}
     found["lightning refusal"] = refusal(lambda: lightning(folder, True, rank))
     found["accelerate"] = accelerated()
     found["trainer"] = sampled(folder)

@@ -2,12 +2,14 @@
 
 import itertools
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+import hitl_fast as hf
 from hitl_fast import PriorityBatchSampler, PrioritySampler
 
 pytestmark = [
@@ -146,3 +148,54 @@ def test_lightning_trains_on_it(tmp_path: object) -> None:
         )
         trainer.fit(model, DataLoader(DATA, batch_size=4, sampler=sampler()))
     assert model.seen == dict(enumerate(epochs_of(3)))
+
+
+def test_a_data_module_draws_by_weight(tmp_path: object) -> None:
+    weights = np.where(np.arange(len(DATA)) % 2, 1.0, 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's own, on import and about logging
+        import pytorch_lightning
+
+        class Seen(pytorch_lightning.LightningModule):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = torch.nn.Linear(1, 1)
+                self.seen: list[int] = []
+
+            def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
+                self.seen += batch[0].tolist()
+                return self.layer(batch[0].float()[:, None]).mean()
+
+            def configure_optimizers(self) -> torch.optim.Optimizer:
+                return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+        module = Seen()
+        data = hf.integrations.PriorityDataModule(DATA, weights, num_samples=30, seed=7, batch_size=4)
+        assert isinstance(data, pytorch_lightning.LightningDataModule)
+        trainer = pytorch_lightning.Trainer(
+            max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, default_root_dir=str(tmp_path),
+        )  # fmt: skip
+        trainer.fit(module, datamodule=data)
+    expected = hf.PrioritySampler(weights, num_samples=30, seed=7)
+    drawn = [*expected, *expected]
+    assert module.seen == [DATA[i][0].item() for i in drawn]
+    assert {i % 2 for i in drawn} == {1}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "weights", "options", "error", "named"),
+    [
+        (range(4), [1.0] * 3, {}, ValueError, "3 values for 4 samples"),
+        (range(4), [1.0] * 4, {"shuffle": True}, ValueError, "shuffle="),
+        (range(4), [1.0] * 4, {"sampler": [0]}, ValueError, "sampler="),
+        (iter(range(4)), [1.0] * 4, {}, TypeError, "length"),
+        (range(4), [1.0, -1.0, 1.0, 1.0], {}, ValueError, "weights"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, on import
+def test_what_a_data_module_refuses(
+    dataset: object, weights: list[float], options: dict[str, Any], error: type[Exception], named: str
+) -> None:
+    with pytest.raises(error, match=named):
+        hf.integrations.PriorityDataModule(dataset, weights, **options)
