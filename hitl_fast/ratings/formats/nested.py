@@ -278,7 +278,7 @@ class Records:
         entries = self.records[number].value.get(key) or []
         for name in ids:
             own = {repr(row[name]) for row in entries if row.get(name) is not None}
-            if name not in self.told and len(own) > 1:
+            if plain(name) not in OWN and name not in self.told and len(own) > 1:
                 raise InputError(
                     f"{self._where(number)}: {name!r} names the record and, inside {key!r}, {listed(sorted(own))}: "
                     "rename one of the two keys, and say which is the item with columns={'item': ...}"
