@@ -34,8 +34,9 @@ class _PriorityData:
         ValueError: another number of weights than samples; ``loader`` has a sampler or shuffles.
         ImportError: neither package is installed.
 
-    >>> data = PriorityDataModule(dataset, weights, batch_size=32)  # doctest: +SKIP
-    >>> trainer.fit(module, datamodule=data)  # doctest: +SKIP
+    Example::
+
+        trainer.fit(module, datamodule=PriorityDataModule(dataset, weights, batch_size=32))
     """
 
     def __init__(
