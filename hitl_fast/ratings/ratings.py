@@ -83,7 +83,8 @@ class Ratings(RatingData):
 
         Options that an MTurk batch has as a column of true and false each are one choice where exactly one is true in
         every row that counts, and a yes or no each where a row has several. Several choices in a cell are ticks in
-        Appen reports (lines) and MTurk batches (good|blurry), and are refused in other tables.
+        Appen reports (lines) and MTurk batches (good|blurry), and are refused in other tables where a choice
+        stands in two of them.
 
         Ratings inside a record are read where its keys say what they are: {"annotators": ["ann", "ben"], "labels":
         [1, 0]}, or a list of objects with a rater and a score. Keys of a map {"votes": {"ann": 1, "ben": 0}} may be
