@@ -11,7 +11,6 @@ from hitl_fast import cli
 from hitl_fast.cost.model import CostModel
 from hitl_fast.demo import command, rating, shifts, studies, training
 from hitl_fast.demo.context import Context
-from hitl_fast.experiments.calibration import command as calibration
 from hitl_fast.experiments.common import digits
 from hitl_fast.experiments.common.journal import read
 from hitl_fast.experiments.guidance import plan
@@ -66,8 +65,6 @@ def test_both_experiments_at_small_size(
     context: Context, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "QUICK", replace(plan.QUICK, tasks=("image",), seeds=(0, 1)))
-    quick = calibration.chosen(True, 0)
-    monkeypatch.setattr(calibration, "chosen", lambda *_: replace(quick, datasets=("digits8",)))
     studies.run(context)
     out = capsys.readouterr().out
     assert "simulated raters" in out
