@@ -192,10 +192,13 @@ def _of_batches(loader: DataLoader[Any], cut: slice) -> DataLoader[Any]:
 
 
 def length_of(loader: object) -> int | None:
-    """Batches that a loader says it has."""
+    """Batches that a loader says it has; None where it says nothing: it is read as a stream then."""
     try:
         return len(loader) if isinstance(loader, Sized) else None
-    except (TypeError, NotImplementedError):  # a DataLoader of an iterable dataset
+    except (
+        TypeError,
+        NotImplementedError,
+    ):  # as a DataLoader of an iterable dataset answers; so length_hint takes it
         return None
 
 

@@ -28,19 +28,12 @@ from hitl_fast.experiments.calibration.label_modes import (
 from hitl_fast.experiments.common import journal
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "calibration"
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = Settings(
     datasets=("mnist",), architectures=("mlp",), shifts=("noise", "patches"), strengths=(2,), seeds=(0,),
     sizes=(128, 40, 35), epochs=0.2, cap=4,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """As in the grid's workers: what training sums in parallel depends on how many do it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def arguments(*words):

@@ -265,23 +265,21 @@ def test_lists_as_text_in_a_csv_file(tmp_path: Path) -> None:
         Ratings.read(path)
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        {"id": 0, "score": 4.5, "ratings": [{"rater": "a", "score": 1}, {"rater": "b", "comment": "?"}]},
-        {"id": 0, "rater": "team", "ratings": [{"rater": "a", "score": 1}, {"score": 4}]},
-    ],
-)
-def test_what_a_rating_lacks_is_not_taken_from_its_record(record: dict[str, Any], tmp_path: Path) -> None:
+def test_what_a_rating_lacks_is_not_taken_from_its_record(tmp_path: Path) -> None:
     """A record's mean score, or its own rater, is none of its ratings'."""
     path = tmp_path / "r.jsonl"
-    path.write_text("\n".join(json.dumps(record | {"id": i}) for i in range(3)))
-    try:
-        frame = Ratings.read(path).frame
-    except ValueError:
-        return
-    assert set(frame.rater) == {"a"}
-    assert set(frame.score) == {1}
+
+    def written(**record: Any) -> Path:
+        path.write_text("\n".join(json.dumps({"id": i, **record}) for i in range(3)))
+        return path
+
+    found = Ratings.read(
+        written(score=4.5, ratings=[{"rater": "a", "score": 1}, {"rater": "b", "comment": "?"}])
+    )
+    assert (set(found.frame.rater), set(found.frame.score)) == ({"a"}, {1})
+    assert (set(found.skipped.rater), set(found.skipped.reason)) == ({"b"}, {"empty"})
+    with pytest.raises(ValueError, match="line 1: no rater in column 'rater'"):
+        Ratings.read(written(rater="team", ratings=[{"rater": "a", "score": 1}, {"score": 4}]))
 
 
 def test_a_map_keeps_to_its_entries(tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ def test_accelerate_deals_one_sequence_to_all_processes(processes: int) -> None:
     assert sequence[:45] == epochs_of(1)[0]
 
 
-def test_lightning_trains_on_it(tmp_path: object) -> None:
+def seen_by_lightning(folder: object, epochs: int, data: Any, **options: Any) -> list[tuple[int, int]]:
+    """(epoch, item) of every draw that a training sees; ``data`` makes what it trains on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own, on import and about logging
         import pytorch_lightning
@@ -126,61 +127,41 @@ def test_lightning_trains_on_it(tmp_path: object) -> None:
             def __init__(self) -> None:
                 super().__init__()
                 self.layer = torch.nn.Linear(1, 1)
-                self.seen: dict[int, list[int]] = {}
+                self.seen: list[tuple[int, int]] = []
 
             def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
-                self.seen.setdefault(self.current_epoch, []).extend(batch[0].tolist())
-                return self.layer(batch[0].float()[:, None]).mean()
-
-            def configure_optimizers(self) -> torch.optim.Optimizer:
-                return torch.optim.SGD(self.parameters(), lr=1e-3)
-
-        model = Seen()
-        trainer = pytorch_lightning.Trainer(
-            max_epochs=3,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            default_root_dir=str(tmp_path),
-        )
-        trainer.fit(model, DataLoader(DATA, batch_size=4, sampler=sampler()))
-    assert model.seen == dict(enumerate(epochs_of(3)))
-
-
-def test_a_data_module_draws_by_weight(tmp_path: object) -> None:
-    weights = np.where(np.arange(len(DATA)) % 2, 1.0, 0.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's own, on import and about logging
-        import pytorch_lightning
-
-        class Seen(pytorch_lightning.LightningModule):
-            def __init__(self) -> None:
-                super().__init__()
-                self.layer = torch.nn.Linear(1, 1)
-                self.seen: list[int] = []
-
-            def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
-                self.seen += batch[0].tolist()
+                self.seen += [(self.current_epoch, item) for item in batch[0].tolist()]
                 return self.layer(batch[0].float()[:, None]).mean()
 
             def configure_optimizers(self) -> torch.optim.Optimizer:
                 return torch.optim.SGD(self.parameters(), lr=1e-3)
 
         module = Seen()
-        data = hf.integrations.PriorityDataModule(DATA, weights, num_samples=30, seed=7, batch_size=4)
-        assert isinstance(data, pytorch_lightning.LightningDataModule)
         trainer = pytorch_lightning.Trainer(
-            max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, default_root_dir=str(tmp_path),
+            max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, default_root_dir=str(folder), **options,
         )  # fmt: skip
-        trainer.fit(module, datamodule=data)
+        trainer.fit(module, data())
+    return module.seen
+
+
+def test_lightning_trains_on_it(tmp_path: object) -> None:
+    found = seen_by_lightning(
+        tmp_path, 3, lambda: DataLoader(DATA, batch_size=4, sampler=sampler()), use_distributed_sampler=False
+    )
+    assert found == [(epoch, item) for epoch, items in enumerate(epochs_of(3)) for item in items]
+
+
+def test_a_data_module_draws_by_weight(tmp_path: object) -> None:
+    weights = np.where(np.arange(len(DATA)) % 2, 1.0, 0.0)
+    found = seen_by_lightning(
+        tmp_path,
+        2,
+        lambda: hf.integrations.PriorityDataModule(DATA, weights, num_samples=30, seed=7, batch_size=4),
+    )
     expected = hf.PrioritySampler(weights, num_samples=30, seed=7)
-    drawn = [*expected, *expected]
-    assert module.seen == [DATA[i][0].item() for i in drawn]
-    assert {i % 2 for i in drawn} == {1}
+    assert found == [(epoch, item) for epoch in (0, 1) for item in expected]
+    assert {item % 2 for _, item in found} == {1}
 
 
 @pytest.mark.parametrize(
