@@ -108,7 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if library is None:
             raise
         return _refuse(wanted, f"needs {library}: run pip install {library}")
-    except (UserError, OSError) as problem:
+    except OSError as problem:
+        known = problem.filename is not None and problem.strerror is not None
+        return _refuse(wanted, f"{problem.filename}: {problem.strerror}" if known else problem)
+    except UserError as problem:
         return _refuse(wanted, problem)
 
 

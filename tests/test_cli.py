@@ -118,6 +118,14 @@ def raising(problem: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "run", run)
 
 
+def test_a_missing_file_is_named_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(FileNotFoundError(2, "No such file", "a.json"), monkeypatch)
+    assert cli.main(["doctor"]) == 2
+    assert capsys.readouterr().err == "hitl-fast doctor: a.json: No such file\n"
+
+
 @pytest.mark.parametrize(
     ("problem", "status"),
     [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 from hitl_fast._common.bootstrap import Interval
@@ -143,9 +144,9 @@ def scaled(interval: Interval, factor: float, widen: float = 1.0) -> Interval:
 
 
 def _check_size(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise InputTypeError(f"{name} must be a number of samples, not {value!r}")
-    if not 0 < value < math.inf:
+    if not 0 < float(value) < math.inf:
         raise InputError(f"{name} must be a number of samples above 0, not {value!r}")
 
 

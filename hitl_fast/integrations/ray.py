@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -71,13 +72,13 @@ def preindex_ray(
     >>> from hitl_fast.integrations import preindex_ray
     >>> report = preindex_ray(load_model, clean, shifted, actors=4, inputs="image")  # doctest: +SKIP
     """
-    ray = _ray()
     from hitl_fast.shift.parts import Request, checked_model, of_parts
 
     for name, number, least in (("batch_size", batch_size, 1), ("actors", actors, 1)):
         if not isinstance(number, int) or number < least:
             raise InputError(f"{name} must be a whole number >= {least}, not {number!r}")
     request = Request.of(options)
+    ray = _ray()
     datasets = dict(zip(SIDES, (clean_dataset, shifted_dataset), strict=True))
     for side, dataset in datasets.items():
         if not isinstance(dataset, ray.data.Dataset):
@@ -140,9 +141,13 @@ def _ray() -> Any:
     Raises:
         ImportError: it is not installed, or a package that it imports is broken.
     """
+    before = set(sys.modules)
     try:
         require("ray.data", "ray", "preindex_ray")
     except KeyError as problem:
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] in ("ray", "amdsmi"):
+                del sys.modules[name]  # half imported: the next call would find it, and fail in another way
         if "amd_smi" not in str(problem):
             raise
         raise MissingExtraError(
