@@ -6,23 +6,24 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
-# Each worker runs whole test files, so that fixtures of a file are made once. Threads that wait give up their core, and
+# Each worker runs whole test files, so that fixtures of a file are made once, the longest first (tests/conftest.py), so
+# that none waits for another at the end. Threads that wait give up their core, and
 # memory that is given back stays with the process: the kernel would have to clear it again for the next large tensor.
 KEEP     := MALLOC_TRIM_THRESHOLD_=4294967295 MALLOC_MMAP_THRESHOLD_=4294967295 MALLOC_TOP_PAD_=268435456
 PYTEST   := $(KEEP) OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q
-PARALLEL := -n $(WORKERS) --dist loadfile
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup demo test check bench microbench docs clean
 
 setup: $(READY)
 
-# Repeated only when what is installed would change.
+# Repeated only when what is installed would change. The models of the last line are for tests, apart from the rest:
+# torchvision's wheel does not fit every build of torch.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	# Models for tests, apart from the rest: torchvision's wheel does not fit every build of torch.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --upgrade --target $(VENV)/zoo timm torchvision
 	touch $@
 

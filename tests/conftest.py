@@ -12,11 +12,16 @@ from absent import skip_without
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
+# Files of few tests that take minutes each: they begin, so that no worker is left with one when the others are done.
+LONGEST = (
+    "test_readme.py", "test_examples.py", "test_demo.py", "test_guidance.py", "test_ray.py", "test_committed_pages.py",
+)  # fmt: skip
 INTERPRETER = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """`interpreter` tests belong to the pass that sets TRITON_INTERPRET; `gpu` tests need a device."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     # The interpreter patches Triton when it is imported, so one process cannot serve both passes.
     other_pass = [item for item in items if item.get_closest_marker("interpreter") and not INTERPRETER]
     if other_pass:
