@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
+import torch
 
 # Reassociation and contraction, so that sums vectorise; never `nnan` or `ninf`: they make isfinite wrong.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
@@ -69,7 +70,7 @@ class BySize:
         threads = threads_for(work)
         if threads == 1:
             return self.one(*arguments)
-        before = numba.get_num_threads()
+        before = numba_threads()
         numba.set_num_threads(min(threads, before))
         try:
             return self.several(*arguments)
@@ -83,7 +84,20 @@ def threads_for(work: float) -> int:
         return _forced
     if work < 2 * WORK_PER_THREAD or not threads_allowed():
         return 1
-    return int(min(numba.get_num_threads(), work // WORK_PER_THREAD))
+    return int(min(numba_threads(), work // WORK_PER_THREAD))
+
+
+def numba_threads() -> int:
+    """Numba's number of threads.
+
+    The first question after it starts them, which sets the caller's number in OpenMP. PyTorch reads its own from
+    there, whatever ``torch.set_num_threads`` had set: it is set back.
+    """
+    of_torch = torch.get_num_threads()
+    count = int(numba.get_num_threads())
+    if torch.get_num_threads() != of_torch:
+        torch.set_num_threads(of_torch)
+    return count
 
 
 @contextlib.contextmanager

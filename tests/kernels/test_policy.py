@@ -89,6 +89,33 @@ def test_threads_follow_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert policy.threads_for(1e12) == 1
 
 
+# Numba's threads start once in a process, with the first large call.
+FIRST_LARGE_CALL = """
+import numba, numpy as np, torch
+torch.set_num_threads(1)
+assert torch.get_num_threads() == 1  # PyTorch has set it in OpenMP now, once in this thread
+from hitl_kernels import policy
+from hitl_kernels.shift_distances import shift_distances
+if FORCED:
+    with policy.forced_threads(2):
+        shift_distances(np.ones((8, 4), np.float32), np.zeros((8, 4), np.float32))
+else:
+    print(policy.threads_for(1e12))
+print(torch.get_num_threads())
+"""
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("forced", [False, True])
+def test_pytorch_keeps_its_number_of_threads(forced: bool) -> None:
+    """OpenMP has one number for both; a small network on two threads was fifteen times as slow as on one."""
+    run = subprocess.run(
+        [sys.executable, "-c", FIRST_LARGE_CALL.replace("FORCED", str(forced))],
+        env={**os.environ, "NUMBA_NUM_THREADS": "3"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stdout.split() == ([] if forced else ["3"]) + ["1"]
+
+
 def test_threads_are_given_back_after_an_error() -> None:
     def failing(i: int) -> None:
         raise ValueError(i)

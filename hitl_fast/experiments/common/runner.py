@@ -171,8 +171,8 @@ def _set_threads(count: int) -> None:
     import numba
     import torch
 
-    torch.set_num_threads(count)
     numba.set_num_threads(count)
+    torch.set_num_threads(count)  # last: Numba's threads, when they start, set its number in OpenMP
 
 
 def _cores() -> int:
