@@ -4,32 +4,24 @@
 docs/sizes.md and docs/explanation.md, and draws ``scores.svg``, ``--check`` fails where one differs from the results.
 """
 
-import functools
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hitl_fast._common.bootstrap import Interval
 from hitl_fast.experiments.calibration import size_table
 from hitl_fast.experiments.calibration.analysis import (
-    RESAMPLES,
     SCORES,
-    SEED,
     Findings,
     analyse,
-    column,
-    effort_of,
-    strata,
 )
-from hitl_fast.experiments.calibration.concordance import interval, resampled, spearman, within
 from hitl_fast.experiments.calibration.datasets import HELD_OUT
-from hitl_fast.experiments.calibration.effort_table import retrainings
 from hitl_fast.experiments.calibration.label_mode_table import compare, section
 from hitl_fast.experiments.calibration.report import answer, unseen
-from hitl_fast.experiments.calibration.transfer import BEST, LEFT_OUT, predictions
 from hitl_fast.experiments.calibration.wording import cell, listed
-from hitl_fast.experiments.common.journal import read
+from hitl_fast.experiments.common.journal import Record, read
 from hitl_fast.experiments.guidance.breakeven import Prices
 from hitl_fast.experiments.guidance.formatting import percent, points
 from hitl_fast.experiments.guidance.plan import MAIN
@@ -63,12 +55,10 @@ FEW_ANSWERS = ("class_balance", "auto", "ask_54", "ask_54_prior", "ask_108", "as
 DEFECTS = ("all-defects", "systematic-noise")
 
 
-def sections() -> tuple[str, dict[str, Interval]]:
+def sections(header: Mapping[str, Any], findings: Findings) -> tuple[str, dict[str, Interval]]:
     """Markdown with each question, its answer and its table; and the numbers of the picture."""
     report = Report(*read(HERE / "guidance" / "results.jsonl"), Prices())
     few = SecondReport(*read(HERE / "few_answers" / "results.jsonl"), Prices())
-    header, records = read(HERE / "calibration" / "results.jsonl")
-    findings = analyse(records)
     text = "\n\n".join(
         [
             f"**Does human guidance save energy?** {report.answer()}",
@@ -86,43 +76,38 @@ def sections() -> tuple[str, dict[str, Interval]]:
     return text, numbers
 
 
-def rivals() -> str:
+def rivals(findings: Findings) -> str:
     """Markdown: every score that the effort score was compared with."""
-    rows = retrainings(read(HERE / "calibration" / "results.jsonl")[1])
-    effort, models = effort_of(rows), strata(rows, "within a model")
-    weights = resampled([LEFT_OUT["shift type"](row) for row in rows], RESAMPLES, SEED)
-    alone = {score: (score,) for score in SCORES if score != "effort_score"} | {BEST: ("effort_score",)}
-    left_out = predictions(rows, alone, functools.partial(column, rows), effort, weights)
-    drawn = {score: within(spearman, column(rows, score), effort, models, weights) for score in SCORES}
-    behind = {
-        score: interval(drawn["effort_score"] - drawn[score]) for score in SCORES if score != "effort_score"
-    }
+    behind = findings.behind
     order = sorted(behind, key=lambda score: behind[score].value)
     table = [
         [
             SCORES[score],
-            cell(interval(drawn[score])),
-            "–" if score == "effort_score" else cell(behind[score]),
-            *(
-                cell(by_set[BEST if score == "effort_score" else score].spearman)
-                for by_set in left_out.values()
-            ),
+            cell(findings.ranks[score]["within a model"]["spearman"]),
+            cell(behind[score]) if score in behind else "–",
+            *(cell(by_score[score].spearman) for by_score in findings.alone.values()),
         ]
         for score in ("effort_score", *order)
     ]
     ahead_of = {"within a model": behind} | {
-        f"{what} left out": {score: by_set[score].behind for score in order}
-        for what, by_set in left_out.items()
+        f"{what} left out": {score: by_score[score].behind for score in order}
+        for what, by_score in findings.alone.items()
     }
     told = [f"{where}, {_all_but(differences)}" for where, differences in ahead_of.items()]
     text = (
-        f"All {len(SCORES)} scores of the {len(rows):,} committed retrainings, as they were recorded. The formula of "
-        f"the effort score was chosen on mnist; nothing was chosen on {HELD_OUT}. Behind it (paired difference on the "
-        f"same resamples of shift types, 95 % interval clear of 0) are, of {len(order)} others: {'; '.join(told)}. "
-        "Where something is left out, an isotonic curve from the score to the effort is fitted on the rest. Scores are "
-        "turned so that higher is to mean dearer: a value below 0 says the opposite."
+        f"All {len(SCORES)} scores of the {len(findings.rows):,} committed retrainings, as they were recorded. The "
+        f"formula of the effort score was chosen on mnist; nothing was chosen on {HELD_OUT}. Behind it (paired "
+        "difference on the same resamples of shift types, 95 % interval clear of 0) are, of "
+        f"{len(order)} others: {'; '.join(told)}. Where something is left out, log(1 + steps) is a line in the score's "
+        "quantile, fitted on the rest. Scores are turned so that higher is to mean dearer: a value below 0 says the "
+        "opposite."
     )
-    columns = ["Spearman with steps", "within a model", "behind", *(f"{what} left out" for what in left_out)]
+    columns = [
+        "Spearman with steps",
+        "within a model",
+        "behind",
+        *(f"{what} left out" for what in findings.alone),
+    ]
     return f"{text}\n\n{_table(columns, table)}"
 
 
@@ -133,11 +118,9 @@ def _all_but(behind: Mapping[str, Interval | None]) -> str:
     return f"all but {listed(near)}" if near else "all"
 
 
-def few_labels() -> str:
+def few_labels(records: Sequence[Record]) -> str:
     """Markdown on the scores without pairs and with few labels."""
-    calibration = HERE / "calibration"
-    _, records = read(calibration / "results.jsonl")
-    _, modes = read(calibration / "modes.jsonl")
+    _, modes = read(HERE / "calibration" / "modes.jsonl")
     return section(records, modes, compare(records, modes))
 
 
@@ -254,13 +237,15 @@ def _text(interval: Interval) -> str:
 
 
 def main() -> int:
-    text, numbers = sections()
+    header, records = read(HERE / "calibration" / "results.jsonl")
+    findings = analyse(records)
+    text, numbers = sections(header, findings)
     status = quote(
         __doc__ or "",
         ("README.md", "answers", text),
-        ("docs/few_labels.md", "few labels", few_labels()),
+        ("docs/few_labels.md", "few labels", few_labels(records)),
         ("docs/sizes.md", "sizes", other_sizes()),
-        ("docs/explanation.md", "rivals", rivals()),
+        ("docs/explanation.md", "rivals", rivals(findings)),
     )
     made = json.dumps({name: _text(value) for name, value in numbers.items()})
     if "--write" in sys.argv:

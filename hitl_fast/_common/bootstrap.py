@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hitl_fast._common.errors import InputError
+
+Floats = NDArray[np.float64]
+AT_ONCE = 1 << 20  # numbers drawn at a time
 
 
 class Interval(NamedTuple):
@@ -68,13 +71,53 @@ def bootstrap(
             raise InputError(f"groups must be ({len(rows)},), one a row, not {labels.shape}")
         members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     generator = np.random.default_rng(seed)
-    values = np.empty(resamples)
-    for i in range(resamples):
-        chosen = np.concatenate([members[j] for j in generator.integers(0, len(members), len(members))])
-        values[i] = statistic(*(array[chosen] for array in arrays))
+    of_many = _of_many(statistic, arrays)
+    values, start = np.empty(resamples), 0
+    while start < resamples:  # numbers drawn are the same, however many at a time
+        count = min(resamples - start, max(1, AT_ONCE // len(members)))
+        drawn = generator.integers(0, len(members), (count, len(members)))
+        if of_many is not None:
+            values[start : start + count] = of_many(arrays[0], members, drawn)
+        else:
+            chosen = (np.concatenate([members[j] for j in draw]) for draw in drawn)
+            values[start : start + count] = [statistic(*(array[rows] for array in arrays)) for rows in chosen]
+        start += count
     values = values[~np.isnan(values)]
     low, high = np.quantile(values, _tails(level)) if len(values) else (np.nan, np.nan)
     return Interval(float(statistic(*arrays)), float(low), float(high))
+
+
+def _of_many(statistic: Callable[..., float], arrays: Sequence[NDArray[Any]]) -> Callable[..., Floats] | None:
+    """What computes the statistic of many resamples without an array of the rows of each; None for most."""
+    if (
+        len(arrays) > 1
+        or arrays[0].ndim != 1
+        or arrays[0].dtype.kind not in "fiu"
+        or not np.isfinite(arrays[0]).all()
+    ):
+        return None
+    return _means if statistic is np.mean else _medians if statistic is np.median else None
+
+
+def _means(values: Floats, members: Sequence[NDArray[np.intp]], drawn: NDArray[np.int64]) -> Floats:
+    """(resamples,) mean of the rows of the groups drawn."""
+    sums, sizes = np.array([(values[rows].sum(dtype=np.float64), len(rows)) for rows in members]).T
+    return np.asarray(sums[drawn].sum(1) / sizes[drawn].sum(1))
+
+
+def _medians(values: Floats, members: Sequence[NDArray[np.intp]], drawn: NDArray[np.int64]) -> Floats:
+    """(resamples,) median of the rows of the groups drawn: between the two in the middle of the sorted ones."""
+    member = np.empty(len(values), dtype=np.int64)
+    for group, rows in enumerate(members):
+        member[rows] = group
+    order = np.argsort(values)
+    ordered, member = values[order].astype(np.float64), member[order]
+    found = np.empty(len(drawn))
+    for i, draw in enumerate(drawn):
+        ends = np.cumsum(np.bincount(draw, minlength=len(members))[member])
+        low, high = np.searchsorted(ends, [(ends[-1] + 1) // 2, ends[-1] // 2 + 1])
+        found[i] = (ordered[low] + ordered[high]) / 2
+    return found
 
 
 def paired_difference(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hitl_fast._common.bootstrap import Interval, bootstrap
 from hitl_fast._common.errors import InputError, InputTypeError
@@ -348,12 +350,18 @@ class CostModel:
                 raise InputError(f"{name} is {x[j]}; it must be finite")
         return x
 
+    @functools.cached_property
+    def _arrays(self) -> tuple[NDArray[np.intp], Floats, Floats]:
+        """Fold, residual and weight of each past retraining."""
+        return np.array(self.folds, dtype=np.intp), np.array(self.residuals), np.array(self.weights)
+
     def _at_past_sizes(self, x: Floats) -> tuple[Interval, Interval | None, list[str]]:
         """Effort, kWh as learnt from the past, and notes."""
         notes = []
         centre = self._clipped(self.curve, x)
-        centres = np.array([self._clipped(curve, x) for curve in self.fold_curves])[list(self.folds)]
-        residuals, weights = np.array(self.residuals), np.array(self.weights)
+        folds, residuals, weights = self._arrays
+        of_folds = np.array([curve(x[None])[0] for curve in self.fold_curves])
+        centres = np.clip(of_folds, *bounds_of(self.offset, self.cap))[folds]
         effort = self._interval(centre, centres, residuals, weights, self.offset)
         if effort.high >= self.cap * (1 - TIE):
             effort = effort._replace(high=math.inf)
@@ -414,8 +422,8 @@ class CostModel:
             return _times(effort, unit), [note]
         residuals = np.array(self.energy.residuals)
         there = ~np.isnan(residuals)
-        means = np.array(self.energy.fold_means)[list(self.folds)]
-        weights = np.array(self.weights)
+        folds, _, weights = self._arrays
+        means = np.array(self.energy.fold_means)[folds]
         weights = weights[there] * (weights.sum() / weights[there].sum())
         joules = self._interval(
             centre + self.energy.mean,

@@ -47,6 +47,30 @@ def test_groups_widen_the_interval():
     assert alone.value == grouped.value
 
 
+@pytest.mark.parametrize("statistic", [np.mean, np.median])
+@pytest.mark.parametrize("kinds", [None, 1, 6, 30])
+def test_many_resamples_at_once_are_each_alone(statistic, kinds, monkeypatch):
+    """The same draws from a seed, and the same numbers, as from the rows of each resample."""
+    monkeypatch.setattr("hitl_fast._common.bootstrap.AT_ONCE", 500)
+    generator = np.random.default_rng(6)
+    for x in (
+        generator.normal(size=31),
+        generator.integers(-3, 3, 31),
+        generator.normal(size=31).astype("f4"),
+    ):
+        groups = None if kinds is None else generator.integers(0, kinds, 31)
+        fast = bootstrap(statistic, x, seed=1, resamples=70, groups=groups)
+        plain = bootstrap(lambda rows: statistic(rows.astype(float)), x, seed=1, resamples=70, groups=groups)
+        assert fast == pytest.approx(plain, rel=1e-6 if x.dtype == "f4" else 1e-12)
+
+
+def test_a_mean_with_a_hole_is_of_the_resamples_without():
+    for statistic in (np.mean, np.median):
+        interval = bootstrap(statistic, [1.0, np.nan, 1.0, 1.0], seed=0)
+        assert np.isnan(interval.value)
+        assert (interval.low, interval.high) == (1, 1)
+
+
 def test_undefined_resamples_are_left_out():
     def mean_of_ones(x):
         return x[x > 0].mean() if (x > 0).any() else np.nan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,18 @@ from hitl_fast._common.bootstrap import Interval
 from hitl_fast._common.errors import InputError
 
 from ..common.journal import Record
-from .concordance import Effort, Floats, concordance, interval, kendall, resampled, spearman, within
+from .concordance import (
+    Effort,
+    Floats,
+    Resamples,
+    Statistic,
+    concordance,
+    interval,
+    kendall,
+    resampled,
+    spearman,
+    within,
+)
 from .effort_table import retrainings
 from .jobs import BINS, FEWER, VARIANTS
 from .retraining import MARGINS
@@ -87,6 +98,7 @@ class Findings:
         over_index: the same, less that of the index.
         behind: Spearman within a model of the effort score, less that of each other score.
         predictions: ``predictions[left out][set]``.
+        alone: ``alone[left out][score]``, the same from one score.
         intervals: by what is left out, what a cost model states.
         datasets: ``datasets[data set][score]``, Spearman within a model.
         defaults: one for each choice of arithmetic, pooling, bins and measure, best first.
@@ -102,6 +114,7 @@ class Findings:
     over_index: dict[str, Interval]
     behind: dict[str, Interval]
     predictions: dict[str, dict[str, Prediction]]
+    alone: dict[str, dict[str, Prediction]]
     intervals: dict[str, CostIntervals]
     datasets: dict[str, dict[str, Interval]]
     defaults: list[dict[str, Any]]
@@ -117,46 +130,46 @@ def analyse(records: Sequence[Record], resamples: int | None = None) -> Findings
     that is the doubt that they show.
     """
     rows = retrainings(records)
-    weights = resampled([LEFT_OUT["shift type"](row) for row in rows], resamples or RESAMPLES, SEED)
+    drawn = resampled([LEFT_OUT["shift type"](row) for row in rows], resamples or RESAMPLES, SEED)
     effort = effort_of(rows)
     models = strata(rows, "within a model")
     if any("effort_score" not in row["scores"] for row in rows):
         raise InputError(
             "these retrainings have no effort score: they are of an older grid; run the experiment again"
         )
-    scores = list(SCORES)
-    columns = functools.partial(column, rows)
-    drawn = {name: within(spearman, column(rows, name), effort, models, weights) for name in scores}
+    columns = functools.lru_cache(maxsize=None)(functools.partial(column, rows))
+    ranked = rank_of_scores(spearman, rows, effort, models, drawn)
+    sets: dict[str, Sequence[str]] = {**SETS, "all forward scores": FORWARD}
+    alone = {names[0]: name for name, names in SETS.items() if len(names) == 1}
+    others: dict[str, Sequence[str]] = {score: (score,) for score in SCORES if score not in alone}
+    predicted = predictions(rows, sets | others, columns, effort, drawn)
     return Findings(
         rows=rows,
         censored=int(effort.censored.sum()),
-        ranks={name: _ranks(rows, name, effort, weights) for name in scores},
+        ranks=_ranks(rows, effort, drawn),
         over_accuracy_drop={
-            name: interval(values - drawn["accuracy_drop"]) for name, values in drawn.items()
+            name: interval(values - ranked["accuracy_drop"]) for name, values in ranked.items()
         },
-        over_index={name: interval(values - drawn["index"]) for name, values in drawn.items()},
+        over_index={name: interval(values - ranked["index"]) for name, values in ranked.items()},
         behind={
-            name: interval(drawn["effort_score"] - values)
-            for name, values in drawn.items()
+            name: interval(ranked["effort_score"] - values)
+            for name, values in ranked.items()
             if name != "effort_score"
         },
-        predictions=predictions(rows, SETS | {"all forward scores": FORWARD}, columns, effort, weights),
+        predictions={what: {name: by_set[name] for name in sets} for what, by_set in predicted.items()},
+        alone={
+            what: {score: by_set[alone.get(score, score)] for score in SCORES}
+            for what, by_set in predicted.items()
+        },
         intervals=cost_intervals(rows, columns, "effort_score"),
         datasets={
-            name: {
-                score: interval(
-                    within(
-                        spearman, columns(score)[chosen], effort[chosen], models[chosen], weights[:, chosen]
-                    )
-                )
-                for score in scores
-            }
+            name: _intervals(rank_of_scores(spearman, rows, effort, models, drawn, chosen))
             for name, chosen in _by_dataset(rows)
         },
-        defaults=_defaults(rows, effort, models, weights),
-        efforts=_efforts(rows, models, weights),
+        defaults=_defaults(rows, effort, models, drawn),
+        efforts=_efforts(rows, models, drawn),
         floor=_floor(records, rows),
-        samples=_samples(rows, effort, models, weights),
+        samples=_samples(rows, effort, models, drawn),
     )
 
 
@@ -180,24 +193,45 @@ def column(rows: Sequence[Record], name: str) -> Floats:
     return np.where(np.isnan(values), np.nanmax(values) if not np.isnan(values).all() else 0.0, values)
 
 
+def rank_of_scores(
+    statistic: Statistic,
+    rows: Sequence[Record],
+    effort: Effort,
+    strata: NDArray[Any],
+    drawn: Resamples,
+    chosen: NDArray[np.bool_] | None = None,
+) -> dict[str, Floats]:
+    """(resamples,) of every score: how it ranks effort within strata, of all rows or of those chosen."""
+    x = np.stack([column(rows, name) for name in SCORES])
+    if chosen is not None:
+        x, effort, strata, drawn = x[:, chosen], effort[chosen], strata[chosen], drawn[chosen]
+    return dict(zip(SCORES, within(statistic, x, effort, strata, drawn), strict=True))
+
+
+def _intervals(drawn: Mapping[str, Floats]) -> dict[str, Interval]:
+    return {name: interval(values) for name, values in drawn.items()}
+
+
 def _ranks(
-    rows: Sequence[Record], name: str, effort: Effort, weights: Floats
-) -> dict[str, dict[str, Interval]]:
-    x = column(rows, name)
-    return {
-        level: {
-            statistic: interval(within(function, x, effort, strata(rows, level), weights))
-            for statistic, function in STATISTICS.items()
-        }
-        for level in LEVELS
+    rows: Sequence[Record], effort: Effort, drawn: Resamples
+) -> dict[str, dict[str, dict[str, Interval]]]:
+    found: dict[str, dict[str, dict[str, Interval]]] = {
+        name: {level: {} for level in LEVELS} for name in SCORES
     }
+    for level in LEVELS:
+        labels = strata(rows, level)
+        for statistic, function in STATISTICS.items():
+            for name, values in rank_of_scores(function, rows, effort, labels, drawn).items():
+                found[name][level][statistic] = interval(values)
+    return found
 
 
 def _defaults(
-    rows: Sequence[Record], effort: Effort, models: NDArray[Any], weights: Floats
+    rows: Sequence[Record], effort: Effort, models: NDArray[Any], drawn: Resamples
 ) -> list[dict[str, Any]]:
     """Every choice of arithmetic, pooling, bins and measure: how its index, and its p alone, rank."""
-    found = []
+    found: list[dict[str, Any]] = []
+    scores: list[Floats] = []
     for variant in VARIANTS:
         variants = [row["variants"]["/".join(variant)] for row in rows]
         inverse = np.array([one["inverse_ari"] for one in variants])
@@ -206,12 +240,12 @@ def _defaults(
                 p = np.array([one["distances"][measure][place] for one in variants])
                 found.append(
                     {"arithmetic": variant[0], "pooling": variant[1], "measure": measure, "bins": bins}
-                    | {
-                        f"{of} {level}": within(spearman, x, effort, strata(rows, level), weights)
-                        for of, x in (("index", p + inverse), ("p", p))
-                        for level in ("within a model", "all together")
-                    }
                 )
+                scores += [p + inverse, p]
+    for level in ("within a model", "all together"):
+        ranks = within(spearman, np.stack(scores), effort, strata(rows, level), drawn)
+        for place, one in enumerate(found):
+            one[f"index {level}"], one[f"p {level}"] = ranks[2 * place : 2 * place + 2]
     now = next(one for one in found if is_default(one))
     reference = now["index within a model"].copy()
     for one in found:
@@ -227,7 +261,9 @@ def is_default(choice: dict[str, Any]) -> bool:
     return wanted == {name: choice[name] for name in wanted}
 
 
-def _efforts(rows: Sequence[Record], models: NDArray[Any], weights: Floats) -> dict[str, dict[str, Interval]]:
+def _efforts(
+    rows: Sequence[Record], models: NDArray[Any], drawn: Resamples
+) -> dict[str, dict[str, Interval]]:
     """Rank correlations under other definitions of effort."""
     kinds: dict[str, Effort] = {}
     cap = max(row["effort"]["steps"] for row in rows)
@@ -239,24 +275,16 @@ def _efforts(rows: Sequence[Record], models: NDArray[Any], weights: Floats) -> d
         )
     change = np.array([row["effort"]["parameter_change"] for row in rows])
     kinds["parameter change"] = Effort(change, np.zeros(len(rows), dtype=bool))
-    reached = np.array([not row["effort"]["censored"] for row in rows])
     found = {
-        kind: {
-            name: interval(within(spearman, column(rows, name), effort, models, weights)) for name in SCORES
-        }
+        kind: _intervals(rank_of_scores(spearman, rows, effort, models, drawn))
         for kind, effort in kinds.items()
     }
+    reached = np.array([not row["effort"]["censored"] for row in rows])
     if reached.sum() > 2:
         kept = [row for row in rows if not row["effort"]["censored"]]
-        found["steps, without censored runs"] = {
-            name: interval(
-                within(
-                    spearman, column(kept, name), effort_of(kept),
-                    models[reached], weights[:, reached],
-                )
-            )
-            for name in SCORES
-        }  # fmt: skip
+        found["steps, without censored runs"] = _intervals(
+            rank_of_scores(spearman, kept, effort_of(kept), models[reached], drawn[reached])
+        )
     return found
 
 
@@ -276,7 +304,7 @@ def _floor(records: Sequence[Record], rows: Sequence[Record]) -> dict[str, dict[
 
 
 def _samples(
-    rows: Sequence[Record], effort: Effort, models: NDArray[Any], weights: Floats
+    rows: Sequence[Record], effort: Effort, models: NDArray[Any], drawn: Resamples
 ) -> dict[str, dict[int, dict[str, Interval]]]:
     """By score and number of samples: value less that of all samples (its middle 95 % over shifts), and ranking."""
     found: dict[str, dict[int, dict[str, Interval]]] = {}
@@ -290,7 +318,7 @@ def _samples(
             low, middle, high = np.quantile(values - whole, [0.025, 0.5, 0.975])
             found[name][n] = {
                 "error": Interval(float(middle), float(low), float(high)),
-                "spearman": interval(within(spearman, values, effort, models, weights)),
+                "spearman": interval(within(spearman, values, effort, models, drawn)),
             }
     return found
 

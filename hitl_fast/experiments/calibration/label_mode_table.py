@@ -17,7 +17,7 @@ from hitl_fast._common.errors import InputError
 from ..common.journal import Record
 from .analysis import RESAMPLES, SEED, column, effort_of, strata
 from .analysis import SCORES as TOLD
-from .concordance import interval, resampled, spearman, within
+from .concordance import Resamples, interval, resampled, spearman, within
 from .datasets import HELD_OUT, dataset
 from .label_modes import BASE, MODES, OPTIMIZER, SCORES, WITH_INTERVALS
 from .transfer import LEFT_OUT
@@ -77,7 +77,7 @@ def compare(
             f"the grid has no retraining {strange[0]!r}, which the modes have: run --modes again"
         )
     rows = [{**by_key[one["key"]], "modes": one["modes"]} for one in modes]
-    weights = resampled([LEFT_OUT["shift type"](row) for row in rows], resamples or RESAMPLES, SEED)
+    drawn = resampled([LEFT_OUT["shift type"](row) for row in rows], resamples or RESAMPLES, SEED)
     found = []
     for name in MODES:
         of_mode = np.array([name in row["modes"] for row in rows])
@@ -85,29 +85,37 @@ def compare(
             chosen = np.flatnonzero(of_mode & [of in (ALL, row["dataset"]) for row in rows])
             if len(chosen):
                 kept = [rows[i] for i in chosen]
-                found += [
-                    _result(kept, weights[:, chosen], name, score, of)
-                    for score in SCORES
-                    if any(score in row["modes"][name]["scores"] for row in kept)
-                ]
+                found += _results(kept, drawn[chosen], name, of)
     return found
 
 
-def _result(rows: Sequence[Record], weights: Any, mode: str, score: str, dataset: str) -> ModeResult:
-    effort, models = effort_of(rows), strata(rows, "within a model")
+def _results(rows: Sequence[Record], resamples: Resamples, mode: str, dataset: str) -> list[ModeResult]:
+    """Every score that the mode has."""
+    there = [score for score in SCORES if any(score in row["modes"][mode]["scores"] for row in rows)]
+    ours, base = (_drawn(rows, resamples, name, there) for name in (mode, BASE))
+    found = []
+    for score in there:
+        paired = base.get(score)
+        found.append(
+            ModeResult(
+                mode, score, dataset, len(rows), sum(score not in row["modes"][mode]["scores"] for row in rows),
+                interval(ours[score]), None if paired is None else interval(paired),
+                None if paired is None or mode == BASE else interval(paired - ours[score]),
+                *_intervals(rows, mode, score),
+            )
+        )  # fmt: skip
+    return found
 
-    def drawn(name: str) -> Any:
-        values = [{"scores": {score: row["modes"][name]["scores"].get(score)}} for row in rows]
-        return within(spearman, column(values, score), effort, models, weights)
 
-    ours = drawn(mode)
-    base = drawn(BASE) if any(score in row["modes"][BASE]["scores"] for row in rows) else None
-    held, width = _intervals(rows, mode, score)
-    return ModeResult(
-        mode, score, dataset, len(rows), sum(score not in row["modes"][mode]["scores"] for row in rows),
-        interval(ours), None if base is None else interval(base),
-        None if base is None or mode == BASE else interval(base - ours), held, width,
-    )  # fmt: skip
+def _drawn(rows: Sequence[Record], resamples: Resamples, mode: str, scores: Sequence[str]) -> dict[str, Any]:
+    """(resamples,) how each score of a mode ranks the steps, of those that any row has."""
+    there = [score for score in scores if any(score in row["modes"][mode]["scores"] for row in rows)]
+    if not there:
+        return {}
+    values = [{"scores": {score: row["modes"][mode]["scores"].get(score) for score in there}} for row in rows]
+    x = np.stack([column(values, score) for score in there])
+    ranked = within(spearman, x, effort_of(rows), strata(rows, "within a model"), resamples)
+    return dict(zip(there, ranked, strict=True))
 
 
 def _intervals(rows: Sequence[Record], mode: str, score: str) -> tuple[float | None, float | None]:

@@ -15,7 +15,7 @@ from hitl_fast._common.bootstrap import Interval
 from hitl_fast.cost.model import CostModel
 
 from ..common.journal import Record
-from .concordance import Effort, Floats, concordance, interval, spearman, within
+from .concordance import Effort, Floats, Resamples, concordance, interval, spearman, within
 from .retraining import BATCH
 
 Columns = Callable[[str], Floats]
@@ -102,7 +102,7 @@ def predictions(
     sets: Mapping[str, Sequence[str]],
     columns: Columns,
     effort: Effort,
-    weights: Floats,
+    drawn: Resamples,
 ) -> dict[str, dict[str, Prediction]]:
     """``found[what is left out][set]``, for all that there are two groups of."""
     found: dict[str, dict[str, Prediction]] = {}
@@ -112,18 +112,20 @@ def predictions(
         groups = np.array([group(row) for row in rows])
         if len(set(groups)) < 2:
             continue
-        guesses = {name: _left_out(names, columns, groups, effort) for name, names in sets.items()}
-        drawn = {
-            name: within(spearman, guess, effort, everywhere, weights) for name, guess in guesses.items()
-        }
+        guesses = _left_out(sets, columns, groups, effort)
+        every = np.stack(list(guesses.values()))
+        ranked, ordered = (
+            dict(zip(guesses, within(statistic, every, effort, everywhere, drawn), strict=True))
+            for statistic in (spearman, concordance)
+        )
         found[what] = {}
         for name, guess in guesses.items():
             error = np.abs(guess - np.log1p(effort.values))[reached]
             found[what][name] = Prediction(
-                interval(drawn[name]),
-                interval(within(concordance, guess, effort, everywhere, weights)),
+                interval(ranked[name]),
+                interval(ordered[name]),
                 float(np.exp(np.median(error))) if reached.any() else math.nan,
-                interval(drawn[BEST] - drawn[name]) if BEST in drawn and name != BEST else None,
+                interval(ranked[BEST] - ranked[name]) if BEST in ranked and name != BEST else None,
             )
     return found
 
@@ -180,24 +182,32 @@ def _foldable(past: Sequence[Mapping[str, Any]], what: str, folds: str) -> bool:
     )
 
 
-def _left_out(names: Sequence[str], columns: Columns, groups: NDArray[Any], effort: Effort) -> Floats:
-    """log(1 + steps) of each group from a ridge regression on the others.
+def _left_out(
+    sets: Mapping[str, Sequence[str]], columns: Columns, groups: NDArray[Any], effort: Effort
+) -> dict[str, Floats]:
+    """By set, log(1 + steps) of each group from a ridge regression on the others.
 
     Each score enters as its quantile among those that the model was fitted on, so that its scale plays no part. A
     censored effort is taken as the cap, which it is at least.
     """
+    import sklearn
     from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import QuantileTransformer
 
+    names = list(dict.fromkeys(name for of_set in sets.values() for name in of_set))
     X = np.stack([columns(name) for name in names], 1)
     y = np.log1p(effort.values)
-    guess = np.empty(len(y))
-    for group in np.unique(groups):
-        held = groups == group
-        model = make_pipeline(QuantileTransformer(n_quantiles=min(100, int((~held).sum()))), Ridge(alpha=1.0))
-        guess[held] = model.fit(X[~held], y[~held]).predict(X[held])
-    return guess
+    guesses = {name: np.empty(len(y)) for name in sets}
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        for group in np.unique(groups):
+            held = groups == group
+            quantiles = QuantileTransformer(n_quantiles=min(100, int((~held).sum()))).fit(X[~held])
+            fitted, predicted = quantiles.transform(X[~held]), quantiles.transform(X[held])
+            for name, of_set in sets.items():
+                places = [names.index(score) for score in of_set]
+                model = Ridge(alpha=1.0).fit(fitted[:, places], y[~held])
+                guesses[name][held] = model.predict(predicted[:, places])
+    return guesses
 
 
 def _share(held: Sequence[_Held]) -> float:
