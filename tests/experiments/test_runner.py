@@ -49,8 +49,10 @@ def test_records_stand_in_the_order_of_the_grid(tmp_path):
 
 def test_threads_are_as_before(tmp_path):
     import numba
+    from hitl_kernels import policy
 
-    before = torch.get_num_threads(), numba.get_num_threads()
+    threads = policy.numba_threads()
+    before = torch.get_num_threads(), threads
     seen = []
 
     def work(job):
