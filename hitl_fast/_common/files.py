@@ -10,7 +10,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["atomic_path", "is_stream", "why_unreadable", "write_bytes", "write_text"]
+from .errors import InputError
+
+__all__ = ["atomic_path", "is_stream", "refuse_overwriting", "why_unreadable", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -46,6 +48,22 @@ def is_stream(path: str | os.PathLike[str]) -> bool:
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def refuse_overwriting(
+    option: str, target: str | os.PathLike[str], *sources: str | os.PathLike[str] | None
+) -> None:
+    """Refuse to write to a file that is read, or to a log of a database that is.
+
+    Raises:
+        ValueError: ``target`` is one of ``sources``; the message begins with ``option``.
+    """
+    wanted = os.path.realpath(target)
+    for source in (s for s in sources if s is not None):
+        own = os.path.realpath(source)
+        same = os.path.exists(own) and os.path.exists(wanted) and os.path.samefile(own, wanted)
+        if same or wanted in (own, f"{own}-wal", f"{own}-shm", f"{own}-journal"):
+            raise InputError(f"{option} {target} would overwrite what is read: choose another file")
 
 
 def why_unreadable(problem: Exception) -> str:

@@ -21,6 +21,9 @@ from .units import coded, share_units
 
 METHODS = ("mean", "calibrated", "dawid_skene", "bradley_terry")
 MOST_CATEGORIES = 64
+UNWEIGHED = (
+    "scores are how likely the likeliest category is, and not what it is worth: labels={...} says that"
+)
 NOISE = (
     0.9  # variance of one rating on a scale of 1 to 5, measured on people who rated usefulness for training
 )
@@ -181,8 +184,18 @@ def _by_category(
         expected = p @ levels
         variance = np.maximum(p @ levels**2 - expected**2, 0)
         scale = ratings.scale if worth is None else (float(levels.min()), float(levels.max()))
+    notes = (UNWEIGHED,) if np.isnan(levels).any() else ()
     return Priorities(
-        items, expected, variance, np.bincount(units), scale, "dawid_skene", ratings.num_items, names, p
+        items,
+        expected,
+        variance,
+        np.bincount(units),
+        scale,
+        "dawid_skene",
+        ratings.num_items,
+        names,
+        p,
+        notes,
     )
 
 

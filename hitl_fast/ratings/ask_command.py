@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from hitl_fast._common.errors import InputError
-from hitl_fast._common.files import write_text
+from hitl_fast._common.files import refuse_overwriting, write_text
 
 from .collect.items import Items
 from .collect.opening import open_items
+from .given import answered_items
 from .questions import ask_next
 from .ratings import Ratings
 from .signals import read_signals
@@ -43,10 +44,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.out is not None:
+        refuse_overwriting("--out", arguments.out, arguments.data, arguments.ratings, arguments.items)
     signals = read_signals(Path(arguments.data), metric=arguments.metric)
     answered: Any = ()
     if arguments.ratings is not None:
-        answered = Ratings.read(arguments.ratings).frame.item.dropna().to_numpy()
+        answered = answered_items(Ratings.read(arguments.ratings))
     chosen = ask_next(
         signals, arguments.n, answered=answered, diversity=arguments.diversity, seed=arguments.seed
     )

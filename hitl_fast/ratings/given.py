@@ -10,6 +10,7 @@ import numpy as np
 from hitl_fast._common.errors import InputError
 
 from .columns import RatingColumns, checked_numbers
+from .rating_data import RatingData
 
 if TYPE_CHECKING:
     import pandas
@@ -23,6 +24,13 @@ def columns_of_arrays(items: Any, raters: Any, scores: Any, seconds: Any, featur
         raise InputError(f"scores[{bad[0]}] is {score[bad[0]]}: every score must be finite")
     spent = np.full(score.size, np.nan) if seconds is None else checked_numbers(seconds, "seconds")
     return RatingColumns(items, raters, score, spent, features)
+
+
+def answered_items(ratings: RatingData) -> np.ndarray:
+    """The item of each rating, and both items of each comparison."""
+    pairs = ratings.comparisons
+    rated = [item for item in ratings.frame["item"].tolist() if item is not None and item == item]
+    return np.array([*rated, *pairs["first"].tolist(), *pairs["second"].tolist()])
 
 
 def columns_of_frame(table: pandas.DataFrame) -> RatingColumns:

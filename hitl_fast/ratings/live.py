@@ -14,8 +14,9 @@ import numpy as np
 from hitl_fast._common.errors import InputError, InputTypeError
 from hitl_fast._common.files import atomic_path, why_unreadable
 
-from .collect.store import VALUES, Answer, read_collection
+from .collect.reading import VALUES, Answer, is_begun, read_collection
 from .priorities import Priorities, Propagated
+from .propagation import checked_prior
 from .signals import Signals
 
 LOGGER = logging.getLogger("hitl_fast.ratings.live")
@@ -59,6 +60,7 @@ class LiveRatings:
             raise InputTypeError(f"signals must be hitl_fast.Signals, not {type(signals).__name__}")
         self.path, self.signals, self.prior = Path(path), signals, prior
         self.options: dict[str, Any] = {"power": power, "floor": floor, "temper": temper}
+        checked_prior(prior)
         signals.priorities().weights(**self.options)  # refuses options that are out of range
         self.record = None if record is None else Path(record)
         self.last: Propagated | None = None
@@ -82,7 +84,9 @@ class LiveRatings:
         return weights if weights.size else None
 
     def _current(self, epoch: int) -> np.ndarray | None:
-        if not self.path.exists():
+        if not is_begun(self.path):
+            if self._read:
+                LOGGER.warning("epoch %d: %s is gone; the last weights stay", epoch, self.path)
             return None
         about, answers = read_collection(self.path)
         if about.get("items") != len(self.signals):

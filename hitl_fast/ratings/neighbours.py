@@ -47,11 +47,10 @@ def neighbours(features: np.ndarray, k: int, radius: float) -> Neighbours:
     Raises:
         ImportError: faiss is needed and not installed.
     """
-    rows = np.ascontiguousarray(features, dtype=np.float32)
-    rows = rows - rows.mean(0)
+    rows, unit = _single(features)
     wanted = min(k + SPARE, len(rows) - 1)
     if len(rows) <= EXACT_ROWS:
-        found, links = _every_pair(rows, wanted, radius)
+        found, links = _every_pair(rows, wanted, radius / unit)
     else:
         found, links = _indexed(rows, wanted), np.empty((0, 2), np.int64)
     distance = _distances(features, found)
@@ -60,6 +59,22 @@ def neighbours(features: np.ndarray, k: int, radius: float) -> Neighbours:
     near = np.argwhere(distance <= radius)
     edges = np.concatenate([np.stack([near[:, 0], found[near[:, 0], near[:, 1]]], axis=1), links])
     return Neighbours(distance[:, :k], found[:, :k], components(len(rows), edges), len(rows) <= EXACT_ROWS)
+
+
+def _single(features: np.ndarray) -> tuple[np.ndarray, float]:
+    """Rows in float32, and the unit that they are in.
+
+    Whatever the origin and the scale of the features, squares neither vanish nor overflow. Columns begin at their
+    middle value, which a few far rows do not move.
+    """
+    middle = np.median(features[:: max(1, len(features) // 1000)].astype(np.float64), axis=0)
+    rows = np.empty(features.shape, np.float32)
+    step = max(1, (1 << 22) // features.shape[1])
+    blocks = [slice(begin, begin + step) for begin in range(0, len(rows), step)]
+    unit = max(float(np.abs(features[block] - middle).max()) for block in blocks) or 1.0
+    for block in blocks:
+        rows[block] = (features[block] - middle) / unit
+    return rows, unit
 
 
 def _every_pair(rows: np.ndarray, k: int, radius: float) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from hitl_fast._common.errors import InputError, InputTypeError
 
 from .questions import LENGTH, checked_positions
 from .scored import ScoredItems
-from .signal_data import SignalData
+from .signal_data import SignalData, checked_seed
 
 POINTS = 4.0  # width of the scale that the constants below are of: 1 to 5
 NOISE = 0.9  # of an answer, in squared points, where the rater model gives none
@@ -127,21 +127,22 @@ def propagate(
 
     Raises:
         TypeError: an argument is of another type, or items are ids.
-        ValueError: an item is no position of signals, comes twice, there are none, or a score is not finite.
+        ValueError: an item is no position of signals, comes twice, there are none, a score is not finite or outside
+            the scale, the scale is one point (as of answers that are all the same, where no scale was declared), or
+            scores say how likely a category is, and not what it is worth.
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, eq. 2.25, 5.8 and 8.14.
     """
     if not isinstance(signals, SignalData):
         raise InputTypeError(f"signals must be hitl_fast.Signals, not {type(signals).__name__}")
-    if prior not in PRIORS:
-        raise InputError(f"prior must be None or 'auto', not {prior!r}")
+    checked_prior(prior)
     items = _checked_items(priorities, len(signals))
     low, width = _scale(priorities)
     noise, said = _noise(priorities, width)
     automatic = signals.automatic()
     score = 1 + POINTS * (priorities.score - low) / width
     answers, step = _answers(signals, items, score, noise, 1 + POINTS * automatic if prior else None)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(checked_seed(seed))
     fitted = _fit(answers.part(_some(len(items), FITTED, generator)))
     chosen = None if len(items) <= EXACT else _some(len(items), INDUCING, generator)
     mean, variance = _predict(
@@ -162,6 +163,16 @@ def _checked_items(priorities: ScoredItems, total: int) -> np.ndarray:
     distinct, count = np.unique(items, return_counts=True)
     if (count > 1).any():
         raise InputError(f"item {distinct[count > 1][0]} has {count[count > 1][0]} scores: one is expected")
+    for name in ("score", "variance", "count"):
+        shape = np.shape(getattr(priorities, name))
+        if shape != items.shape:
+            raise InputError(
+                f"priorities have {len(items)} items, and {name} of shape {shape}: one for each item"
+            )
+    if priorities.unweighed:
+        raise InputError(
+            "scores say how likely the likeliest category is, and not what it is worth: aggregate with labels={...}"
+        )
     wrong = np.flatnonzero(~np.isfinite(priorities.score))
     if wrong.size:
         raise InputError(
@@ -170,11 +181,32 @@ def _checked_items(priorities: ScoredItems, total: int) -> np.ndarray:
     return items
 
 
+def checked_prior(prior: str | None) -> None:
+    """Raises ValueError where the prior is neither None nor "auto"."""
+    if prior not in PRIORS:
+        raise InputError(f"prior must be None or 'auto', not {prior!r}")
+
+
 def _scale(priorities: ScoredItems) -> tuple[float, float]:
     low, high = priorities.scale
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError(f"the scale of priorities is {priorities.scale}: expected two finite numbers")
-    return low, high - low if high > low else 1.0
+    if low == high:
+        raise InputError(
+            f"every answer is {low:g} and no scale was declared: give scale=(lowest, highest) to Ratings.read, since "
+            "the answers alone do not say whether that is high or low"
+        )
+    if low > high:
+        raise InputError(f"the scale of priorities is {priorities.scale}: expected the lowest score first")
+    slack = 1e-6 * (high - low)
+    outside = (priorities.score < low - slack) | (priorities.score > high + slack)
+    if outside.any():
+        place = int(outside.argmax())
+        raise InputError(
+            f"the score of item {priorities.items[place]} is {priorities.score[place]:g}, outside the scale from "
+            f"{low:g} to {high:g}"
+        )
+    return low, high - low
 
 
 def _noise(priorities: ScoredItems, width: float) -> tuple[np.ndarray, str]:

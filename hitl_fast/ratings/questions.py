@@ -8,7 +8,7 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
-from .signal_data import SignalData
+from .signal_data import SignalData, checked_seed
 
 LENGTH = 8**0.5  # of the kernel over standardised signals
 NOISE = 0.3  # of an answer, in units of the prior variance
@@ -55,11 +55,13 @@ def ask_next(
     total = len(signals)
     known = checked_positions(answered, total)
     free = np.setdiff1d(np.arange(total), known)
+    if not free.size:
+        raise InputError(f"all {total} samples have an answer: nothing is left to ask about")
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= free.size:
         raise InputError(f"n must be from 1 to {free.size}, the samples without an answer, not {n!r}")
-    if not 0 <= diversity < np.inf:
-        raise InputError(f"diversity must be finite and 0 or more, not {diversity}")
-    generator = np.random.default_rng(seed)
+    if not isinstance(diversity, int | float | np.floating) or not 0 <= diversity < np.inf:
+        raise InputError(f"diversity must be finite and 0 or more, not {diversity!r}")
+    generator = np.random.default_rng(checked_seed(seed))
     candidates = generator.choice(free, min(free.size, max(CANDIDATES, 4 * int(n))), replace=False)
     reference = generator.choice(total, min(total, REFERENCE), replace=False)
     if known.size > MOST_ANSWERED:

@@ -16,7 +16,7 @@ from .agreement import Agreement, agreement_table, question_agreement
 from .answer_scores import read_scores
 from .columns import BuildOptions, Items, RatingColumns, Scale, build
 from .formats.request import Request
-from .given import columns_of_arrays, columns_of_frame
+from .given import answered_items, columns_of_arrays, columns_of_frame
 from .importance import importance
 from .priorities import Priorities
 from .questions import ask_next
@@ -363,8 +363,7 @@ class Ratings(RatingData):
 
         See `hitl_fast.ratings.questions.ask_next` for the formula, arguments and errors.
         """
-        answered = self.frame.item.dropna().to_numpy()
-        return ask_next(signals, n, answered=answered, diversity=diversity, seed=seed)
+        return ask_next(signals, n, answered=answered_items(self), diversity=diversity, seed=seed)
 
     def metrics(self) -> dict[str, float]:
         """Flat numbers for a tracker: how many ratings, items, raters, what was set apart, and alpha of each question.

@@ -50,6 +50,13 @@ class ScoredItems:
             )
         return [self.categories[k] for k in self.probability.argmax(1)]
 
+    @property
+    def unweighed(self) -> bool:
+        """Whether scores are how likely the likeliest category is, as nobody said what categories are worth."""
+        if self.probability is None or self.categories is None or len(self.categories) < 3:
+            return False
+        return self.scale == (0.0, 1.0) and np.array_equal(self.score, self.probability.max(1))
+
     def metrics(self) -> dict[str, float]:
         """Flat numbers for a tracker: how many items, ratings an item, scores, their doubt, and the overdispersion.
 

@@ -16,7 +16,7 @@ from hitl_fast._common.files import why_unreadable
 
 from .neighbours import neighbours
 from .priorities import Priorities
-from .signal_data import SignalData
+from .signal_data import SignalData, checked_seed
 
 NEIGHBOURS = 10
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)  # of the ridge; the likeliest is taken
@@ -99,8 +99,13 @@ class Signals(SignalData):
         >>> Signals.of(x, y).quality.argmin()
         np.int64(0)
         """
-        x = checked_features(features)
+        x, seed = checked_features(features), checked_seed(seed)
         codes, classes = checked_labels(labels, len(x))
+        if len(classes) == len(x):
+            raise InputError(
+                f"labels name {len(x)} classes of {len(x)} samples: no sample shares its class with another, so that "
+                "they say nothing of each other"
+            )
         if metric not in ("euclidean", "cosine"):
             raise InputError(f"metric must be 'euclidean' or 'cosine', not {metric!r}")
         if quality not in QUALITIES:
@@ -109,8 +114,8 @@ class Signals(SignalData):
             x = _unit_rows(x)
         if radius is None:
             radius = min(NEAR * _median_distance(x, seed), NEAR_TENTH * _tenth_distance(x, seed))
-        elif not 0 <= radius < np.inf:
-            raise InputError(f"radius must be finite and 0 or more, not {radius}")
+        elif not isinstance(radius, int | float | np.floating | np.integer) or not 0 <= radius < np.inf:
+            raise InputError(f"radius must be finite and 0 or more, not {radius!r}")
         if groups is not None:
             groups = checked_labels(groups, len(x), "groups", fewest=1)[0]
         probability, temperature, penalty = probabilities(x, codes, len(classes))
@@ -278,7 +283,7 @@ def _median_distance(x: np.ndarray, seed: int) -> float:
 def _tenth_distance(x: np.ndarray, seed: int) -> float:
     """Median distance of some rows to their tenth neighbour, by differences from centred float64 rows."""
     chosen = np.random.default_rng([seed, 1]).choice(len(x), min(len(x), SAMPLED), replace=False)
-    middle = x.mean(0, dtype=np.float64)
+    middle = np.median(x[chosen].astype(np.float64), axis=0)
     rows = x[chosen] - middle
     square = (rows**2).sum(1)
     best = np.full((len(rows), NEIGHBOURS + 1), np.inf)  # the row itself among them
@@ -291,12 +296,13 @@ def _tenth_distance(x: np.ndarray, seed: int) -> float:
 
 
 def _unit_rows(x: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(x, axis=1)
-    if not (length > 0).all():
+    largest = np.abs(x).max(1, keepdims=True)
+    if not (largest > 0).all():
         raise InputError(
-            f"features[{int((length == 0).argmax())}] is all zeros, and has no direction for the cosine metric"
+            f"features[{int((largest == 0).argmax())}] is all zeros, and has no direction for the cosine metric"
         )
-    return np.asarray(x / length[:, None])
+    x = x / largest  # squares of it do not vanish
+    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
 
 
 def checked_features(features: Any) -> np.ndarray:
@@ -307,7 +313,10 @@ def checked_features(features: Any) -> np.ndarray:
         ValueError: another shape, too few, or not finite.
     """
     if hasattr(features, "detach"):
-        features = features.detach().cpu().numpy()
+        half = features.is_floating_point() and features.element_size() < 4
+        features = (features.float() if half else features).detach().cpu().numpy()
+    if np.ma.isMaskedArray(features) and np.ma.getmaskarray(features).any():
+        raise InputError("features are masked in places: fill them, or leave these samples out")
     x = np.asarray(features)
     if x.dtype.kind not in "fiu":
         raise InputTypeError(f"features must hold real numbers, not {x.dtype}")
@@ -322,7 +331,7 @@ def checked_features(features: Any) -> np.ndarray:
             row, column = wrong[0] + [begin, 0]
             raise InputError(f"features[{row}, {column}] is {x[row, column]}: every feature must be finite")
     largest = float(np.abs(x).max())
-    if largest > 1e15:
+    if largest > 1e15 or 0 < largest < 1e-15:
         raise InputError(
             f"features reach {largest:g}: scale them so that squares of distances can be computed"
         )
@@ -340,6 +349,7 @@ def checked_labels(
     """
     if hasattr(labels, "detach"):
         labels = labels.detach().cpu().numpy()
+    _refuse_order_of_index(labels, name)
     y = np.asarray(labels)
     if y.ndim != 1 or len(y) != n:
         raise InputError(
@@ -357,6 +367,20 @@ def checked_labels(
     if len(classes) < fewest:
         raise InputError(f"{name} name one class alone, {classes[0].item()!r}: two or more are needed")
     return codes.astype(np.int64), tuple(classes.tolist())
+
+
+def _refuse_order_of_index(labels: Any, name: str) -> None:
+    """Refuse a pandas Series whose index numbers the samples in another order than its values stand in."""
+    if type(labels).__module__.partition(".")[0] != "pandas" or not hasattr(labels, "index"):
+        return
+    index, in_order = np.asarray(labels.index), np.arange(len(labels))
+    if index.dtype.kind in "iu" and not np.array_equal(index, in_order):
+        order = np.sort(index)
+        if np.array_equal(order, in_order):
+            raise InputError(
+                f"{name} are a Series whose value {int((index != in_order).argmax())} belongs to another sample by its "
+                f"index: give {name}.sort_index(), or {name}.to_numpy() where samples stand in the order of its values"
+            )
 
 
 def read_signals(path: str | os.PathLike[str], **options: Any) -> Signals:

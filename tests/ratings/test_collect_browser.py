@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from hitl_fast import LiveRatings, PrioritySampler, Signals
 from hitl_fast.ratings.collect.items import png
-from hitl_fast.ratings.collect.store import read_collection
+from hitl_fast.ratings.collect.reading import read_collection
 
 SIZES = ((1400, 900), (390, 800))
 SCHEMES = ("light", "dark")

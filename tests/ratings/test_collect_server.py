@@ -12,8 +12,8 @@ from collecting import TOKEN, Page, running
 from hitl_fast import cli
 from hitl_fast.ratings.collect import items as items_module
 from hitl_fast.ratings.collect.items import png
+from hitl_fast.ratings.collect.reading import read_collection
 from hitl_fast.ratings.collect.server import MAX_BODY, bound, checked_token
-from hitl_fast.ratings.collect.store import read_collection
 
 
 @pytest.fixture

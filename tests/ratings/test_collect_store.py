@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from hitl_fast import cli
 from hitl_fast._common.errors import InputError
+from hitl_fast.ratings.collect.reading import Answer, export_csv, read_collection
 from hitl_fast.ratings.collect.schedule import RETEST_AFTER, Schedule, agreement, progress, retest
-from hitl_fast.ratings.collect.store import Answer, Store, checked_seconds, export_csv, read_collection
+from hitl_fast.ratings.collect.store import Store, checked_seconds
 
 ABOUT = {"items": 20, "question": "rating"}
 

@@ -147,6 +147,25 @@ def test_databases_that_do_not_fit(signals: Signals, tmp_path: Path) -> None:
         LiveRatings(tmp_path / "absent.db", signals, record=tmp_path / "w")(0)
 
 
+def test_a_database_that_begins_or_goes_while_a_model_trains(
+    signals: Signals, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "r.db"
+    path.touch()  # a server is about to make it
+    live = LiveRatings(path, signals)
+    assert live(0) is None
+    path.unlink()
+    store = store_of(path)
+    rate(store, {4: 1.0})
+    assert live(1) is not None
+    store.close()
+    path.unlink()
+    assert live(2) is None  # the sampler keeps its weights
+    assert "gone" in caplog.text
+    with pytest.raises(InputError, match="prior"):
+        LiveRatings(path, signals, prior="mine")  # not first at the first answer
+
+
 def test_skipped_and_undone_answers_do_not_count(signals: Signals, tmp_path: Path) -> None:
     store = store_of(tmp_path / "r.db")
     live = LiveRatings(tmp_path / "r.db", signals)
@@ -162,7 +181,7 @@ def test_skipped_and_undone_answers_do_not_count(signals: Signals, tmp_path: Pat
 
 
 def test_an_answer_about_a_pair_is_one_of_both() -> None:
-    from hitl_fast.ratings.collect.store import Answer
+    from hitl_fast.ratings.collect.reading import Answer
 
     answers = [Answer("a", 0, 1, 0, 1.0, 1.0, ""), Answer("a", 2, 0, 0, 0.5, 1.0, "")]
     found = collected_priorities({"question": "pairs", "items": 3}, answers)

@@ -1,6 +1,7 @@
 """Propagation against the Gaussian process written out, its safeguards, and the check for systematic errors."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hitl_fast.ratings import propagation
 from hitl_fast.ratings.priorities import Priorities
 from hitl_fast.ratings.propagation import NOISE, POINTS, contradiction
 from hitl_fast.ratings.questions import LENGTH, ask_next, kernel
+from hitl_fast.ratings.ratings import Ratings
 from hitl_fast.ratings.signals import Signals
 
 
@@ -175,6 +177,40 @@ def test_variance_is_smaller_where_people_answered(signals: Signals) -> None:
     assert result.variance[items].mean() < np.delete(result.variance, items).mean()
     more = scored(items, np.full(20, 3.0), count=np.full(20, 5)).propagate(signals)
     assert more.variance[items].mean() < result.variance[items].mean()
+
+
+def test_what_scores_mean_is_not_guessed(signals: Signals) -> None:
+    items, good = np.arange(6), np.array([1.0, 5.0, 3.0, 1.0, 4.0, 5.0])
+    same = Ratings.from_arrays(items, ["a"] * 6, [5.0] * 6)
+    for method in ("mean", "calibrated"):
+        with pytest.raises(InputError, match="scale="):
+            same.aggregate(method).propagate(signals)
+    declared = Ratings.from_arrays(items, ["a"] * 6, [5.0] * 6, scale=(1, 5)).aggregate()
+    assert not contradiction(declared, signals).contradicts
+    assert declared.propagate(signals).score.max() <= 5.1
+    whole = scored(items, good)
+    for change, named in (
+        ({"score": good * 10}, "item 0"),
+        ({"scale": (5.0, 1.0)}, "lowest score first"), ({"score": good[:-1]}, "score"),
+        ({"variance": np.zeros(3)}, "variance"), ({"count": np.ones(7)}, "count"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=named):
+            replace(whole, **change).propagate(signals)
+    with pytest.raises(InputError, match="seed"):
+        whole.propagate(signals, seed=-1)
+
+
+def test_categories_without_worth_are_no_importance(signals: Signals, tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    rows = [f"{i},{rater},{('good', 'bad', 'ugly')[i % 3]}\n" for i in range(12) for rater in "ab"]
+    path.write_text("item,rater,score\n" + "".join(rows))
+    ratings = Ratings.read(path)
+    without = ratings.aggregate("dawid_skene")
+    assert any("worth" in note for note in without.notes)
+    with pytest.raises(InputError, match="labels="):
+        without.propagate(signals)
+    known = ratings.aggregate("dawid_skene", labels={"good": 1.0, "bad": 0.0, "ugly": 0.5})
+    assert np.isfinite(known.propagate(signals).score).all()
 
 
 def test_bad_answers_are_refused(signals: Signals) -> None:

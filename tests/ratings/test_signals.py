@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from hypothesis import given, settings
@@ -246,6 +247,13 @@ def test_given_groups_and_cleanlab_replace_parts() -> None:
         ({"quality": "mine"}, InputError, "mine"),
         ({"groups": np.arange(3)}, InputError, "groups"),
         ({"features": np.full((40, 2), 1e30)}, InputError, "1e"),
+        ({"features": np.full((40, 2), 1e-30)}, InputError, "1e-30"),
+        ({"features": np.ma.array(np.ones((40, 2)), mask=np.eye(40, 2))}, InputError, "masked"),
+        ({"radius": "far"}, InputError, "radius"),
+        ({"seed": -1}, InputError, "seed"),
+        ({"seed": 0.5}, InputTypeError, "seed"),
+        ({"labels": np.arange(40)}, InputError, "40 classes"),
+        ({"labels": pandas.Series(np.arange(40) % 3)[::-1]}, InputError, "sort_index"),
     ],
 )
 def test_bad_signals_are_refused(change: dict[str, Any], error: type[Exception], named: str) -> None:
@@ -265,6 +273,37 @@ def test_the_first_value_that_is_not_finite_is_named(value: float) -> None:
     x[4] = 0
     with pytest.raises(InputError, match=r"features\[4\]"):
         Signals.of(x, np.arange(40) % 2, metric="cosine")
+
+
+@pytest.mark.parametrize("offset", [0.0, -1e3, 1e8])
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e6])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_origin_and_scale_of_features_change_nothing(offset: float, scale: float, metric: str) -> None:
+    x, y, _ = blobs(60)
+    x = np.concatenate([x, x[:3] + 1e-4])  # near copies
+    y = np.concatenate([y, y[:3]])
+    if metric == "cosine":
+        offset = 0.0  # which has directions change
+    wanted, found = Signals.of(x, y, metric=metric), Signals.of((x + offset) * scale, y, metric=metric)
+    np.testing.assert_array_equal(found.copies, wanted.copies)
+    assert wanted.copies.max() > 1
+    np.testing.assert_allclose(found.quality, wanted.quality, atol=1e-5)
+    np.testing.assert_allclose(found.automatic(), wanted.automatic(), atol=1e-5)
+
+
+def test_a_far_sample_makes_no_copies_of_the_others() -> None:
+    x, y, _ = blobs(60)
+    wanted = Signals.of(x, y).copies
+    x[0] = 1e12
+    found = Signals.of(x, y).copies
+    assert found[0] == 1
+    assert found.sum() <= wanted.sum() + 2  # medians of distances move a little
+
+
+def test_half_precision_tensors_are_read() -> None:
+    x, y, _ = blobs(60)
+    wanted = Signals.of(torch.from_numpy(x).bfloat16().float(), y)
+    np.testing.assert_array_equal(Signals.of(torch.from_numpy(x).bfloat16(), y).quality, wanted.quality)
 
 
 def test_signals_of_a_file(tmp_path: Path) -> None:
@@ -323,12 +362,13 @@ def test_bad_questions_are_refused() -> None:
     for wrong, error, named in (
         ({"n": 0}, InputError, "n must"), ({"n": 61}, InputError, "60"), ({"n": True}, InputError, "n must"),
         ({"n": 2.5}, InputError, "n must"), ({"diversity": -1}, InputError, "diversity"),
+        ({"diversity": "a"}, InputError, "diversity"), ({"seed": -1}, InputError, "seed"),
         ({"answered": [60]}, InputError, "60"), ({"answered": [-1]}, InputError, "-1"),
         ({"answered": ["a"]}, InputTypeError, "integers"), ({"answered": [0.5]}, InputTypeError, "integers"),
         ({"signals": 3}, InputTypeError, "Signals"),
     ):  # fmt: skip
         with pytest.raises(error, match=named):
             ask_next(**{"signals": signals, "n": 5, **wrong})  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="n must"):
+    with pytest.raises(InputError, match="all 60"):
         ask_next(signals, 1, answered=np.arange(60))
     assert isinstance(signals.priorities(), Priorities)

@@ -184,7 +184,7 @@ def command(arguments: argparse.Namespace) -> str:
 
 def _seconds(path: Path) -> tuple[float, ...]:
     """Seconds of the answers of a collected database."""
-    from hitl_fast.ratings.collect.store import read_collection
+    from hitl_fast.ratings.collect.reading import read_collection
 
     found = tuple(
         a.seconds for a in read_collection(path)[1] if a.seconds is not None and a.value is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from hitl_fast._common.errors import InputError
-from hitl_fast._common.files import write_text
+from hitl_fast._common.files import refuse_overwriting, write_text
 
 from .opening import open_items
+from .reading import QUESTIONS, export_csv, last_port
 from .schedule import Schedule
 from .server import LOOPBACK, Collection, bound, checked_token, serve
-from .store import QUESTIONS, Store, export_csv
+from .store import Store
 
 CHOSEN_FIRST = 240  # questions chosen by `ask_next`; the others follow at random
 
@@ -47,7 +49,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="questions put twice, for test-retest (0.1)",
     )
     add("--seed", type=int, default=0, help="of the order of questions (0)")
-    add("--port", type=int, default=0, help="port to listen on (any free one)")
+    add(
+        "--port",
+        type=int,
+        default=0,
+        help="port to listen on (the last one of the database, else a free one)",
+    )
     add("--host", help="address to listen on (127.0.0.1, this machine alone); needs --token")
     add("--token", help="what the page's address must contain (random)")
     add("--export", metavar="FILE.csv", help="write the answers as CSV and end")
@@ -71,13 +78,15 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.question, len(items), order, arguments.n,
         arguments.each, arguments.repeats, arguments.seed,
     )  # fmt: skip
-    host = arguments.host or LOOPBACK[0]
-    with bound(host, arguments.port) as sock:
+    host = LOOPBACK[0] if arguments.host is None else arguments.host
+    everywhere = host in ("0.0.0.0", "::")
+    with _listening(host, arguments) as sock:
         store = Store(arguments.out, _about(items, schedule))
         try:
             hosts = LOOPBACK if arguments.host is None else (host.lower(), *_names_of(host))
-            collection = Collection(items, store, schedule, token, arguments.prompt, hosts)
-            shown = f"[{host}]" if ":" in host else host
+            collection = Collection(items, store, schedule, token, arguments.prompt, hosts, everywhere)
+            store.keep_port(sock.getsockname()[1])
+            shown = _outward() if everywhere else f"[{host}]" if ":" in host else host
             server = serve(collection, sock)
             print(f"{len(items):,} items of {items.source}; answers go to {arguments.out}; Ctrl-C ends")
             print(f"http://{shown}:{sock.getsockname()[1]}/?token={token}", flush=True)
@@ -88,10 +97,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _listening(host: str, arguments: argparse.Namespace) -> socket.socket:
+    """The port asked for; else that of the last time, under whose address browsers know their people; else any."""
+    before = last_port(arguments.out) if arguments.port == 0 else None
+    if before is not None:
+        with suppress(OSError):
+            return bound(host, before)
+        print(
+            f"port {before}, where this collection was, is taken: under another address people cannot go on under the "
+            "names that they had",
+            file=sys.stderr,
+        )
+    return bound(host, arguments.port)
+
+
 def _manage(arguments: argparse.Namespace) -> int:
     if arguments.data is not None:
         raise InputError("--export and --forget take no DATA")
     if arguments.export is not None:
+        refuse_overwriting("--export", arguments.export, arguments.out)
         write_text(arguments.export, export_csv(arguments.out))
         print(f"answers written to {arguments.export}", file=sys.stderr)
     if arguments.forget is not None:
@@ -115,8 +139,6 @@ def _about(items: Any, schedule: Schedule) -> dict[str, Any]:
 
 def _names_of(host: str) -> tuple[str, ...]:
     """Names that a browser may use for a server that listens everywhere: the token then guards it alone."""
-    import socket
-
     if host not in ("0.0.0.0", "::"):
         return ()
     name = socket.gethostname().lower()
@@ -124,6 +146,14 @@ def _names_of(host: str) -> tuple[str, ...]:
     with suppress(OSError):
         found |= {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
     return tuple(sorted(found))
+
+
+def _outward() -> str:
+    """An address of this machine that others may reach: that of the way out, through which nothing is sent."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("192.0.2.1", 9))
+        return str(sock.getsockname()[0])
+    return socket.gethostname()
 
 
 def _order(path: str | None, size: int, count: int | None) -> list[int]:

@@ -8,6 +8,7 @@ import json
 import mmap
 import os
 import struct
+import weakref
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -80,15 +81,20 @@ class ImageFolder(Items):
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
+                if entry.is_symlink() and entry.is_dir():
+                    raise InputError(
+                        f"{entry.path} is a link to a folder, and links to folders are not followed: copy the folder"
+                    )
                 if entry.is_dir(follow_symlinks=False):
                     found += self._walk(Path(entry.path), f"{prefix}{entry.name}/")
                 elif os.path.splitext(entry.name)[1].lower() in IMAGE_TYPES:
-                    self._inside(Path(entry.path), entry.is_symlink())
-                    found.append(prefix + entry.name)
+                    self._inside(Path(entry.path))
+                    if entry.is_file() or entry.is_symlink():  # no pipe, which would be waited for
+                        found.append(prefix + entry.name)
         return found
 
-    def _inside(self, path: Path, link: bool) -> None:
-        if link and self.root not in Path(os.path.realpath(path)).parents:
+    def _inside(self, path: Path) -> None:
+        if self.root not in Path(os.path.realpath(path)).parents:
             raise InputError(
                 f"{path} links to a file outside the data set, and only the data set's files are served: "
                 "copy the file, or name the folder that holds it"
@@ -103,7 +109,9 @@ class ImageFolder(Items):
 
     def image(self, item: int) -> tuple[bytes, str]:
         path = self.root / self.names[item]
-        self._inside(path, path.is_symlink())  # it may have become one since
+        self._inside(path)  # it, or a folder on the way, may have become a link since
+        if path.exists() and not path.is_file():
+            raise InputError(f"item {item}: no longer a file: {self.names[item]}")
         try:
             return path.read_bytes(), IMAGE_TYPES[path.suffix.lower()]
         except OSError as problem:
@@ -158,17 +166,20 @@ class ImageArray(Items):
 
 
 class Lines(Items):
-    """A text or a JSON record a line; the file is mapped, and a line is read when it is shown."""
+    """A text or a JSON record a line, read when it is shown."""
 
     def __init__(self, path: Path, records: bool, text: str | None) -> None:
         self.source, self.records = path.name, records
         if path.stat().st_size == 0:
             raise InputError(f"{path.name} is empty")
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        breaks = np.flatnonzero(np.frombuffer(self._map, np.uint8) == 10)
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        self._state = self._now()
+        with mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) as content:
+            breaks = np.flatnonzero(np.frombuffer(content, np.uint8) == 10)
+        # No map is kept: a page of a file that was cut short meanwhile would end the process.
         self._starts = np.concatenate([[0], breaks + 1])
-        if self._starts[-1] == len(self._map):
+        if self._starts[-1] == self._state[0]:
             self._starts = self._starts[:-1]
         self.text = _text_field(self._record(0), text, path.name) if records else ""
         self.kind = "row" if self.text is None else "text"
@@ -176,10 +187,20 @@ class Lines(Items):
     def __len__(self) -> int:
         return len(self._starts)
 
+    def _now(self) -> tuple[int, int]:
+        about = os.fstat(self._file)
+        return about.st_size, about.st_mtime_ns
+
     def _line(self, item: int) -> str:
-        stop = int(self._starts[item + 1]) if item + 1 < len(self._starts) else len(self._map)
+        start = int(self._starts[item])
+        stop = int(self._starts[item + 1]) if item + 1 < len(self._starts) else self._state[0]
+        content = os.pread(self._file, stop - start, start)
+        if self._now() != self._state:
+            raise InputError(
+                f"{self.source} was changed since it was opened: positions may stand for other lines"
+            )
         try:
-            return self._map[int(self._starts[item]) : stop].decode("utf-8-sig").rstrip("\r\n")
+            return content.decode("utf-8-sig").rstrip("\r\n")
         except UnicodeDecodeError:
             raise InputError(f"{self.source}, line {item + 1}: not UTF-8") from None
 
@@ -199,7 +220,7 @@ class Lines(Items):
 
     def fingerprint(self) -> str:
         ends = self._line(0) + "\n" + self._line(len(self) - 1)
-        return hashlib.sha256(f"{len(self)} {len(self._map)}\n{ends}".encode()).hexdigest()
+        return hashlib.sha256(f"{len(self)} {self._state[0]}\n{ends}".encode()).hexdigest()
 
 
 class Records(Items):

@@ -13,7 +13,8 @@ import numpy as np
 from hitl_fast._common.errors import InputError
 
 from ..agreement import krippendorff
-from .store import QUESTIONS, Answer, Store, Ticket
+from .reading import QUESTIONS, Answer
+from .store import Store, Ticket
 
 PROMPTS = {
     "rating": "How important is this sample for training?",
@@ -58,6 +59,8 @@ class Schedule:
             raise InputError(f"the number of people an item must be 1 or more, not {self.each}")
         if not 0 <= self.repeats <= 0.5:
             raise InputError(f"repeats must be a share from 0 to 0.5, not {self.repeats}")
+        if self.seed < 0:
+            raise InputError(f"seed must be 0 or more, not {self.seed}")
         strange = [i for i in self.order if not 0 <= i < self.size]
         if strange:
             raise InputError(f"item {strange[0]} is no position below {self.size}")

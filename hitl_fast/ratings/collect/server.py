@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import ipaddress
 import json
 import re
 import secrets
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from hitl_fast._common.errors import InputError, InputTypeError, require
 
 from .items import Items
+from .reading import VALUES
 from .schedule import PROMPTS, Schedule, progress
-from .store import VALUES, Store, Ticket, checked_seconds
+from .store import Store, Ticket, canonical, checked_seconds
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent / "page"
 MAX_BODY = 16_384  # bytes; an answer has fewer than 300
 MAX_NAME = 60
+FORMULA = "=+-@"  # an exported table is opened in a spreadsheet
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 HEADERS = {
     "Cache-Control": "no-store",
@@ -56,6 +59,8 @@ class Collection:
         prompt: the question, as people read it; None for the usual one.
         token: what the page's address must hold.
         hosts: names and addresses that the browser may call the server by.
+        any_address: whether it may also call it by any number of an address, as where the server listens on all of
+            them. A foreign page can have a name resolved to this machine, and no number.
     """
 
     items: Items
@@ -64,6 +69,7 @@ class Collection:
     token: str
     prompt: str | None = None
     hosts: tuple[str, ...] = LOOPBACK
+    any_address: bool = False
     scripts: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,8 +95,15 @@ class Collection:
         if ticket is None:
             return {**told, "ticket": None}
         places = [ticket.item] if ticket.other is None else [ticket.item, ticket.other]
-        about = [{"item": i, "kind": self.items.kind, **self.items.content(i)} for i in places]
-        return {**told, "ticket": ticket.ticket, "items": about}
+        return {**told, "ticket": ticket.ticket, "items": [self.about(i) for i in places]}
+
+    def about(self, item: int) -> dict[str, Any]:
+        """What the page shows of an item. One that cannot be read is said to be so, and can be skipped."""
+        try:
+            found = {"kind": self.items.kind, **self.items.content(item)}
+        except InputError as problem:
+            found = {"kind": "text", "text": f"{problem}. Please skip it."}
+        return {"item": item, **_sendable(found)}
 
 
 def application(collection: Collection) -> Starlette:
@@ -101,6 +114,7 @@ def application(collection: Collection) -> Starlette:
     """
     require("starlette", "collect", "the collection page")
     from starlette.applications import Starlette
+    from starlette.requests import ClientDisconnect
     from starlette.responses import HTMLResponse, JSONResponse, Response
     from starlette.routing import Route
 
@@ -119,8 +133,10 @@ def application(collection: Collection) -> Starlette:
                     response.headers["Connection"] = "close"  # what is left of the body is not read
             except (InputError, InputTypeError) as problem:
                 response = JSONResponse({"error": str(problem)}, 400)
-            except sqlite3.OperationalError as problem:
+            except sqlite3.Error as problem:
                 response = JSONResponse({"error": f"the database cannot be written: {problem}"}, 503)
+            except ClientDisconnect:
+                response = Response(status_code=400)  # nobody is left to read it
             response.headers.update(HEADERS)
             return response
 
@@ -172,9 +188,10 @@ def application(collection: Collection) -> Starlette:
         return JSONResponse({"undone": undone, **collection.shown(schedule.next(store, rater), rater)})
 
     async def image(request: Request) -> Response:
-        item = int(request.path_params["item"])
+        given = request.path_params["item"]
+        item = int(given) if re.fullmatch("[0-9]{1,18}", given) else len(collection.items)
         if item >= len(collection.items):
-            raise RefusedError(404, f"there is no item {item}")
+            raise RefusedError(404, f"there is no item {given:.40}")
         content, kind = collection.items.image(item)
         return Response(content, media_type=kind)
 
@@ -188,7 +205,7 @@ def application(collection: Collection) -> Starlette:
             Route("/api/next", guarded(following), methods=["POST"]),
             Route("/api/answer", guarded(answer), methods=["POST"]),
             Route("/api/undo", guarded(undo), methods=["POST"]),
-            Route("/api/image/{item:int}", guarded(image), methods=["GET"]),
+            Route("/api/image/{item}", guarded(image), methods=["GET"]),
             Route("/{path:path}", guarded(absent), methods=["GET", "POST"]),
         ]
     )
@@ -213,7 +230,7 @@ def serve(collection: Collection, sock: socket.socket) -> Any:
 def _admit(request: Request, collection: Collection) -> None:
     """Refuse a request from another site, by another name of the host, or without the token."""
     host = _hostname(request.headers.get("host", ""))
-    if host not in collection.hosts:
+    if host not in collection.hosts and not (collection.any_address and _is_address(host)):
         raise RefusedError(403, f"this server is not called {host}")
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
@@ -228,6 +245,23 @@ def _admit(request: Request, collection: Collection) -> None:
         raise RefusedError(
             403, "the token is missing or wrong: open the address that `hitl-fast collect` printed"
         )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _sendable(value: Any) -> Any:
+    """Texts as UTF-8 can hold them: a file name or a JSON escape may be no valid text."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {name: _sendable(v) for name, v in value.items()}
+    return [_sendable(v) for v in value] if isinstance(value, list) else value
 
 
 def _hostname(host: str) -> str:
@@ -258,15 +292,19 @@ def _text(body: dict[str, Any], name: str, optional: bool = False) -> str | None
     value = body.get(name)
     if value is None and optional:
         return None
-    if not isinstance(value, str):
+    if not isinstance(value, str) or _sendable(value) != value:
         raise RefusedError(400, f"{name} must be text")
     return value
 
 
 def _name(body: dict[str, Any]) -> str:
-    name = " ".join(str(_text(body, "name")).split())
+    name = canonical(str(_text(body, "name")))
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
         raise RefusedError(400, f"a name has 1 to {MAX_NAME} printable characters")
+    if name[0] in FORMULA:
+        raise RefusedError(
+            400, f"a name does not begin with {name[0]}, which spreadsheets take for a formula"
+        )
     return name
 
 
@@ -300,6 +338,8 @@ def bound(host: str, port: int) -> socket.socket:
         ValueError: the port is no port.
         OSError: the address is taken or not of this machine.
     """
+    if not host.strip():
+        raise InputError("--host is empty: leave it out for this machine alone, or name an address")
     if not 0 <= port < 65536:
         raise InputError(f"--port must be from 0 to 65535, not {port}")
     try:

@@ -6,16 +6,15 @@ takes one answer.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-import math
 import os
 import secrets
 import sqlite3
+import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +24,9 @@ from typing import Any
 
 from hitl_fast._common.errors import InputError
 
-APPLICATION = 0x48495446  # "HITF" in the file's header
-VERSION = 1
-QUESTIONS = ("rating", "yesno", "pairs")
-VALUES = {"rating": (1.0, 2.0, 3.0, 4.0, 5.0), "yesno": (0.0, 1.0), "pairs": (0.0, 0.5, 1.0)}
-MAGIC = b"SQLite format 3\x00"
+from .reading import APPLICATION, VERSION, Answer, about_of, answers_of, check_is_collection
+
+MOST_SECONDS = sys.float_info.max  # an integer may be larger
 HELD = 1800.0  # seconds for which an open question is not given to somebody else
 SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -46,7 +43,6 @@ CREATE TABLE answers (
 CREATE INDEX asked_by ON asked (rater);
 CREATE INDEX answers_by ON answers (rater);
 """
-EXPORTED = ("item", "other", "rater", "value", "status", "repeat", "seconds", "at")
 
 
 @dataclass(frozen=True)
@@ -57,19 +53,6 @@ class Ticket:
     item: int
     other: int | None
     repeat: int
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer that counts; ``value`` is None where the question was skipped, ``seconds`` where they are unknown."""
-
-    rater: str
-    item: int
-    other: int | None
-    repeat: int
-    value: float | None
-    seconds: float | None
-    at: str
 
 
 class Store:
@@ -90,6 +73,7 @@ class Store:
         elif not self.path.absolute().parent.is_dir():
             raise InputError(f"{self.path} cannot be made: there is no folder {self.path.parent}")
         self._lock = threading.RLock()
+        self._shown: dict[str, float] = {}  # ticket -> when it was last shown, on a clock that is never set
         try:
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False, timeout=10
@@ -98,7 +82,7 @@ class Store:
             raise InputError(f"{self.path} cannot be opened: {problem}") from None
         try:
             self._prepare(about)
-        except sqlite3.OperationalError as problem:
+        except sqlite3.DatabaseError as problem:
             self._connection.close()
             raise InputError(f"{self.path} cannot be written: {problem}") from None
         except BaseException:
@@ -119,7 +103,7 @@ class Store:
                 run(f"PRAGMA application_id = {APPLICATION}")
                 run(f"PRAGMA user_version = {VERSION}")
                 run("INSERT INTO about VALUES ('about', ?)", [json.dumps(about)])
-        self.about: dict[str, Any] = _about(self._connection)
+        self.about = about_of(self._connection, self.path.name)
         for name, value in (about or {}).items():
             if self.about.get(name) != json.loads(json.dumps(value)):
                 raise InputError(
@@ -137,6 +121,11 @@ class Store:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+    def keep_port(self, port: int) -> None:
+        """Remember where the page was: browsers keep people's secrets under its address."""
+        with self.transaction():
+            self._run("INSERT OR REPLACE INTO about VALUES ('port', ?)", str(port))
 
     def join(self, name: str, secret: str | None) -> str:
         """Claim a name, or come back under it with the secret that claiming it gave.
@@ -169,6 +158,7 @@ class Store:
             )  # fmt: skip
             if row is not None:
                 self._run("UPDATE asked SET at = ? WHERE ticket = ?", time.time(), row[0])
+                self._shown[row[0]] = time.monotonic()
         return None if row is None else Ticket(*row)
 
     def give(self, rater: str, item: int, other: int | None, repeat: int) -> Ticket:
@@ -178,12 +168,14 @@ class Store:
             "INSERT INTO asked VALUES (?, ?, ?, ?, ?, ?)",
             ticket.ticket, rater, item, other, repeat, time.time(),
         )  # fmt: skip
+        self._shown[ticket.ticket] = time.monotonic()
         return ticket
 
     def answer(self, rater: str, ticket: str, value: float | None, seconds: float | None) -> bool:
         """Keep an answer; False where this ticket was answered before, which then stays as it is.
 
-        Seconds beyond the time since the question was given cannot be, and are kept as unknown.
+        Seconds beyond the time since the question was shown cannot be, and are kept as unknown. That time is of a
+        clock that is never set, unless the server was restarted since.
 
         Raises:
             KeyError: the person was given no such ticket.
@@ -197,7 +189,9 @@ class Store:
             *question, given = row
             if self._one("SELECT 1 FROM answers WHERE ticket = ?", ticket) is not None:
                 return False
-            if seconds is not None and seconds > time.time() - given + 2:
+            shown = self._shown.pop(ticket, None)
+            passed = time.time() - given if shown is None else time.monotonic() - shown
+            if seconds is not None and seconds > passed + 2:
                 seconds = None
             self._run(
                 "INSERT INTO answers (ticket, rater, item, other, repeat, value, seconds, at) "
@@ -223,14 +217,15 @@ class Store:
         """Rater, item and other of questions that were put and not answered within the last half hour."""
         with self._lock:
             return self._connection.execute(
-                "SELECT rater, item, other FROM asked WHERE at > ? AND ticket NOT IN (SELECT ticket FROM answers)",
-                [time.time() - HELD],
+                "SELECT rater, item, other FROM asked WHERE abs(at - ?) < ? AND ticket NOT IN "
+                "(SELECT ticket FROM answers)",
+                [time.time(), HELD],
             ).fetchall()
 
     def answers(self) -> list[Answer]:
         """All that count, in the order in which they were given."""
         with self._lock:
-            return _answers(self._connection)
+            return answers_of(self._connection)
 
     def forget(self, name: str) -> int:
         """Delete a person's name and answers, also from the file's unused pages; returns the number of answers.
@@ -239,6 +234,8 @@ class Store:
             ValueError: nobody has the name.
         """
         with self.transaction():
+            if self._one("SELECT 1 FROM people WHERE name = ?", name) is None:
+                name = canonical(name)
             if self._one("SELECT 1 FROM people WHERE name = ?", name) is None:
                 raise InputError(f"{self.path.name} knows nobody called {name!r}")
             count = self._run("DELETE FROM answers WHERE rater = ?", name).rowcount
@@ -260,76 +257,9 @@ class Store:
         return self._connection.execute(statement, values).fetchone()
 
 
-def read_collection(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Answer]]:
-    """What was asked and the answers that count, without changing anything; also while people answer.
-
-    Raises:
-        ValueError: the file is no database of a collection.
-        OSError: it cannot be opened.
-    """
-    path = Path(path)
-    check_is_collection(path)
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-    try:
-        connection.execute("BEGIN")  # both from one state of the database
-        return _about(connection), _answers(connection)
-    except sqlite3.DatabaseError as problem:
-        raise InputError(f"{path.name} cannot be read: {problem}") from None
-    finally:
-        connection.close()
-
-
-def export_csv(path: str | os.PathLike[str]) -> str:
-    """Every answer that counts as CSV, skipped questions among them."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(EXPORTED)
-    for a in read_collection(path)[1]:
-        status = "skipped" if a.value is None else "submitted"
-        seconds = "" if a.seconds is None else round(a.seconds, 3)
-        value = "" if a.value is None else f"{a.value:g}"
-        other = "" if a.other is None else a.other
-        writer.writerow([a.item, other, a.rater, value, status, a.repeat, seconds, a.at])
-    return text.getvalue()
-
-
-def check_is_collection(path: Path, may_be_empty: bool = False) -> None:
-    """Refuse a file that is not a database of a collection, before SQLite touches it."""
-    with path.open("rb") as file:
-        head = file.read(100)
-    if may_be_empty and not head:
-        return
-    if head[:16] != MAGIC:
-        raise InputError(f"{path.name} is no SQLite database: expected one that `hitl-fast collect` made")
-    # The header may still be in the write-ahead log, so that ask SQLite.
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-    try:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.DatabaseError as problem:
-        raise InputError(f"{path.name} cannot be read: {problem}") from None
-    finally:
-        connection.close()
-    if application == version == 0 and may_be_empty and path.stat().st_size <= 4096:
-        return  # a server that was ended before its first commit
-    if application != APPLICATION:
-        raise InputError(f"{path.name} is a database of another program, not of `hitl-fast collect`")
-    if version != VERSION:
-        raise InputError(f"{path.name} has schema version {version}, and this is version {VERSION}")
-
-
-def _about(connection: sqlite3.Connection) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
-        connection.execute("SELECT value FROM about WHERE key = 'about'").fetchone()[0]
-    )
-    return found
-
-
-def _answers(connection: sqlite3.Connection) -> list[Answer]:
-    rows = connection.execute(
-        "SELECT rater, item, other, repeat, value, seconds, at FROM answers WHERE NOT undone ORDER BY id"
-    )
-    return [Answer(*row) for row in rows]
+def canonical(name: str) -> str:
+    """A name in one of the ways to write it: spaces single, letters with their accents composed (NFC)."""
+    return unicodedata.normalize("NFC", " ".join(name.split()))
 
 
 def _hashed(secret: str) -> str:
@@ -348,6 +278,6 @@ def checked_seconds(value: Any) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_SECONDS:
         raise InputError(f"seconds must be a finite number of 0 or more, not {value!r:.40}")
     return float(value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hitl_fast._common.errors import InputError
 
-from ..collect.store import VALUES, read_collection
+from ..collect.reading import VALUES, read_collection
 from .answers import AnswerList, Answers, Comparison
 
 MAGIC = b"SQLi"

@@ -52,7 +52,8 @@ async function surely(path, body) {
       return told;
     } catch (problem) {
       if (problem.status && problem.status !== 503) throw problem;
-      say("No connection. Your answer is kept here and sent again\u2026");
+      const why = problem.status === 503 ? `${problem.message}.` : "No connection.";
+      say(`${why} Your answer is kept here and sent again\u2026`);
       await new Promise(resolve => setTimeout(resolve, wait));
     }
   }
