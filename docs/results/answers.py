@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hitl_fast._common.bootstrap import Interval
-from hitl_fast.experiments.calibration import size_table
+from hitl_fast.experiments.calibration import size_prediction, size_table
 from hitl_fast.experiments.calibration.analysis import (
     SCORES,
     Findings,
@@ -130,6 +130,13 @@ def other_sizes() -> str:
     return size_table.section(records, size_table.compare(records))
 
 
+def predicted_sizes(grid: Sequence[Record]) -> str:
+    """Markdown on what a cost model of the grid predicts of them."""
+    _, records = read(HERE / "calibration" / "sizes.jsonl")
+    _, scores = read(HERE / "calibration" / "size_scores.jsonl")
+    return size_prediction.section(grid, records, size_prediction.predict(grid, records, scores))
+
+
 def _guidance(report: Report) -> str:
     """One line per condition, the tasks side by side."""
     found = {(c.task, c.condition): c for c in report.found if c.setting == MAIN}
@@ -245,6 +252,7 @@ def main() -> int:
         ("README.md", "answers", text),
         ("docs/few_labels.md", "few labels", few_labels(records)),
         ("docs/sizes.md", "sizes", other_sizes()),
+        ("docs/sizes.md", "predicted sizes", predicted_sizes(records)),
         ("docs/explanation.md", "rivals", rivals(findings)),
     )
     made = json.dumps({name: _text(value) for name, value in numbers.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,8 @@ def check_parts(model: Any) -> None:
     check_options(model.scores, model.method, model.level)
     if model.effort not in EFFORTS:
         raise InputError(f"effort is {model.effort!r}")
+    if model.median is not None and not 0 < model.median < math.inf:
+        raise InputError(f"median must be above 0, not {model.median}")
     weights, residuals = np.array(model.weights), np.array(model.residuals)
     if not ((weights >= 0).all() and weights.sum() <= 1 and (residuals >= 0).all()):
         raise InputError("weights and residuals must be at least 0, and weights at most 1 together")

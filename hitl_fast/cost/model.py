@@ -24,14 +24,15 @@ from hitl_fast.energy.reporting.carbon import JOULES_PER_KWH
 from . import curves
 from .carry import Carried, Range, carried, scaled
 from .checks import FALLBACK, check_options, check_parts, chosen_score, remedy
-from .conformal import TIE, Floats, quantile, weights_of
+from .conformal import TIE, Floats, weights_of
 from .curves import Curve
 from .estimate import CostEstimate, Energy, Rival
 from .fitting import bounds_of, cap_of, cross_fit, energy_of, errors_of, folds_of, offset_of
 from .history import AUTO, FEWEST, read, table
+from .spread import Spread
 from .storage import fields_of, without_infinities
 
-FORMAT, SCHEMA = "hitl_fast cost model", 3
+FORMAT, SCHEMA = "hitl_fast cost model", 4
 FIRST_FORMAT = "hitl_fast cost model 1"  # of files without a schema version
 
 
@@ -77,6 +78,8 @@ class CostModel:
         choice: why it predicts from these scores, where nobody named them; else empty.
         dataset_sizes: fewest and most training samples of the past retrainings; None: the history does not tell.
         batch_sizes: the same of samples of a batch.
+        median: effort of the past retrainings that reached their target and had to take a step; None: of a file before
+            schema version 4.
     """
 
     scores: tuple[str, ...]
@@ -100,6 +103,7 @@ class CostModel:
     choice: str = ""
     dataset_sizes: Range | None = None
     batch_sizes: Range | None = None
+    median: float | None = None
 
     @classmethod
     def fit(
@@ -192,6 +196,7 @@ class CostModel:
             energy=energy_of(past, z, centres, folds, residuals) if effort != "joules" else None,
             dataset_sizes=past.sizes["dataset_size"],
             batch_sizes=past.sizes["batch_size"],
+            median=_median(past.effort[~past.censored]),
         )
 
     def predict(
@@ -209,11 +214,11 @@ class CostModel:
         At another ``dataset_size`` N or ``batch_size`` B than the N0 and B0 of the past retrainings, samples seen are
         taken to be ``(N / N0)^-0.1 (B / B0)^0.7`` times as many, and operations and energy with them; epochs are
         samples seen / N. That was measured (docs/sizes.md) at one learning rate of Adam, at sizes 3 and batches 2 times
-        apart: intervals are widened by the factor that ``level`` of those retrainings were within
-        (1.45 and 1.32 at 80 %), to the power ``|log(N / N0)| / log 3`` and ``|log(B / B0)| / log 2``. From
-        a third of the samples 24 % did not reach a target that all samples had reached: the upper end is infinity
-        where this share, taken to grow with ``log(N0 / N)``, is above 1 - level. It does not hold where the learning
-        rate follows the batch.
+        apart: intervals are those of ``|r_i +- e|``, r_i the past residuals and e the measured errors, times ``|log(N /
+        N0)| / log 3`` and ``|log(B / B0)| / log 2``, each combination as likely. From a third of the samples 45 % of
+        the retrainings that had taken more than the median effort did not reach their target at all, and 3 % of the
+        others: so much of the weight of each, taken to grow with ``log(N0 / N)``, is at infinity. It does not hold
+        where the learning rate follows the batch.
 
         Args:
             report: PreIndexReport, path of its JSON, or dict of scores.
@@ -246,9 +251,11 @@ class CostModel:
         for note in (*outside, *other.doubts):
             warnings.warn(f"{note}: the interval may not hold", stacklevel=2)
         notes += other.notes
-        past_effort, learnt, more = self._at_past_sizes(x)
+        effort, kwh, more = self.effort_at(x, other)
         notes += more
-        effort, epochs, kwh = self._at_sizes(past_effort, learnt, other)
+        epochs = effort if self.effort == "epochs" else None
+        if self.effort == "samples" and other.epochs_per_sample is not None:
+            epochs = scaled(effort, other.epochs_per_sample)
         if joules_per_epoch is not None:
             kwh = self._kwh_of(epochs, joules_per_epoch)
         gco2e = None
@@ -317,8 +324,10 @@ class CostModel:
             )
         if version == 1:
             held["choice"] = ""
-        if version < SCHEMA:
+        if version < 3:
             held |= {"dataset_sizes": None, "batch_sizes": None}
+        if version < SCHEMA:
+            held["median"] = None
         try:
             model = cls(**fields_of(held, [field.name for field in dataclasses.fields(cls)]))
             check_parts(model)
@@ -355,17 +364,23 @@ class CostModel:
         """Fold, residual and weight of each past retraining."""
         return np.array(self.folds, dtype=np.intp), np.array(self.residuals), np.array(self.weights)
 
-    def _at_past_sizes(self, x: Floats) -> tuple[Interval, Interval | None, list[str]]:
-        """Effort, kWh as learnt from the past, and notes."""
+    def effort_at(self, x: Floats, other: Carried) -> tuple[Interval, Interval | None, list[str]]:
+        """Effort, kWh as learnt from the past, and notes, at the sizes that ``carried`` was given.
+
+        Args:
+            x: (k,) scores in the order of ``scores``.
+        """
         notes = []
         centre = self._clipped(self.curve, x)
         folds, residuals, weights = self._arrays
         of_folds = np.array([curve(x[None])[0] for curve in self.fold_curves])
         centres = np.clip(of_folds, *bounds_of(self.offset, self.cap))[folds]
-        effort = self._interval(centre, centres, residuals, weights, self.offset)
+        effort = Spread(residuals, weights, self.level, self.offset, self.median).interval(
+            centre, centres, other
+        )
         if effort.high >= self.cap * (1 - TIE):
             effort = effort._replace(high=math.inf)
-        if math.isinf(effort.high) and math.isinf(self.cap):
+        if math.isinf(effort.high) and math.isinf(self.cap) and not any(other.lost) and other.measured:
             notes.append(
                 f"{self.retrainings} past retrainings are too few for {self.level:.0%} intervals: no upper end is known"
             )
@@ -373,33 +388,15 @@ class CostModel:
             notes.append(
                 f"past retrainings at such scores were given up at {self.cap:.4g} {self.effort}: expect more"
             )
-        kwh, source = self._kwh(effort, centre, centres)
-        return effort, kwh, notes + source
-
-    def _at_sizes(
-        self, effort: Interval, kwh: Interval | None, other: Carried
-    ) -> tuple[Interval, Interval | None, Interval | None]:
-        """Effort, epochs and kWh at the sizes that were asked for."""
-        effort = scaled(effort, other.effort, other.widen)
-        kwh = None if kwh is None else scaled(kwh, other.samples, other.widen)
-        if other.lost > 1 - self.level:
-            effort = effort._replace(high=math.inf)
-            kwh = None if kwh is None else kwh._replace(high=math.inf)
-        epochs = effort if self.effort == "epochs" else None
-        if self.effort == "samples" and other.epochs_per_sample is not None:
-            epochs = scaled(effort, other.epochs_per_sample)
-        return effort, epochs, kwh
+        kwh, source = self._kwh(effort, centre, centres, other)
+        return (
+            scaled(effort, other.effort),
+            None if kwh is None else scaled(kwh, other.samples),
+            notes + source,
+        )
 
     def _clipped(self, curve: Curve, x: Floats) -> float:
         return float(np.clip(curve(x[None]), *bounds_of(self.offset, self.cap))[0])
-
-    def _interval(
-        self, centre: float, centres: Floats, residuals: Floats, weights: Floats, offset: float
-    ) -> Interval:
-        """Of effort, from centres and residuals of ``log(effort + offset)``."""
-        low = min(-quantile(residuals - centres, weights, self.level), centre)
-        high = max(quantile(centres + residuals, weights, self.level), centre)
-        return Interval(*(max(_exp(end) - offset, 0.0) for end in (centre, low, high)))
 
     def _kwh_of(self, epochs: Interval | None, joules_per_epoch: float) -> Interval:
         if epochs is None:
@@ -411,7 +408,9 @@ class CostModel:
             )
         return _times(epochs, joules_per_epoch / JOULES_PER_KWH)
 
-    def _kwh(self, effort: Interval, centre: float, centres: Floats) -> tuple[Interval | None, list[str]]:
+    def _kwh(
+        self, effort: Interval, centre: float, centres: Floats, other: Carried
+    ) -> tuple[Interval | None, list[str]]:
         if self.effort == "joules":
             return _times(effort, 1 / JOULES_PER_KWH), []
         if self.energy is None:
@@ -425,22 +424,17 @@ class CostModel:
         folds, _, weights = self._arrays
         means = np.array(self.energy.fold_means)[folds]
         weights = weights[there] * (weights.sum() / weights[there].sum())
-        joules = self._interval(
-            centre + self.energy.mean,
-            (centres + means)[there],
-            residuals[there],
-            weights,
-            self.offset * math.exp(self.energy.mean),
-        )
+        unit = math.exp(self.energy.mean)
+        median = None if self.median is None else self.median * unit
+        spread = Spread(residuals[there], weights, self.level, self.offset * unit, median)
+        joules = spread.interval(centre + self.energy.mean, (centres + means)[there], other)
         kwh = _times(joules, 1 / JOULES_PER_KWH)
         return (kwh._replace(high=math.inf) if math.isinf(effort.high) else kwh), []
 
 
-def _exp(value: float) -> float:
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return math.inf
+def _median(efforts: Floats) -> float | None:
+    taken = efforts[efforts > 0]
+    return float(np.median(taken)) if len(taken) else None
 
 
 def _times(interval: Interval, factor: float) -> Interval:

@@ -57,6 +57,7 @@ def fields_of(held: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
         ),
         "dataset_sizes": _range(held["dataset_sizes"]),
         "batch_sizes": _range(held["batch_sizes"]),
+        "median": None if held["median"] is None else float(held["median"]),
     }
     return fields
 

@@ -252,7 +252,7 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda held: held.pop("format"), "not a cost model"),
-        (lambda held: held.update(schema_version=99), "schema version 99.*reads 1 to 3"),
+        (lambda held: held.update(schema_version=99), "schema version 99.*reads 1 to 4"),
         (lambda held: held.pop("cap"), "KeyError: 'cap'"),
         (lambda held: held["weights"].pop(), "do not belong together"),
         (lambda held: held["ranges"].pop(), "one range for each score"),
@@ -262,6 +262,8 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
         (lambda held: held.update(error=None), "TypeError"),
         (lambda held: held.update(effort="bogus"), "effort is 'bogus'"),
         (lambda held: held.update(level="high"), "level must be"),
+        (lambda held: held.update(median=-1), "median must be above 0"),
+        (lambda held: held.pop("median"), "KeyError: 'median'"),
         (lambda held: held.update(weights=[1] * 20), "weights at most 1 together"),
         (lambda held: held["residuals"].__setitem__(0, None), "residuals must be at least 0"),
         (lambda held: held["curve"]["values"].__setitem__(0, math.nan), "have a value each"),
@@ -512,9 +514,9 @@ def test_files_of_the_first_version_load(tmp_path: Path) -> None:
     model.to_json(tmp_path / "model.json")
     assert CostModel.from_json(tmp_path / "model.json") == model
     held = json.loads((tmp_path / "model.json").read_text())
-    assert (held["format"], held["schema_version"]) == ("hitl_fast cost model", 3)
+    assert (held["format"], held["schema_version"]) == ("hitl_fast cost model", 4)
     del held["schema_version"], held["choice"]
     held["format"] = "hitl_fast cost model 1"
     (tmp_path / "old.json").write_text(json.dumps(held))
-    old = dataclasses.replace(model, choice="", dataset_sizes=None, batch_sizes=None)
+    old = dataclasses.replace(model, choice="", dataset_sizes=None, batch_sizes=None, median=None)
     assert CostModel.from_json(tmp_path / "old.json") == old

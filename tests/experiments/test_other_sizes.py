@@ -16,7 +16,7 @@ from torch import nn
 import hitl_fast as hf
 from hitl_fast import cli
 from hitl_fast.cost import carry
-from hitl_fast.cost.carry import LOST, POWERS, WITHIN, factor_within
+from hitl_fast.cost.carry import LAW, Carried, factor_within
 from hitl_fast.cost.estimate import CostEstimate
 
 EFFORTS = ("epochs", "samples", "flops", "joules")
@@ -25,7 +25,7 @@ ASKED = {"probe_error": 0.3}
 
 def grown(size: float = 1, batch: float = 1) -> float:
     """Samples seen over those at sizes of 1."""
-    return float(size ** POWERS["dataset_size"] * batch ** POWERS["batch_size"])
+    return float(size ** LAW.powers["dataset_size"] * batch ** LAW.powers["batch_size"])
 
 
 def history(size: float = 1000, batch: float = 64, n: int = 24) -> list[dict[str, float]]:
@@ -70,25 +70,41 @@ def ends(estimate: CostEstimate) -> tuple[float, float]:
     return estimate.effort.low, estimate.effort.high
 
 
-def test_intervals_are_widened_by_what_was_measured() -> None:
+def test_errors_of_the_past_and_of_sizes_are_combined() -> None:
+    """As many residuals and errors of either sign as there are, each pair as likely: the plain definition."""
+    residuals, weights = np.array([0.1, 0.4, np.inf]), np.array([0.3, 0.3, 0.2])
+    spread, weight = Carried(errors=((0.2, 0.3),)).combined(residuals, weights)
+    expected = [abs(r + s * e) for r in residuals for s in (1, -1) for e in (0.2, 0.3)]
+    np.testing.assert_allclose(np.sort(spread.ravel()), np.sort(expected))
+    np.testing.assert_allclose(weight.sum(1), weights)
+    first, second = np.random.default_rng(0).exponential(size=(2, 400))
+    spread, weight = Carried(errors=(tuple(first), tuple(second))).combined(np.zeros(1), np.ones(1))
+    sums = np.abs(first[:, None] + np.concatenate([second, -second]))
+    assert np.median(spread) == pytest.approx(np.median(sums), rel=0.03)
+    assert weight.sum() == pytest.approx(1)
+    spread, weight = Carried().combined(residuals, weights)
+    np.testing.assert_array_equal(spread[:, 0], residuals)
+
+
+def test_intervals_are_wider_the_further_the_sizes_are_apart() -> None:
+    """About as independent errors add: by more than nothing, and by less than both in full."""
     model = hf.CostModel.fit(history(), "probe_error", effort="samples")
     low, high = ends(model.predict(ASKED))
     assert ends(model.predict(ASKED, dataset_size=1000, batch_size=64)) == pytest.approx((low, high))
-    off = WITHIN["dataset_size"][0.8]
-    more = grown(3)
-    assert ends(model.predict(ASKED, dataset_size=3000)) == pytest.approx(
-        (low * more / off, high * more * off)
-    )
-    root, more = math.sqrt(off), grown(math.sqrt(3))
-    assert ends(model.predict(ASKED, dataset_size=1000 * math.sqrt(3))) == pytest.approx(
-        (low * more / root, high * more * root)
-    )
-    off, less = WITHIN["batch_size"][0.8], grown(batch=0.5)
-    assert ends(model.predict(ASKED, batch_size=32)) == pytest.approx((low * less / off, high * less * off))
+    widths = []
+    for size, batch in ((1500, 64), (3000, 64), (3000, 128)):
+        value, *asked = model.predict(ASKED, dataset_size=size, batch_size=batch).effort
+        factor = grown(size / 1000, batch / 64)
+        assert value == pytest.approx(model.predict(ASKED).effort.value * factor)
+        widths.append(math.log(asked[1] / asked[0]))
+        assert asked[0] < low * factor
+    assert math.log(high / low) < widths[0] < widths[1] < widths[2]
+    full = 2 * sum(math.log(LAW.within[name][0.8]) for name in LAW.within)
+    assert widths[2] < math.log(high / low) + full
 
 
 def test_no_factor_is_made_up_at_a_level_that_was_not_measured() -> None:
-    assert factor_within("dataset_size", 0.81) == WITHIN["dataset_size"][0.9]
+    assert factor_within("dataset_size", 0.81) == LAW.within["dataset_size"][0.9]
     assert factor_within("dataset_size", 0.99) == math.inf
     model = hf.CostModel.fit(history(40), "probe_error", effort="samples", level=0.92)
     estimate = model.predict(ASKED, dataset_size=39)
@@ -97,18 +113,24 @@ def test_no_factor_is_made_up_at_a_level_that_was_not_measured() -> None:
     assert math.isfinite(model.predict(ASKED, dataset_size=40).effort.high)
 
 
-def test_of_fewer_samples_some_never_reach_the_target() -> None:
+def test_of_fewer_samples_those_that_take_much_may_never_reach_the_target() -> None:
     model = hf.CostModel.fit(history(), "probe_error", effort="samples")
-    assert LOST["dataset_size"] > 1 - model.level
-    third = model.predict(ASKED, dataset_size=1000 / 3)
+    low, high = LAW.lost["dataset_size"]
+    assert low < 1 - model.level < high
+    dear, cheap = ({"probe_error": probe} for probe in (0.6, 0.06))
+    third = model.predict(dear, dataset_size=1000 / 3)
     assert third.effort.high == math.inf
     assert third.epochs is not None
     assert third.epochs.high == math.inf
     assert third.kwh is not None
     assert third.kwh.high == math.inf
     assert any("did not reach the target" in note for note in third.notes)
-    assert math.isfinite(model.predict(ASKED, dataset_size=900).effort.high)
-    assert math.isfinite(model.predict(ASKED, dataset_size=3000).effort.high)
+    assert not any("too few" in note for note in third.notes)
+    assert math.isfinite(model.predict(cheap, dataset_size=1000 / 3).effort.high)
+    assert math.isfinite(model.predict(dear, dataset_size=900).effort.high)
+    assert math.isfinite(model.predict(dear, dataset_size=3000).effort.high)
+    unknown = dataclasses.replace(model, median=None)  # a file of before: all may be among the dear ones
+    assert unknown.predict(cheap, dataset_size=1000 / 3).effort.high == math.inf
 
 
 def test_further_than_measured_is_said() -> None:
@@ -180,10 +202,13 @@ def test_sizes_are_kept_in_files(tmp_path: Path) -> None:
     (tmp_path / "wrong.json").write_text(json.dumps({**held, "dataset_sizes": [5, 1]}))
     with pytest.raises(ValueError, match="sizes must be above 0 and rise"):
         hf.CostModel.from_json(tmp_path / "wrong.json")
+    del held["median"]
+    (tmp_path / "third.json").write_text(json.dumps({**held, "schema_version": 3}))
+    assert hf.CostModel.from_json(tmp_path / "third.json") == dataclasses.replace(model, median=None)
     del held["dataset_sizes"], held["batch_sizes"]
     (tmp_path / "old.json").write_text(json.dumps({**held, "schema_version": 2}))
     old = hf.CostModel.from_json(tmp_path / "old.json")
-    assert old == dataclasses.replace(model, dataset_sizes=None, batch_sizes=None)
+    assert old == dataclasses.replace(model, dataset_sizes=None, batch_sizes=None, median=None)
     with pytest.raises(ValueError, match="dataset_size"):
         old.predict(ASKED, dataset_size=10)
 
@@ -214,11 +239,11 @@ def test_decide_takes_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_the_docstring_has_the_numbers_that_are_used() -> None:
     told = hf.CostModel.predict.__doc__ or ""
-    within = {name: f"{of[0.8]:.2f}" for name, of in WITHIN.items()}
+    low, high = LAW.lost["dataset_size"]
     for number in (
-        f"(N / N0)^{POWERS['dataset_size']:g} (B / B0)^{POWERS['batch_size']:g}",
-        f"({within['dataset_size']} and {within['batch_size']} at 80 %)",
-        f"{LOST['dataset_size'] * 100:.0f} %",
+        f"(N / N0)^{LAW.powers['dataset_size']:g} (B / B0)^{LAW.powers['batch_size']:g}",
+        f"{high * 100:.0f} % of",
+        f"{low * 100:.0f} % of",
     ):
         assert number in told, number
     assert carry.MEASURED == {"dataset_size": 3.0, "batch_size": 2.0}

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from hitl_fast._common.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..common.journal import Record
     from .jobs import Settings
 
 EPILOG = """\
@@ -22,6 +25,7 @@ files:
   modes.jsonl     with --modes: the scores of each retraining without pairs, and with fewer labels
   modes.csv       with --modes: how they rank the steps of results.jsonl
   sizes.jsonl     with --sizes: what some retrainings take from fewer samples and in smaller batches
+  size_scores.jsonl  with --sizes: the scores of the same cells before retraining
   sizes.csv       with --sizes: in which unit their effort stays the same
 
 Run the same command again to resume, or to draw the page again. --modes needs the results.jsonl of a grid that is
@@ -163,12 +167,27 @@ def _sizes(arguments: argparse.Namespace, out: Path) -> int:
     depends = sizes.depends_on(settings)
     with Journal(out / "sizes.jsonl", sizes.EXPERIMENT, depends, _command(arguments)) as journal:
         records = run_grid(do, jobs, journal, workers=arguments.workers, progress=not arguments.no_progress)
+    _size_scores(arguments, out, settings, records)
     found = compare(records)
     write_bytes(out / "sizes.csv", sizes_csv(found).encode())
     print(answer(found))
-    for name in ("sizes.jsonl", "sizes.csv"):
+    for name in ("sizes.jsonl", "size_scores.jsonl", "sizes.csv"):
         print(f"  -> {out / name}")
     return 0
+
+
+def _size_scores(
+    arguments: argparse.Namespace, out: Path, settings: Settings, records: Sequence[Record]
+) -> None:
+    """What one pass says of the same cells before they are retrained."""
+    from ..common.journal import Journal
+    from ..common.runner import run_grid
+    from . import size_scores
+
+    do = functools.partial(size_scores.work, settings=settings, folder=str(out / "models"))
+    jobs, depends = size_scores.cells(records), size_scores.depends_on(settings)
+    with Journal(out / "size_scores.jsonl", size_scores.EXPERIMENT, depends, _command(arguments)) as journal:
+        run_grid(do, jobs, journal, workers=arguments.workers, progress=not arguments.no_progress)
 
 
 def chosen(quick: bool, seed: int, seeds: int | None = None) -> Settings:

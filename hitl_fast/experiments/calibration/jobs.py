@@ -141,7 +141,7 @@ def examine(model: nn.Module, clean_accuracy: float, parts: Parts, mask: Mask | 
         "parameters": sum(p.numel() for p in model.parameters()),
         "flops_per_sample": {"forward": flops[0], "backward": flops[1]},
         "floor": {
-            name: _all_scores(model, _report(model, clean, other, mask, *VARIANTS[0]), clean, other)
+            name: _all_scores(model, report_of(model, clean, other, mask, *VARIANTS[0]), clean, other)
             for name, other in others.items()
         },
     }
@@ -156,13 +156,13 @@ def calibrate(
     before = split(settings, data, samples)
     after = split(settings, data, data.shifted(samples, job["shift"], job["strength"], seed))
     clean, moved = before.estimation, after.estimation
-    reports = {"/".join(variant): _report(model, clean, moved, data.mask, *variant) for variant in VARIANTS}
+    reports = {"/".join(variant): report_of(model, clean, moved, data.mask, *variant) for variant in VARIANTS}
     scores = _all_scores(model, reports["/".join(VARIANTS[0])], clean, moved)
     fewer = {}
     for n in FEWER:
         if n < len(clean):
             which = torch.from_numpy(np.random.default_rng([seed, n]).choice(len(clean), n, replace=False))
-            report = _report(model, clean[which], moved[which], data.mask, *VARIANTS[0])
+            report = report_of(model, clean[which], moved[which], data.mask, *VARIANTS[0])
             fewer[str(n)] = {
                 name: getattr(report, name)
                 for name in ("index", "inverse_ari", "accuracy_drop", "probe_error")
@@ -218,7 +218,7 @@ def _read(path: Path, model: nn.Module, of: str) -> bool:
     return True
 
 
-def _report(
+def report_of(
     model: nn.Module, clean: Samples, moved: Samples, mask: Mask | None, arithmetic: str, pooling: str
 ) -> PreIndexReport:
     return preindex(

@@ -7,13 +7,13 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitl_fast._common.bootstrap import Interval, bootstrap
 from hitl_fast._common.errors import InputError
+from hitl_fast.cost.carry import QUANTILES, Law
 
 from ..common.journal import Record
 from .analysis import SEED
@@ -49,6 +49,7 @@ class Pair:
         samples: logarithm of known over asked samples seen, to the strictest target that both reached; None: to none.
         known: the known one reached the strictest of all targets.
         reached: the asked one did.
+        effort: samples that the known one saw until then; None: it did not.
     """
 
     dataset: str
@@ -59,6 +60,7 @@ class Pair:
     samples: float | None
     known: bool
     reached: bool
+    effort: float | None
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,18 @@ def _pair(record: Record, change: str, known: tuple[int, int], asked: tuple[int,
         math.log(known[0] / asked[0]), math.log(known[1] / asked[1]),
         math.log(a * known[1] / (b * asked[1])) if a else None,
         at[known][0] is not None, at[asked][0] is not None,
+        None if at[known][0] is None else float(at[known][0] * known[1]),
     )  # fmt: skip
 
 
 def exponents(pairs: Sequence[Pair]) -> tuple[float, float]:
     """a and b of ``samples ~ N^a B^b``: medians over the pairs that are not of ``HELD_OUT``, to one decimal."""
-    chosen = [pair for pair in pairs if pair.dataset != HELD_OUT and pair.samples is not None]
+    return powers_of([pair for pair in pairs if pair.dataset != HELD_OUT])
+
+
+def powers_of(pairs: Sequence[Pair]) -> tuple[float, float]:
+    """a and b of ``samples ~ N^a B^b``: medians over these pairs, to one decimal."""
+    chosen = [pair for pair in pairs if pair.samples is not None]
     sizes, batches = (
         [(pair.samples or 0.0) / getattr(pair, change) for pair in chosen if pair.change == change]
         for change in ("size", "batch")
@@ -187,21 +195,31 @@ def within(logs: NDArray[np.float64], share: float) -> float:
     return math.exp(float(np.quantile(np.abs(logs), share, method="higher"))) if len(logs) else math.nan
 
 
-def measured(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    """What ``CostModel.predict`` says of other sizes: powers, factors that shares of pairs are within, lost targets."""
+def measured(records: Sequence[Record]) -> Law:
+    """What ``CostModel.predict`` takes other sizes to do; the powers are chosen on all but ``HELD_OUT``."""
     pairs = pairs_of(records)
-    powers = exponents(pairs)
+    return law_of(pairs, exponents(pairs))
+
+
+def law_of(pairs: Sequence[Pair], powers: tuple[float, float]) -> Law:
+    """The powers, how far off they were on these pairs, and which targets were lost."""
     names = {"size": "dataset_size", "batch": "batch_size"}
-    found: dict[str, dict[str, Any]] = {
-        "powers": dict(zip(names.values(), powers, strict=True)), "within": {}, "lost": {},
-    }  # fmt: skip
+    errors, within_, lost = {}, {}, {}
     for change, name in names.items():
         chosen = [pair for pair in pairs if pair.change == change]
         logs = log_ratios(chosen, MIXTURE, powers)
-        known = [pair for pair in chosen if pair.known]
-        found["within"][name] = {share: within(logs, share) for share in (0.5, SPREAD, 0.9)}
-        found["lost"][name] = sum(not pair.reached for pair in known) / max(len(known), 1)
-    return found
+        errors[name] = tuple(float(q) for q in np.quantile(np.abs(logs), QUANTILES)) if len(logs) else ()
+        within_[name] = {share: within(logs, share) for share in (0.5, SPREAD, 0.9)}
+        lost[name] = _lost([pair for pair in chosen if pair.effort is not None])
+    return Law(dict(zip(names.values(), powers, strict=True)), errors, within_, lost)
+
+
+def _lost(known: Sequence[Pair]) -> tuple[float, float]:
+    """Shares that did not reach the target: of those whose known effort is at most the median, and of the others."""
+    middle = float(np.median([pair.effort for pair in known])) if known else 0.0
+    halves = [[pair for pair in known if ((pair.effort or 0.0) > middle) == above] for above in (False, True)]
+    low, high = (sum(not pair.reached for pair in half) / max(len(half), 1) for half in halves)
+    return low, high
 
 
 def sizes_csv(found: Sequence[SizeResult]) -> str:

@@ -37,7 +37,7 @@ def settings(quick: bool) -> Settings:
     if quick:
         return Settings(
             datasets=("digits8",), architectures=("mlp",), shifts=("speckle", "shear", "ghost"), strengths=(2,),
-            seeds=(SEED,), optimizers=("adam",), sizes=(600, 397, 1), epochs=0.5, cap=60,
+            seeds=(SEED,), optimizers=("adam",), sizes=(600, 397, 300), epochs=0.5, cap=60,
         )  # fmt: skip
     return Settings(
         datasets=("digits8", "glosses", "mnist"),
