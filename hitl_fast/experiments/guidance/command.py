@@ -138,7 +138,7 @@ def chosen(arguments: argparse.Namespace) -> tuple[Plan, list[str]]:
 
     from . import plan as plans
     from .conditions import CONDITIONS
-    from .plan import MAIN, SETTINGS
+    from .plan import MAIN
     from .tasks import TASKS
 
     first = (plans.QUICK, plans.FULL)
@@ -153,7 +153,12 @@ def chosen(arguments: argparse.Namespace) -> tuple[Plan, list[str]]:
     plan = replace(
         plan,
         tasks=tasks,
-        settings=_names("--settings", arguments.settings, tuple(SETTINGS), plan.settings),
+        settings=_names(
+            "--settings",
+            arguments.settings,
+            plans.FIRST_SETTINGS if plan.edition == 1 else plans.SECOND_SETTINGS,
+            plan.settings,
+        ),
         conditions=_names("--conditions", arguments.conditions, tuple(CONDITIONS), plan.conditions),
         seeds=tuple(range(arguments.seed, arguments.seed + count)),
         data_seed=arguments.seed,
@@ -165,7 +170,25 @@ def chosen(arguments: argparse.Namespace) -> tuple[Plan, list[str]]:
         if len(plan.tasks) != 1:
             raise InputError("--ratings are of one task: say which, with --tasks image or --tasks text")
         plan = _with_own_ratings(replace(plan, ratings=str(arguments.ratings), settings=(MAIN,)))
+    _refuse_without_control(plan)
     return plan, notes
+
+
+def _refuse_without_control(plan: Plan) -> None:
+    """Refuse, before anything is trained, a plan in which nothing could be compared with the control."""
+    from .analysis import CONTROL
+    from .plan import SETTINGS
+
+    trained = {(job["setting"], job["arm"]) for job in plan.jobs()}
+    for name in plan.settings:
+        control = SETTINGS[name].control
+        if (control, CONTROL) not in trained:
+            option = "--settings" if control not in plan.settings else "--conditions"
+            raise InputError(
+                f"{name!r} is compared with {CONTROL!r} of {control!r}, which {option} leaves out: add it"
+            )
+    if {arm for _, arm in trained} <= {CONTROL}:
+        raise InputError(f"--conditions names {CONTROL!r} alone, and there is nothing to compare with it")
 
 
 def command(arguments: argparse.Namespace) -> str:
