@@ -16,6 +16,7 @@ from hitl_fast._common.errors import InputError
 from .identity import codes_of
 from .priorities import Priorities
 from .rating_data import RatingData
+from .scored import UNDECLARED
 from .selection import only
 from .units import coded, share_units
 
@@ -86,6 +87,8 @@ def _of_one_question(ratings: RatingData, method: str, labels: Mapping[str, floa
     else:
         mean, variance, notes = _uncalibrated(ratings, units, raters, values, count, scale)
         method = "mean"
+    if worth is None and not all(q.declared for q in ratings.questions.values()):
+        notes = (*notes, UNDECLARED)
     found = Priorities(items, mean, variance, count, scale, method, ratings.num_items, notes=notes)
     return _checked_by_truth(found, ratings) if worth is None else found
 

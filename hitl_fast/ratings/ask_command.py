@@ -23,6 +23,7 @@ from .ratings import Ratings
 from .signals import read_signals
 
 FORMATS = ("csv", "jsonl", "label_studio", "argilla")
+ENDINGS = {"": "csv", ".csv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         refuse_overwriting("--out", arguments.out, arguments.data, arguments.ratings, arguments.items)
+    form = _format(arguments)
     signals = read_signals(Path(arguments.data), metric=arguments.metric)
     answered: Any = ()
     if arguments.ratings is not None:
@@ -53,13 +55,17 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = ask_next(
         signals, arguments.n, answered=answered, diversity=arguments.diversity, seed=arguments.seed
     )
-    if arguments.out is None:
+    if arguments.out is None and arguments.items is arguments.format is None:
         print("\n".join(map(str, chosen.tolist())))
         return 0
     items = None if arguments.items is None else open_items(arguments.items)
     if items is not None and len(items) != len(signals):
         raise InputError(f"--items has {len(items)} items, and {arguments.data} is of {len(signals)} samples")
-    write_text(arguments.out, questions_as(_format(arguments), chosen, items))
+    text = questions_as(form, chosen, items)
+    if arguments.out is None:
+        print(text, end="")
+        return 0
+    write_text(arguments.out, text)
     print(f"{len(chosen)} questions written to {arguments.out}")
     return 0
 
@@ -67,7 +73,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _format(arguments: argparse.Namespace) -> str:
     if arguments.format is not None:
         return str(arguments.format)
-    return "jsonl" if arguments.out.endswith((".jsonl", ".ndjson")) else "csv"
+    ending = Path(arguments.out or "").suffix.lower()
+    if ending not in ENDINGS:
+        raise InputError(
+            f"--out {arguments.out}: say with --format which of {', '.join(FORMATS)} it is to be"
+        )
+    return ENDINGS[ending]
 
 
 def questions_as(form: str, chosen: np.ndarray | Sequence[int], items: Items | None = None) -> str:

@@ -11,7 +11,7 @@ import torch
 from hitl_fast._common.errors import InputError, InputTypeError
 
 from .questions import LENGTH, checked_positions
-from .scored import ScoredItems
+from .scored import UNDECLARED, ScoredItems
 from .signal_data import SignalData, checked_seed
 
 POINTS = 4.0  # width of the scale that the constants below are of: 1 to 5
@@ -41,6 +41,7 @@ class Check:
         unexpected: samples with credible labels, by their signals, that people rated as worthless.
         expected: how many there would be of these by label doubt and careless answers.
         answers: samples that the check could use: answered ones without near copies.
+        undeclared: whether no scale was declared, so that the lowest score given counts as worthless.
     """
 
     contradicts: bool
@@ -48,12 +49,17 @@ class Check:
     unexpected: int
     expected: float
     answers: int
+    undeclared: bool = False
 
     def __str__(self) -> str:
         counted = (
             f"{self.unexpected} of {self.answers} answered samples have credible labels and were rated worthless, "
             f"where {self.expected:.1f} were expected (p = {self.p_value:.2g})"
         )
+        if self.undeclared:
+            counted += (
+                "; no scale was declared, so that the lowest score given counts as worthless: give scale="
+            )
         if self.contradicts:
             return (
                 f"the answers contradict the automatic priorities: labels are wrong systematically; {counted}"
@@ -411,7 +417,9 @@ def contradiction(priorities: ScoredItems, signals: SignalData, *, careless: flo
     share = float(chance[credible].sum() / chance.sum()) if len(quality) else 0.0
     # More low answers than carelessness explains are needed as well: few prove nothing.
     p_value = max(_tail(count, share, unexpected), _tail(len(quality), careless, count))
-    return Check(p_value < LEVEL, p_value, unexpected, share * count, len(quality))
+    return Check(
+        p_value < LEVEL, p_value, unexpected, share * count, len(quality), UNDECLARED in priorities.notes
+    )
 
 
 def _tail(n: int, share: float, least: int) -> float:

@@ -15,6 +15,9 @@ import numpy as np
 from hitl_fast._common.errors import InputError
 from hitl_fast._common.files import atomic_path, why_unreadable
 
+UNDECLARED = (
+    "no scale was declared: the lowest and highest score given stand for the lowest and highest possible"
+)
 VERSION = 2  # 2 added notes and overdispersion
 
 

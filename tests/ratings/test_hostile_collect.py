@@ -334,3 +334,20 @@ def test_a_database_on_a_disk_that_cannot_be_written_to(
     (tmp_path / "r.db-wal").write_bytes(b"more")  # what is in the log would be left out
     with pytest.raises(InputError, match="cannot be read"):
         read_collection(path)
+
+
+def test_questions_are_written_as_they_were_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = np.random.default_rng(0)
+    np.savez(tmp_path / "s.npz", features=generator.normal(size=(20, 3)), labels=np.arange(20) % 2)
+    ask = ["ask", str(tmp_path / "s.npz"), "-n", "2"]
+    for name in ("q.json", "q.parquet", "q.xlsx"):
+        assert cli.main([*ask, "--out", str(tmp_path / name)]) == 2
+        assert "--format" in capsys.readouterr().err
+        assert not (tmp_path / name).exists()
+    assert cli.main([*ask, "--format", "label_studio"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    for option in (["--seed", "-1"], ["-n", "0"], ["-n", "21"], ["--diversity", "nan"]):
+        assert cli.main([*ask, *option]) == 2
+        assert capsys.readouterr().err.count("\n") == 1

@@ -185,7 +185,10 @@ def test_what_scores_mean_is_not_guessed(signals: Signals) -> None:
     for method in ("mean", "calibrated"):
         with pytest.raises(InputError, match="scale="):
             same.aggregate(method).propagate(signals)
+    found = Ratings.from_arrays(items, ["a"] * 6, [3.0, 4.0, 5.0] * 2).aggregate()
+    assert "no scale was declared" in str(contradiction(found, signals))  # 3 may be the middle of the scale
     declared = Ratings.from_arrays(items, ["a"] * 6, [5.0] * 6, scale=(1, 5)).aggregate()
+    assert "declared" not in str(contradiction(declared, signals))
     assert not contradiction(declared, signals).contradicts
     assert declared.propagate(signals).score.max() <= 5.1
     whole = scored(items, good)
