@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hitl_fast._common.errors import InputError
 
-from .forward import Role, Watch
+from .current_pass import Role
+from .forward import Watch
 from .inputs import Inputs
 from .proof import LOGITS, Lone, Proof
 from .samples import Taking, takings

@@ -129,7 +129,7 @@ def summary(run: Pass, store: EmbeddingStore, clean: Iterable[Any]) -> dict[str,
     return {
         "samples": len(run.classes),
         "order": _order_of(clean),
-        "embedding": run.watch.embedding_name,
+        "embedding": run.watch.embedding.name,
         "output layer": run.watch.output_layer,
         "embedding width": store.width,
         "head": None if head is None else [readable(head.name), head.number, head.at_position, head.doubt],
@@ -251,7 +251,7 @@ def merge_sums(run: Pass, found: Sequence[Mapping[str, Any]], makers: str) -> No
     if run.watch.head is None and seen[0]["head"] is not None:
         name, number, at_position, doubt = seen[0]["head"]
         module = next(m for path, m in run.watch.model.named_modules() if readable(path) == name)
-        run.watch.head = Head(name, module, number, at_position, doubt)
+        run.watch.embedding.head = Head(name, module, number, at_position, doubt)
 
 
 def _merge_samples(run: Pass, ranks: Ranks, places: list[np.ndarray]) -> None:

@@ -99,7 +99,7 @@ def finished(
         offset=options.offset,
         arithmetic=options.arithmetic,
         pooling=options.pooling,
-        embedding=run.watch.embedding_name,
+        embedding=run.watch.embedding.name,
         accuracy=run.accuracy(),
         input_rms=run.changes.rms(),
         resque_angle=scores.of_embeddings.resque_angle,

@@ -20,8 +20,9 @@ from .accumulator import LayerReport, PreIndexAccumulator
 from .batches import COMPLETE, Pair, pairs, same
 from .changes import Changes
 from .checking import Checking, Passed
+from .current_pass import Role
 from .embeddings import EmbeddingStore
-from .forward import SHORT, Role, Watch
+from .forward import SHORT, Watch
 from .guesses import Column, Guesses
 from .inputs import Inputs, parameters, positional
 from .labelling import Labelling

@@ -180,7 +180,7 @@ def collect(
     if any(run.store.in_file for run in runs):
         mode += ", embeddings in a file"
     return Material(
-        kept[0], kept[1], labelling.paired, numbered, layers, skipped, runs[0].watch.embedding_name, rms, seconds,
+        kept[0], kept[1], labelling.paired, numbered, layers, skipped, runs[0].watch.embedding.name, rms, seconds,
         f"{resources.place}, {mode}", notes,
     )  # fmt: skip
 
@@ -333,7 +333,7 @@ def _counter(run: Pass) -> Any:
 
 
 def _refuse_unlike(runs: list[Pass], kept: list[Kept]) -> None:
-    names = [run.watch.embedding_name for run in runs]
+    names = [run.watch.embedding.name for run in runs]
     if names[0] != names[1]:
         raise InputError(
             f"the logits are made by {names[0]} on clean data but {names[1]} on shifted: name a layer by embedding="
