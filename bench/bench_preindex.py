@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,6 +86,46 @@ def test_resnet18() -> None:
         torch.manual_seed(0)
         model = resnet18()
     overhead("ResNet-18 32x32", model, *paired(256, (3, 32, 32), 64), rounds=10)
+
+
+def test_resnet18_with_every_score() -> None:
+    """1,024 pairs with the effort score and the check of rows, and without the two, each beside the model alone.
+
+    The check cannot be left out: its seconds, which the report states, are taken off.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = resnet18()
+    loaders = paired(1024, (3, 32, 32), 64)
+    seconds: dict[str, list[float]] = {"bare forward": [], "preindex": [], "preindex without the two": []}
+
+    def timed(name: str, call: Callable[[], Any]) -> None:
+        start = time.perf_counter()
+        report = call()
+        checking = 0.0 if name != "preindex without the two" else report.seconds["checking"]
+        seconds[name].append(time.perf_counter() - start - checking)
+
+    calls: list[tuple[str, Callable[[], Any]]] = [
+        ("bare forward", lambda: bare(model, *loaders)),
+        ("preindex", lambda: hf.preindex(model, *loaders, progress=False)),
+        (
+            "preindex without the two",
+            lambda: hf.preindex(model, *loaders, progress=False, effort_samples=0),
+        ),
+    ]
+    for _, call in calls:
+        call()
+    for number in range(6):
+        for name, call in calls if number % 2 == 0 else reversed(calls):
+            timed(name, call)
+    shape = "ResNet-18 32x32 N=1024 batch=64"
+    alone = np.array(seconds["bare forward"])
+    for name, times in seconds.items():
+        record("preindex", name, "time", np.array(times), unit="s", shape=shape)
+        if name != "bare forward":
+            record(
+                "preindex", f"{name} / bare forward", "ratio", np.array(times) / alone, unit="x", shape=shape
+            )
 
 
 def test_checking() -> None:

@@ -1,5 +1,8 @@
 """An epoch of weighted draws beside torch, NumPy and SciPy."""
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +80,22 @@ def test_epoch_of_other_methods(method: str) -> None:
     )
 
 
+def beside_copying(op: str, call: Callable[[], object], moved: int, shape: str) -> None:
+    """How many times longer a call takes than a copy of as many bytes on all threads, in the same run."""
+    ours, theirs = torch.ones(1 << 24, dtype=torch.float64), torch.empty(1 << 24, dtype=torch.float64)
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        theirs.copy_(ours)
+        between = time.perf_counter()
+        call()
+        rate = 2 * ours.nbytes / (between - start)  # read and written
+        times.append((time.perf_counter() - between) * rate / moved)
+    record(
+        op, "hitl / copy of its bytes", "ratio", np.array(times[2:]), unit="x", shape=shape, dtype="float64"
+    )
+
+
 @pytest.mark.parametrize("n", [10**5, 10**6])
 def test_build_and_draw(n: int) -> None:
     weights = some_weights(n)
@@ -97,6 +116,13 @@ def test_build_and_draw(n: int) -> None:
         shape=f"N={n} draws={n}",
         dtype="float64",
     )
+    # Weights read, a table of two numbers a weight written and read, a cache line of it a draw, the draws written.
+    beside_copying(
+        "alias_table",
+        lambda: draw(alias_table(weights), stream, 0, n),
+        (8 + 16 + 16 + 64 + 8) * n,
+        f"N={n} draws={n}",
+    )
 
 
 @pytest.mark.parametrize("n", [10**5, 10**6])
@@ -116,6 +142,13 @@ def test_without_replacement(n: int) -> None:
         shape=f"N={n} k={k}",
         dtype="float64",
         rounds=20,
+    )
+    # Weights read, keys written, counted and spread; what is kept written as key and place, sorted, and written.
+    beside_copying(
+        "exponential_keys",
+        lambda: smallest(exponential_keys(weights, stream), k),
+        4 * 8 * n + (16 + 2 * 16 + 8) * k,
+        f"N={n} k={k}",
     )
 
 

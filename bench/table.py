@@ -21,7 +21,16 @@ ROWS = [
     tuple(cell.strip() for cell in line.split("|"))
     for line in r"""
 + shift_distances | reference / hitl | ratio | | `shift_distances` against its NumPy definition | >= 500x
-+ preindex | preindex / bare forward | ratio | ResNet-18 | `preindex` against bare ResNet-18 | <= 1.05x
++ preindex | preindex / bare forward | ratio | N=1024 | `preindex` against bare ResNet-18, 1,024 pairs | <= 1.09x
+preindex | preindex without the two / bare forward | ratio | N=1024 | the same without the effort score and the check of rows | <= 1.05x
+preindex | checking | share | N=1000 | the check of rows, ResNet-18, 1,000 pairs | <= 2 %
+effort_score | effort score / bare forward | ratio | 224 px | effort score over the forward pass, ResNet-18 at 224 pixels, 1,000 pairs | <= 0.02x
+after_pass | after-pass / forward | ratio | ResNet-18 32x32 N=50000 | what follows the forward pass over it, ResNet-18, 50,000 pairs, 1,000 classes | <= 0.1x
+after_pass | after-pass / forward | ratio | small CNN 8x8 N=100000 | the same, small CNN, 100,000 pairs, 10 classes | <= 0.5x
+ranks | forward, 1 rank / 2 ranks | ratio | | forward of two ranks of one thread against one | >= 1.7x
+ranks | after-pass, 1 rank / 2 ranks | ratio | | what follows it, two ranks against one | >= 1.3x
+cold_start | kernels of preindex | CPU time | empty cache | CPU time of a first process, kernels not compiled yet | <= 6 s
+cold_start | kernels of preindex | CPU time | warm cache | CPU time of a first process, kernels compiled |
 preindex | preindex / bare forward | ratio | SmallResNet | `preindex` against bare SmallResNet, 8x8 images | <= 1.5x
 preindex | peak over bare, N=10000 | memory | | peak memory over the bare model, 10,000 samples |
 preindex | peak over bare, N=100000 | memory | | peak memory over the bare model, 100,000 samples | +- 10 %
@@ -34,11 +43,13 @@ rand_index | sklearn / hitl | ratio | 100 hashes | `rand_index`, N=1,000,000, 10
 sampling_epoch_batches | WeightedRandomSampler / PriorityBatchSampler | ratio | N=10000000 | `PriorityBatchSampler` against WeightedRandomSampler, an epoch of 10^7 | >= 15x
 alias_table | numpy choice / hitl | ratio | N=1000000 | alias table, 10^6 built and drawn, against NumPy | >= 15x
 alias_table | scipy DiscreteAliasUrn / hitl | ratio | N=1000000 | alias table, 10^6 built and drawn, against SciPy | >= 1.5x
+alias_table | hitl / copy of its bytes | ratio | N=1000000 | alias table against a copy of the bytes it moves | <= 1.5x
 priority_tree_update | PriorityTree | time | N=1000000\b | `PriorityTree`, 256 updates of 10^6 | <= 15 us
 + priority_tree_update | cpprb / PriorityTree | ratio | N=1000000\b | `PriorityTree`, 256 updates of 10^6, against cpprb | > 1x
 priority_tree_draw | PriorityTree | time | N=1000000\b | `PriorityTree`, 256 draws of 10^6 | <= 30 us
 priority_tree_draw | cpprb / PriorityTree | ratio | | `PriorityTree`, 256 draws of 10^6, against cpprb | > 1x
 + exponential_keys | torch multinomial / hitl | ratio | N=1000000 | without replacement against torch | >= 15x
+exponential_keys | hitl / copy of its bytes | ratio | N=1000000 | without replacement against a copy of the bytes it moves | <= 1.5x
 ratings_read | hitl csv | time | | `Ratings.read`, 10^6 rows of CSV |
 + rater_model | hitl to 1e-6 | time | | `rater_model`, 10^6 ratings | <= 5 s
 rater_model | calibrated / mean | worst | | calibrated error over the mean's, worst of 20 seeds | < 1x
@@ -51,12 +62,17 @@ weighted_linear_cross_entropy | torch eager / hitl_fast | ratio | | last layer a
 weighted_cross_entropy | hitl_fast | extra peak memory | | `weighted_cross_entropy`, extra peak memory | <= 1 logits
 feature_importance | plain | accuracy without shortcut | | digits with a synthetic shortcut: accuracy of plain training |
 feature_importance | penalty | accuracy without shortcut | | digits with a synthetic shortcut: `feature_importance_penalty` | >= 10 points more
+trainer_memory | hitl_fast / transformers.Trainer | memory ratio | | fused loss, extra peak memory of a step against transformers.Trainer | <= 0.35x
+trainer_memory | hitl_fast / trl SFTTrainer | memory ratio | | the same against TRL's SFTTrainer | <= 1.1x
+people | signals | time | | `Signals.of`, 50,000 x 512, 100 classes | <= 60 s
+people | questions | time | | `ask_next(54)` of 10^6 items | <= 5 s
+people | propagate | time | | `propagate` from 500 answers to 10^6 items | <= 20 s
 energy | hitl_fast | opening edge | | `EnergyMeter`, opening a window | <= 10 us
 + energy | hitl_fast | closing edge | | `EnergyMeter`, closing a window | <= 10 us
 energy | zeus | closing edge | | Zeus, closing a window |
 energy | hitl_fast sampler | CPU of one core | \b10 Hz | sampler of `EnergyMeter` at 10 Hz, of one core | <= 0.15 %
 energy | a thread that only sleeps | CPU of one core | \b10 Hz | a thread that only sleeps, at 10 Hz |
-energy | hitl_fast sampler | CPU of one core | \b100 Hz | sampler of `EnergyMeter` at 100 Hz, of one core | <= 0.6 %
+energy | hitl_fast sampler | CPU of one core | \b100 Hz | sampler of `EnergyMeter` at 100 Hz, of one core | <= 0.4 %
 energy | a thread that only sleeps | CPU of one core | \b100 Hz | a thread that only sleeps, at 100 Hz |
 energy | hitl_fast | import | | `import hitl_fast.energy` | <= 60 ms
 energy | hitl_fast | first start | | first start of an `EnergyMeter` | <= 20 ms
