@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
 from hitl_fast._common.errors import InputError, InputTypeError
 
 from .accumulator import LayerReport, PreIndexAccumulator
-from .batches import COMPLETE, Pair, pairs, same
+from .batches import COMPLETE, Pair, pairs
+from .both_sides import BothSides
 from .changes import Changes
-from .checking import Checking, Passed
-from .current_pass import Role
+from .checking import Checking
 from .embeddings import EmbeddingStore
 from .forward import SHORT, Watch
 from .guesses import Column, Guesses
@@ -35,12 +34,8 @@ from .rows import Reading
 from .splitting import Splitting
 
 WAITING_BYTES = 16 * 2**20
-# On a CPU one batch of both is faster while its largest activation stays in a cache (measured: SmallResNet 1.13 times,
-# 1 MiB), and slower where it does not (ResNet-18, 32 MiB: 0.85 times).
-CACHE_BYTES = 8 * 2**20
 
 RowPair = tuple[str, Tensor, Tensor]
-Masks = tuple[Mask | None, Mask | None]
 
 
 @dataclass(frozen=True)
@@ -85,11 +80,8 @@ class Pass:
         self.masks_used: dict[
             str, None
         ] = {}  # names of masks that left something out, in order of appearance
-        # Whether clean and shifted samples go through the model as one batch; None: to be seen from the first.
-        mixing = any(isinstance(m, _BatchNorm) and m.running_mean is None for m in module.modules())
-        on_sight = options.corrected and options.pooled and place.type == "cpu"
-        self._together = False if mixing or not options.corrected else None if on_sight else True
-        self._ways: dict[str, None] = {}  # how batches went through the model, in order of appearance
+        self._sides = BothSides(module, self.checking, options, place, self._forget)
+        self._before: dict[str, Any] = {}  # the sums before this batch
         self._staged: list[RowPair] = []  # short rows of this batch
         self._waiting: dict[str, list[RowPair]] = {}  # short rows of the batches before
         self._labels, self._finite, self._known = Column(np.int64), Column(np.bool_), Column(np.bool_)
@@ -187,7 +179,7 @@ class Pass:
 
     @property
     def mode(self) -> str:
-        return ", ".join(self._ways)
+        return ", ".join(self._sides.ways)
 
     @property
     def known(self) -> np.ndarray:
@@ -207,7 +199,7 @@ class Pass:
 
     def take_ways(self, ways: Iterable[str]) -> None:
         """Replace how batches went through the model."""
-        self._ways = dict.fromkeys(ways)
+        self._sides.ways = dict.fromkeys(ways)
 
     def _see(self, pair: Pair) -> None:
         """Send one batch of pairs through the model and keep what counts."""
@@ -222,9 +214,10 @@ class Pass:
         mask = self._mask(clean, pair.clean_mask, n)
         masks = mask, mask if alike else self._mask(shifted, pair.shifted_mask, n)
         self.watch.inputs_wanted = self._inputs.open
-        logits, embeddings = self._through(clean, shifted, n, masks)
+        self._before = self.accumulator.snapshot()
+        logits, embeddings = self._sides.run(clean, shifted, n, masks)
         start = time.perf_counter()
-        masks = (self._of_padding(masks[0]), self._of_padding(masks[1]))
+        masks = (self._sides.of_padding(masks[0]), self._sides.of_padding(masks[1]))
         self.masks_used.update({mask.name: None for mask in masks if mask is not None})
         if self.compared:
             kept = [None if mask is None else mask.kept for mask in masks]
@@ -291,13 +284,6 @@ class Pass:
             return None
         return Mask(mask.name, kept, mask.input)
 
-    def _of_padding(self, mask: Mask | None) -> Mask | None:
-        """The mask, unless all samples share it (a causal one), as far as is known."""
-        taking = self.checking.taking
-        if mask is None or mask.input is None or taking is None:
-            return mask
-        return None if taking.axes[mask.input] is None else mask
-
     def _compare(self) -> None:
         """Add up the row pairs that wait.
 
@@ -321,89 +307,8 @@ class Pass:
         else:
             self.accumulator.update(name, ours, theirs)
 
-    def _forget(self, before: dict[str, Any]) -> None:
+    def _forget(self) -> None:
         """Take back what this batch has added so far."""
-        self.accumulator.restore(before)
+        self.accumulator.restore(self._before)
         self._staged.clear()
         self._inputs.forget()
-
-    def _through(
-        self, clean: Inputs, shifted: Inputs, n: int, masks: Masks
-    ) -> tuple[tuple[Tensor, Tensor] | None, tuple[Tensor, Tensor]]:
-        """Logits (None: they are not of samples) and embeddings of both sides, in whatever way the batch may go."""
-        before = self.accumulator.snapshot()
-
-        def go(inputs: Inputs, role: Role) -> Passed:
-            return self.checking.run(inputs, role, lambda: self._forget(before))
-
-        usable = self.options.corrected and self.options.pooled
-
-        def role(name: str, mask: Mask | None) -> Role:
-            mask = self._of_padding(mask) if usable else None
-            return Role(name, n) if mask is None else Role(name, n, mask.kept, mask.input)
-
-        if same(clean, shifted):
-            self._ways["equal batches once"] = None
-            made = go(clean, role("same", masks[0]))
-            return _both(made.logits, made.logits), (made.embeddings, made.embeddings)
-        if self._together and self.checking.taking is not None:
-            made_together = self._joined(clean, shifted, n, masks, go)
-            if made_together is not None:
-                self._ways["clean and shifted as one batch"] = None
-                logits, rows = made_together.logits, made_together.embeddings
-                halves = None if logits is None else (logits[:n], logits[n:])
-                return halves, (rows[:n], rows[n:])
-            self._forget(before)
-        self._ways["clean and shifted in turn"] = None
-        ours = go(clean, role("clean", masks[0]))
-        theirs = go(shifted, role("shifted", masks[1]))
-        if self.checking.sees_batch:
-            self._together = False
-        elif self._together is None:
-            self._together = 2 * self.watch.largest_output <= CACHE_BYTES
-        return _both(ours.logits, theirs.logits), (ours.embeddings, theirs.embeddings)
-
-    def _joined(
-        self, clean: Inputs, shifted: Inputs, n: int, masks: Masks, go: Callable[[Inputs, Role], Passed]
-    ) -> Passed | None:
-        """One pass of both sides; None: it does not go, or its numbers are not those of each side alone."""
-        both = self.checking.join(clean, shifted)
-        usable = self.options.corrected and self.options.pooled
-        padding = (self._of_padding(masks[0]), self._of_padding(masks[1]))
-        mask = _joined_mask(padding, n) if usable else None
-        if both is None or mask is NotImplemented:
-            return None
-        try:
-            made = go(both, Role("both", n, mask))
-        except (torch.OutOfMemoryError, RuntimeError) as problem:
-            if not _out_of_memory(problem):
-                raise
-            self._together = False
-            del both
-            if self.place.type == "cuda":
-                torch.cuda.empty_cache()
-            return None
-        if made.sees_batch:
-            self._together = False
-            return None
-        return made
-
-
-def _both(clean: Tensor | None, shifted: Tensor | None) -> tuple[Tensor, Tensor] | None:
-    return None if clean is None or shifted is None else (clean, shifted)
-
-
-def _joined_mask(masks: Masks, n: int) -> Any:
-    """The mask of both sides; NotImplemented where their widths differ."""
-    widths = {mask.kept.shape[1] for mask in masks if mask is not None}
-    if not widths:
-        return None
-    if len(widths) > 1:
-        return NotImplemented
-    width, device = widths.pop(), next(mask.kept.device for mask in masks if mask is not None)
-    every = torch.ones((n, width), dtype=torch.bool, device=device)
-    return torch.cat([every if mask is None else mask.kept for mask in masks])
-
-
-def _out_of_memory(problem: BaseException) -> bool:
-    return isinstance(problem, torch.OutOfMemoryError) or "can't allocate memory" in str(problem)
