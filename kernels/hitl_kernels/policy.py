@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import stat
 import tempfile
+import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
 import torch
+from numba.core import event
 
 # Reassociation and contraction, so that sums vectorise; never `nnan` or `ninf`: they make isfinite wrong.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
@@ -29,6 +32,11 @@ def compiled(function: Callable[..., Any]) -> Any:
     return _compile(function)
 
 
+def compiled_part(function: Callable[..., Any]) -> Any:
+    """As :func:`compiled`, called by compiled code only: an entry for Python takes long to compile."""
+    return _compile(function, no_cpython_wrapper=True)
+
+
 def compiled_inline(function: Callable[..., Any]) -> Any:
     """As :func:`compiled`, inlined in its callers: a loop around it vectorises (Philox: 1.8 ns, not 11.8)."""
     return _compile(function, inline="always")
@@ -42,6 +50,11 @@ def compiled_unchecked(function: Callable[..., Any]) -> Any:
 def compiled_fast(function: Callable[..., Any]) -> Any:
     """One thread, GIL released, sums may be reassociated."""
     return _compile(function, fastmath=FASTMATH)
+
+
+def compiled_fast_part(function: Callable[..., Any]) -> Any:
+    """As :func:`compiled_part`, and sums may be reassociated."""
+    return _compile(function, no_cpython_wrapper=True, fastmath=FASTMATH)
 
 
 def compiled_by_size(function: Callable[..., Any]) -> BySize:
@@ -120,6 +133,38 @@ _PID = os.getpid()
 _forced = 0
 
 
+class _Uncollected(event.Listener):  # type: ignore[misc]  # Numba has no types
+    """Python's garbage collection pauses while a kernel is compiled: visiting what Numba builds takes a tenth."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._before = False
+
+    def on_start(self, event: event.Event) -> None:
+        if _is_ours(event):
+            with self._lock:
+                if self._depth == 0:
+                    self._before = gc.isenabled()
+                    gc.disable()
+                self._depth += 1
+
+    def on_end(self, event: event.Event) -> None:
+        if _is_ours(event):
+            with self._lock:
+                self._depth -= 1
+                if self._depth == 0 and self._before:
+                    gc.enable()
+
+
+def _is_ours(event: event.Event) -> bool:
+    function = getattr(event.data["dispatcher"], "py_func", None)
+    return str(getattr(function, "__module__", "")).startswith(f"{__package__}.")
+
+
+event.register("numba:compile", _Uncollected())
+
+
 def _renamed(function: Callable[..., Any]) -> Callable[..., Any]:
     """A copy under another name: Numba's cache on disk identifies a function by its name, not its options."""
     twin = types.FunctionType(
@@ -136,7 +181,7 @@ def _renamed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
     with _cache_in(cache_folder()) as cached:
-        return numba.njit(cache=cached, nogil=True, **options)(function)
+        return numba.njit(cache=cached, nogil=True, no_cfunc_wrapper=True, **options)(function)
 
 
 @contextlib.contextmanager

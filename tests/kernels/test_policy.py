@@ -1,15 +1,19 @@
 """How kernels are compiled, cached and given threads."""
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import hitl_kernels
 import numba
 import pytest
 from hitl_kernels import _warm, policy
+from numba.core import event
 
 KERNELS = Path(hitl_kernels.__file__).parent
 # Compiles a kernel of every kind where nothing beside the source and no HOME can be written.
@@ -147,3 +151,29 @@ def test_after_warming_usual_calls_compile_nothing() -> None:
         shift_distances(rows[:5], rows[5:10], arithmetic="reference")
         lloyd(rows, rows[:100])
     assert [entry[1].data for entry in recorder.buffer] == []
+
+
+def _compile_event(function: Callable[..., object]) -> event.Event:
+    return event.Event(
+        "numba:compile", event.EventStatus.START, {"dispatcher": SimpleNamespace(py_func=function)}
+    )
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_garbage_waits_while_a_kernel_is_compiled_and_only_then(before: bool) -> None:
+    ours, theirs, was = _compile_event(policy.threads_for), _compile_event(os.getcwd), gc.isenabled()
+    listener = policy._Uncollected()
+    try:
+        (gc.enable if before else gc.disable)()
+        listener.on_start(theirs)
+        assert gc.isenabled() == before
+        for begun in (ours, ours):  # a kernel is compiled within its caller
+            listener.on_start(begun)
+            assert not gc.isenabled()
+        listener.on_end(ours)
+        assert not gc.isenabled()
+        listener.on_end(ours)
+        listener.on_end(theirs)
+        assert gc.isenabled() == before
+    finally:
+        (gc.enable if was else gc.disable)()

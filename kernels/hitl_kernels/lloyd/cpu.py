@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..policy import compiled, compiled_fast, compiled_fast_by_size
+from ..policy import compiled, compiled_fast_by_size, compiled_fast_part
 from .nearest import Labels, assign, distances, panels, squared_distance
 from .rows import Float32, Float64, Rows, Run
 from .tile import LINE, prefetch
@@ -41,7 +41,7 @@ def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float, settled: fl
         _assign_all(rows, run, None)
     run.inertia = float(
         sum(
-            _inertia(x.size, x, rows.mean, run.centroids, run.labels[start : start + len(x)])
+            _inertia(x.size, x, rows.mean, run.centroids, run.labels[start : start + len(x)], _blocks(x))
             for start, x in rows.chunks()
         )
     )
@@ -137,7 +137,7 @@ def _move(x: Float32, moved: NDArray[np.int64], nearest: Labels, labels: Labels,
             _add(of_parts, part, nearest[i], x, i, first, columns, 1.0)
 
 
-@compiled_fast
+@compiled_fast_part
 def _add(
     of_parts: Float64, part: int, cluster: int, x: Float32, i: int, first: int, columns: int, sign: float
 ) -> None:
@@ -146,10 +146,14 @@ def _add(
         of_parts[part, cluster, d] += sign * x[i, d]
 
 
+def _blocks(x: Float32) -> Float64:
+    return np.empty(-(-len(x) // BLOCK))
+
+
 @compiled_fast_by_size
-def _inertia(x: Float32, mean: Float32, centroids: Float32, labels: Labels) -> float:
-    blocks = (labels.size + BLOCK - 1) // BLOCK
-    of_blocks = np.zeros(blocks)
+def _inertia(x: Float32, mean: Float32, centroids: Float32, labels: Labels, of_blocks: Float64) -> float:
+    """The sum of squared distances; ``of_blocks`` is room for its terms."""
+    blocks = of_blocks.size
     for block in numba.prange(blocks):
         of_block = 0.0
         for i in range(block * BLOCK, min((block + 1) * BLOCK, labels.size)):

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..policy import compiled_fast, compiled_fast_by_size, threads_for
+from ..policy import compiled_fast, compiled_fast_by_size, compiled_fast_part, threads_for
 from .rows import Float32, Float64, Rows
 from .tile import LANES, PANEL, ROWS, lowest_score, make_tile
 
@@ -44,18 +44,32 @@ def assign(x: Float32, mean: Float32, panels: Float32, norms: Float32, labels: L
     """The E-step: argmin over k of ``|c_k|^2 - 2 x.c_k``, which is ``|x - c_k|^2`` less what all k share."""
     work = x.size * norms.size / SPEED
     if threads_for(work) == 1:
+        # Without the loop, and with memory made here: both take long to compile.
+        centred, products = _room(x.shape[1], norms.size)
         _assign_part(
-            x, 0, labels.size, mean, panels, norms, labels
-        )  # without the loop, which takes long to compile
+            x, 0, labels.size, mean, panels, norms, labels, centred, products, np.empty(BLOCK, np.float32)
+        )
     else:
         _assign(work, x, mean, panels, norms, labels)
+
+
+def _room(width: int, points: int) -> tuple[Float32, Float32]:
+    """Memory for the rows of a block less the mean, and for their products with a group of points."""
+    return (
+        np.zeros((BLOCK, min(DEPTH, width)), np.float32),
+        np.zeros((BLOCK, min(GROUP, points)), np.float32),
+    )
 
 
 @compiled_fast_by_size
 def _assign(x: Float32, mean: Float32, panels: Float32, norms: Float32, labels: Labels) -> None:
     for task in numba.prange((labels.size + TASK - 1) // TASK):
         start = task * TASK
-        _assign_part(x, start, min(start + TASK, labels.size), mean, panels, norms, labels)
+        centred = np.zeros((BLOCK, min(DEPTH, x.shape[1])), np.float32)
+        products = np.zeros((BLOCK, min(GROUP, norms.size)), np.float32)
+        lowest = np.empty(BLOCK, np.float32)
+        stop = min(start + TASK, labels.size)
+        _assign_part(x, start, stop, mean, panels, norms, labels, centred, products, lowest)
 
 
 # No slices inside loops over rows: each would count references to x atomically, in all threads at once.
@@ -63,13 +77,17 @@ def _assign(x: Float32, mean: Float32, panels: Float32, norms: Float32, labels: 
 
 @compiled_fast
 def _assign_part(
-    x: Float32, start: int, stop: int, mean: Float32, panels: Float32, norms: Float32, labels: Labels
+    x: Float32,
+    start: int,
+    stop: int,
+    mean: Float32,
+    panels: Float32,
+    norms: Float32,
+    labels: Labels,
+    centred: Float32,
+    products: Float32,
+    lowest: Float32,
 ) -> None:
-    width = x.shape[1]
-    centred = np.zeros((BLOCK, min(DEPTH, width)), np.float32)
-    products = np.zeros((BLOCK, min(GROUP, norms.size)), np.float32)
-    lowest = np.empty(BLOCK, np.float32)
-    no_squares = np.empty(0, np.float32)
     for block in range(start, stop, BLOCK):
         rows = min(BLOCK, stop - block)
         for row in range(rows):
@@ -77,7 +95,7 @@ def _assign_part(
             labels[block + row] = 0
         for group in range(0, norms.size, GROUP):
             end = min(group + GROUP, norms.size)
-            _multiply(x, block, rows, mean, panels, group, end, centred, products, no_squares)
+            _multiply(x, block, rows, mean, panels, group, end, centred, products, None)
             for row in range(rows):
                 for first in range(group, end, PANEL):
                     score, k = lowest_score(products, row, first - group, norms, first)
@@ -86,7 +104,7 @@ def _assign_part(
                         labels[block + row] = first + k
 
 
-@compiled_fast
+@compiled_fast_part
 def _multiply(
     x: Float32,
     block: int,
@@ -97,16 +115,16 @@ def _multiply(
     end: int,
     centred: Float32,
     products: Float32,
-    squares: Float32,
+    squares: Float32 | None,
 ) -> None:
-    """Rows from block on, less the mean, times the points of a group; adds the rows' squares if there is room."""
+    """Rows from block on, less the mean, times the points of a group; adds the rows' squares where asked."""
     width = x.shape[1]
     points = panels.size // width
     ahead = min(block + BLOCK, x.shape[0] - 1) * width
     for column in range(0, width, DEPTH):
         depth = min(DEPTH, width - column)
         _centre(x, block, rows, column, depth, mean, centred)
-        if squares.size:
+        if squares is not None:  # known when compiling
             _add_squares(centred, rows, depth, squares)
         for first in range(group, end, PANEL):
             size = min(PANEL, points - first)
@@ -121,7 +139,7 @@ def _multiply(
                     TILE_1(centred, row, depth, panels, offset, products, first - group, column > 0, x, soon)
 
 
-@compiled_fast
+@compiled_fast_part
 def _centre(x: Float32, i: int, rows: int, column: int, depth: int, mean: Float32, centred: Float32) -> None:
     for row in range(rows):
         for offset in range(depth):
@@ -129,7 +147,7 @@ def _centre(x: Float32, i: int, rows: int, column: int, depth: int, mean: Float3
             centred[row, offset] = x[i + row, d] - mean[d]
 
 
-@compiled_fast
+@compiled_fast_part
 def _add_squares(centred: Float32, rows: int, depth: int, squares: Float32) -> None:
     for row in range(rows):
         square = np.float32(0)
@@ -138,12 +156,13 @@ def _add_squares(centred: Float32, rows: int, depth: int, squares: Float32) -> N
         squares[row] += square
 
 
-@compiled_fast
+@compiled_fast_part
 def squared_distance(x: Float32, i: int, mean: Float32, centroids: Float32, k: int) -> float:
     """To a centroid about the mean, where the row is rounded to float32 too. Numba's float() would not widen."""
     total = 0.0
     for d in range(x.shape[1]):
-        total += (np.float64(x[i, d] - mean[d]) - np.float64(centroids[k, d])) ** 2
+        apart = np.float64(x[i, d] - mean[d]) - np.float64(centroids[k, d])
+        total += apart * apart
     return total
 
 
@@ -181,7 +200,8 @@ def _all_distances(x: Float32, mean: Float32, points: Float64, closest: Float32,
                     distance = 0.0
                     for column in range(width):
                         d = np.uint64(column)
-                        distance += (row[d] - points[start * trials + t, d]) ** 2
+                        apart = row[d] - points[start * trials + t, d]
+                        distance += apart * apart
                     out[start, t, i] = min(closest[start, i], np.float32(distance))
 
 
@@ -200,7 +220,7 @@ def _least(
         _least_of_part(x, start, min(start + TASK, x.shape[0]), mean, panels, norms, points, closest, out)
 
 
-@compiled_fast
+@compiled_fast_part
 def _least_of_part(
     x: Float32,
     start: int,

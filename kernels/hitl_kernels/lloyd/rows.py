@@ -64,7 +64,7 @@ class Rows:
         self.samples, self.width = source.shape
         self.per_chunk = max(CHUNK // self.width // SEGMENT, 1) * SEGMENT
         self.mean = self._mean()
-        squares = sum(_squares(x.size, x, self.mean) for _, x in self.chunks())
+        squares = sum(_squares(x.size, x, self.mean, _segments(x)) for _, x in self.chunks())
         check_spread(squares)
         self.variance = squares / self.samples / self.width
 
@@ -136,6 +136,10 @@ def _release(part: Any) -> None:
         mapped.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
+def _segments(rows: Float32) -> Float64:
+    return np.empty(-(-len(rows) // SEGMENT))
+
+
 @compiled
 def _add_rows(rows: Float32, total: Float32 | Float64) -> None:
     for i in range(rows.shape[0]):
@@ -144,15 +148,15 @@ def _add_rows(rows: Float32, total: Float32 | Float64) -> None:
 
 
 @compiled_fast_by_size
-def _squares(rows: Float32, mean: Float32) -> float:
-    """The sum of squares of rows - mean."""
-    segments = (rows.shape[0] + SEGMENT - 1) // SEGMENT
-    of_segments = np.zeros(segments)
+def _squares(rows: Float32, mean: Float32, of_segments: Float64) -> float:
+    """The sum of squares of rows - mean; ``of_segments`` is room for its terms."""
+    segments = of_segments.size
     for segment in numba.prange(segments):
         squares = 0.0
         for i in range(segment * SEGMENT, min((segment + 1) * SEGMENT, rows.shape[0])):
             for d in range(rows.shape[1]):
-                squares += np.float64(rows[i, d] - mean[d]) ** 2
+                apart = np.float64(rows[i, d] - mean[d])
+                squares += apart * apart
         of_segments[segment] = squares
     squares = 0.0
     for segment in range(segments):
