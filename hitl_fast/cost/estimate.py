@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from hitl_fast._common.bootstrap import Interval
+from hitl_fast._common.trackers import flat
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,18 @@ class CostEstimate:
         shown = [(self.unit, self.effort), ("epochs", epochs), ("kWh", self.kwh), ("gCO2e", self.gco2e)]
         lines = [f"{name:<8}{interval_text(value)}" for name, value in shown if value is not None]
         return "\n".join([*lines, f"{self.level:.0%} intervals", *(f"note: {note}" for note in self.notes)])
+
+    def metrics(self) -> dict[str, float]:
+        """A flat dict of numbers for a tracker: effort, epochs, kwh and gco2e with the ends of their intervals.
+
+        An end that is not known, as of an effort at the cap "or more", is left out.
+        """
+        found: dict[str, float] = {}
+        for name in ("effort", "epochs", "kwh", "gco2e"):
+            interval: Interval | None = getattr(self, name)
+            if interval is not None:
+                found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        return flat({**found, "level": self.level})
 
 
 def interval_text(interval: Interval) -> str:

@@ -43,6 +43,7 @@ class WeightedTrainer(ABC):
         self._draws = sample
         self._checked = False
         self._unweighted_step = False
+        self._draws_made = False
         self._refuse(arguments, fused)
         dataset = arguments.get("train_dataset")
         if dataset is None:
@@ -107,6 +108,7 @@ class WeightedTrainer(ABC):
         dataset = given[0] if given else named.get("train_dataset") or self.train_dataset
         args = self.args
         seed = args.seed if args.data_seed is None else args.data_seed
+        self._draws_made = True
         return PrioritySampler(weights_of(dataset), method="systematic", seed=seed)
 
     def get_batch_samples(self, epoch_iterator: Any, *rest: Any, **named: Any) -> Any:
@@ -117,9 +119,15 @@ class WeightedTrainer(ABC):
             self._refuse_unweighted_step()
             self._unweighted_step = bool(found[0])
             self._count(found[0])
+        elif not self._draws_made:
+            raise InputError(
+                "sample=True draws in _get_train_sampler, which get_train_dataloader of this class does not call: its "
+                "samples come unweighted. Give its DataLoader sampler=self._get_train_sampler()"
+            )
         return found
 
     def train(self, *given: Any, **named: Any) -> Any:
+        self._draws_made = False
         found = super().train(*given, **named)  # type: ignore[misc]
         self._refuse_unweighted_step()
         return found

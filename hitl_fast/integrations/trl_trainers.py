@@ -12,8 +12,12 @@ from hitl_fast._common.errors import InputError
 from .trainer_base import WeightedTrainer
 from .weight_columns import SAMPLE, TOKEN, columns_of, weight_of_labels
 
-# Losses of DPOTrainer that sort the pairs of a batch, or divide by the tokens of all of them.
-JOINT_LOSSES = ("aot", "aot_unpaired", "sft")
+# Losses of DPOTrainer (TRL 1.16) that are a mean of a loss of each pair. "aot" and "aot_unpaired" sort the pairs of a
+# batch, "sft" divides by the tokens of all of them; of a loss that TRL may add nothing is known.
+LOSSES_OF_EACH_PAIR = (
+    "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "apo_zero", "apo_down",
+    "discopop", "sigmoid_norm",
+)  # fmt: skip
 
 
 class TokenTrainer(WeightedTrainer):
@@ -85,10 +89,10 @@ class PairTrainer(WeightedTrainer):
             raise InputError("fused=True is for transformers.Trainer and SFTTrainer, not for pairs")
         chosen = getattr(arguments.get("args"), "loss_type", None) or ()
         for name in [chosen] if isinstance(chosen, str) else chosen:
-            if name in JOINT_LOSSES and not self._draws:
+            if name not in LOSSES_OF_EACH_PAIR and not self._draws:
                 raise InputError(
-                    f"loss_type={name!r} is no mean of a loss of each pair, so that pairs have no weights: use "
-                    "another loss_type, or sample=True"
+                    f"loss_type={name!r} is not known to be a mean of a loss of each pair, so that pairs have no "
+                    f"weights: use one of {', '.join(LOSSES_OF_EACH_PAIR)}, or sample=True"
                 )
 
     def _prepared(self, batch: Any) -> Any:

@@ -119,7 +119,11 @@ class WeightCollator:
                 continue
             for position, value in enumerate(values):
                 refuse_invalid(name, position, value)
-        flat = bool(getattr(self.collate, "padding_free", False))
+        labels = batch.get("labels")
+        # Several samples in one row: TRL's padding_free, and DataCollatorWithFlattening of transformers.
+        flat = bool(getattr(self.collate, "padding_free", False)) or (
+            isinstance(labels, torch.Tensor) and labels.dim() == 2 and len(labels) == 1 < len(rows)
+        )
         tokens = any(value is not None for value in taken[TOKEN])
         if tokens or (flat and taken[SAMPLE][0] is not None):
             batch[TOKEN] = self._tokens(taken, lengths, batch)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from hitl_fast._common.trackers import flat
 
 from . import formats
 from .aggregation import aggregate
@@ -381,9 +382,8 @@ class Ratings(RatingData):
         }
         table = self.agreement_table(replicates=0)
         for name, alpha in zip(table.index, table.alpha, strict=True):
-            if not math.isnan(alpha):
-                found["alpha" if len(table) == 1 else f"alpha/{name}"] = float(alpha)
-        return found
+            found["alpha" if len(table) == 1 else f"alpha/{name}"] = float(alpha)
+        return flat(found)
 
     def summary(self) -> str:
         """Agreement, raters and what is missing, on one screen."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError
 from hitl_fast._common.files import atomic_path, why_unreadable
+from hitl_fast._common.trackers import flat
 
 UNDECLARED = (
     "no scale was declared: the lowest and highest score given stand for the lowest and highest possible"
@@ -67,14 +68,16 @@ class ScoredItems:
         >>> found.metrics()["score_mean"], found.metrics()["standard_error_mean"]
         (2.0, 1.0)
         """
-        return {
-            "items": float(len(self)),
-            "ratings_per_item": float(self.count.mean()),
-            "score_mean": float(self.score.mean()),
-            "score_std": float(self.score.std()),
-            "standard_error_mean": float(np.sqrt(self.variance).mean()),
-            "overdispersion": self.overdispersion,
-        }
+        return flat(
+            {
+                "items": float(len(self)),
+                "ratings_per_item": float(self.count.mean()),
+                "score_mean": float(self.score.mean()),
+                "score_std": float(self.score.std()),
+                "standard_error_mean": float(np.sqrt(self.variance).mean()),
+                "overdispersion": self.overdispersion,
+            }
+        )
 
     def weights(
         self,

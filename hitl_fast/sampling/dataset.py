@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,7 +23,8 @@ def with_weights(
 ) -> Any:
     """The dataset with ``"sample_weight"`` in every sample, so that any sampler, worker and collator keeps it.
 
-    A mapping gains the key ``"sample_weight"``, a tuple or list a last element, anything else becomes a pair. The
+    A mapping gains the key ``"sample_weight"``, a named tuple a field of that name, a tuple or list a last element,
+    anything else becomes a pair. The
     weight is a float32 tensor of shape (), which PyTorch's and Hugging Face's collators stack to (batch,). A Hugging
     Face ``Dataset`` gains a column and stays a ``Dataset``.
 
@@ -94,6 +97,12 @@ class WeightedIterable(IterableDataset[Any]):
         for position, sample in enumerate(self.dataset):
             yield with_weight(sample, torch.tensor(_weight_of(sample, self.key, self.weights, position)))
 
+    def __getattr__(self, name: str) -> Any:
+        # What trainers and loaders call where a stream has it: its order of an epoch, and its place.
+        if name in ("set_epoch", "state_dict", "load_state_dict"):
+            return getattr(self.dataset, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
 
 def with_weight(sample: Any, weight: Any) -> Any:
     """The sample with its weight inside."""
@@ -101,14 +110,34 @@ def with_weight(sample: Any, weight: Any) -> Any:
         if COLUMN in sample:
             raise InputError(f"the samples have a {COLUMN!r} already: remove it, or leave out weights")
         return {**sample, COLUMN: weight}
+    if isinstance(sample, tuple) and hasattr(sample, "_fields"):
+        return _with_field(type(sample))(*sample, weight)
     if isinstance(sample, (tuple, list)):
         return (*sample, weight)
     return sample, weight
 
 
+@functools.cache
+def _with_field(kind: Any) -> Any:
+    """A named tuple with the fields of another and the weight, which workers can send."""
+    if COLUMN in kind._fields:
+        raise InputError(f"the samples have a {COLUMN!r} already: remove it, or leave out weights")
+    base: Any = namedtuple(kind.__name__, (*kind._fields, COLUMN))  # type: ignore[misc]
+    return type(
+        kind.__name__, (base,), {"__slots__": (), "__reduce__": lambda self: (_again, (kind, tuple(self)))}
+    )
+
+
+def _again(kind: Any, values: tuple[Any, ...]) -> Any:
+    return _with_field(kind)(*values)
+
+
 def _by_id(dataset: Any, weights: dict[Any, float], key: str | Callable[[Any], Any]) -> Any:
     if not hasattr(dataset, "__iter__"):
-        raise InputTypeError(f"dataset must be iterable for weights by id, not {type(dataset).__name__}")
+        raise InputTypeError(
+            f"weights by id are for iterable datasets, not for {type(dataset).__name__}: where samples have positions, "
+            "give an array in their order"
+        )
     if _is_hugging_face(dataset):
         return dataset.map(
             lambda sample, position: {COLUMN: _weight_of(sample, key, weights, position)}, with_indices=True
@@ -129,7 +158,14 @@ def _weight_of(
         )
     if isinstance(found, (torch.Tensor, np.ndarray, np.generic)):
         found = found.item()
-    if found not in weights:
+    try:
+        known = found in weights
+    except TypeError:
+        raise InputError(
+            f"sample {position} has the id {found!r}, a {type(found).__name__}, which no mapping can hold: give a "
+            "function as key that makes a number or a text of it"
+        ) from None
+    if not known:
         raise InputError(f"sample {position} has the id {found!r}, for which there is no weight")
     return weights[found]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hitl_fast._common.trackers import flat
+
 from .results import PreIndexResults
 
 SCALARS = (
@@ -25,4 +27,4 @@ def metrics(report: PreIndexResults) -> dict[str, float]:
     found |= {f"seconds_{part}": value for part, value in report.seconds.items()}
     for name, (low, high) in (report.intervals or {}).items():
         found |= {f"{name}_low": low, f"{name}_high": high}
-    return {name: float(value) for name, value in found.items() if value is not None}
+    return flat(found)

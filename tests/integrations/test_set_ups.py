@@ -41,7 +41,7 @@ def trained(
     trainer = (base if weights is None else hf.integrations.weighted_trainer(base))(
         model=tiny.gpt2() if model is None else model(),
         args=tiny.arguments(SFTConfig if sft else TrainingArguments, folder, **{**settings, **dict(more)}),
-        train_dataset=rows, **tools, **dict(own), **({} if weights is None else {"weights": weights}),
+        train_dataset=rows, **{**tools, **dict(own)}, **({} if weights is None else {"weights": weights}),
     )  # fmt: skip
     trainer.train()
     return tiny.parameters(trainer.model)
@@ -187,6 +187,38 @@ def test_a_training_step_that_makes_its_own_loss_is_refused(tmp_path: Path) -> N
         with pytest.raises(ValueError, match="training_step makes another loss"):
             trained(tmp_path, token_data(), HALF, base=Own, more={"max_steps": steps})
     trained(tmp_path, token_data(), HALF, base=Kept)
+
+
+def test_a_loader_of_its_own_must_draw(tmp_path: Path) -> None:
+    """With another sampler sample=True would have been without effect."""
+    import transformers
+    from torch.utils.data import DataLoader
+
+    class Own(transformers.Trainer):
+        draws = False
+
+        def get_train_dataloader(self) -> Any:
+            sampler = self._get_train_sampler() if self.draws else None
+            return DataLoader(
+                self.train_dataset, batch_size=16, sampler=sampler, collate_fn=self.data_collator
+            )
+
+    class Drawn(Own):
+        draws = True
+
+    data = token_data().remove_columns("id")
+    with pytest.raises(ValueError, match="sample=True.*get_train_dataloader"):
+        trained(tmp_path, data, HALF, base=Own, own={"sample": True})
+    expected = trained(tmp_path, data, HALF, own={"sample": True})
+    found = trained(tmp_path, data, HALF, base=Drawn, own={"sample": True})
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_a_collator_that_joins_samples_to_one_row(tmp_path: Path) -> None:
+    from transformers import DataCollatorWithFlattening
+
+    own = {"data_collator": DataCollatorWithFlattening()}
+    half_is_half(tmp_path, token_data(), own=own)
 
 
 def test_weights_that_a_transform_drops_are_missed(tmp_path: Path) -> None:

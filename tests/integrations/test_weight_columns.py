@@ -184,7 +184,7 @@ def test_a_column_and_weights(tmp_path: Path) -> None:
         made(tmp_path, data, weights=np.ones(4))
 
 
-@pytest.mark.parametrize("kind", ["aot", "aot_unpaired", "sft"])
+@pytest.mark.parametrize("kind", ["aot", "aot_unpaired", "sft", "of_tomorrow"])
 def test_losses_that_are_no_mean_over_pairs(tmp_path: Path, kind: str) -> None:
     import trl
     from datasets import Dataset

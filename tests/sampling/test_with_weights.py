@@ -73,7 +73,8 @@ def test_iterable_datasets_take_weights_by_id() -> None:
         list(hf.with_weights(Stream(samples), {"b": 1.0}, key="uid"))
 
 
-Sample = namedtuple("Sample", "x")
+Named = namedtuple("Named", "x y")
+Weighted = namedtuple("Weighted", "x sample_weight")
 
 
 @pytest.mark.parametrize(
@@ -122,3 +123,33 @@ def test_dictionaries_of_datasets_and_slices_of_lists_are_refused() -> None:
         hf.with_weights([(1,), (2,)], np.ones(2))[0:2]
     columns = TensorDataset(torch.arange(3))
     assert [part.tolist() for part in hf.with_weights(columns, np.arange(3.0))[1:3]] == [[1, 2], [1.0, 2.0]]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_named_tuples_keep_their_names(workers: int) -> None:
+    rows = [Named(torch.tensor(float(x)), x % 2) for x in range(4)]
+    (batch,) = DataLoader(hf.with_weights(rows, WEIGHTS), 4, num_workers=workers)
+    assert batch.x.tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert batch.y.tolist() == [0, 1, 0, 1]
+    assert batch.sample_weight.tolist() == WEIGHTS.tolist()
+    with pytest.raises(ValueError, match="'sample_weight' already"):
+        hf.with_weights([Weighted(1, 2.0)], np.ones(1))[0]
+
+
+class Shuffled(Stream):
+    """A stream whose order follows the epoch, as streams of transformers' and accelerate's users do."""
+
+    def set_epoch(self, epoch: int) -> None:
+        self.samples = self.samples[epoch:] + self.samples[:epoch]
+
+
+def test_a_stream_is_told_its_epoch() -> None:
+    stream = hf.with_weights(Shuffled([{"id": 1}, {"id": 2}]), {1: 0.5, 2: 2.0})
+    stream.set_epoch(1)
+    assert [sample["sample_weight"].item() for sample in stream] == [2.0, 0.5]
+    assert not hasattr(hf.with_weights(Stream([]), {1: 1.0}), "set_epoch")
+
+
+def test_an_id_that_no_mapping_can_hold() -> None:
+    with pytest.raises(ValueError, match=r"sample 0.*\[1\].*list.*key"):
+        list(hf.with_weights(Stream([{"id": [1]}]), {1: 1.0}))

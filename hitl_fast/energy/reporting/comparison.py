@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hitl_fast._common.errors import InputError, InputTypeError
+from hitl_fast._common.trackers import flat
 
 from .intervals import detrended, drift, paired_t, two_sample
 from .report import EnergyReport
@@ -68,7 +69,7 @@ class Comparison:
         }
         if self.interval_joules is not None:
             found["interval_low_joules"], found["interval_high_joules"] = self.interval_joules
-        return found
+        return flat(found)
 
 
 def compare(

@@ -10,6 +10,7 @@ from typing import Any
 
 from hitl_fast._common.errors import InputError
 from hitl_fast._common.files import write_text
+from hitl_fast._common.trackers import flat
 
 from ..sensors.domain import Domain
 from .results import Overhead, RunResults, Timeline, Window
@@ -41,7 +42,7 @@ class EnergyReport(RunResults):
             found |= {
                 f"{prefix}joules_of/{domain}": joules for domain, joules in (window.joules or {}).items()
             }
-        return found
+        return flat(found)
 
     def thinned(self, samples: int) -> EnergyReport:
         """The same with every k-th sample of the timeline, so that at most ``samples`` remain."""
