@@ -157,6 +157,22 @@ class WeightedTrainer(ABC):
             )
         return self._weighted_loss(model, inputs, weights, return_outputs, **rest)
 
+    def get_eval_dataloader(self, *given: Any, **named: Any) -> Any:
+        return self._without_weights(super().get_eval_dataloader, *given, **named)  # type: ignore[misc]
+
+    def get_test_dataloader(self, *given: Any, **named: Any) -> Any:
+        return self._without_weights(super().get_test_dataloader, *given, **named)  # type: ignore[misc]
+
+    def _without_weights(self, make: Any, *given: Any, **named: Any) -> Any:
+        """Evaluation is unweighted, so that weights that are missing or invalid there do no harm."""
+        own = self.data_collator
+        if isinstance(own, WeightCollator):
+            self.data_collator = WeightCollator(own.collate, False, own.truncation)
+        try:
+            return make(*given, **named)
+        finally:
+            self.data_collator = own
+
     def prediction_step(self, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
         inputs = {name: value for name, value in inputs.items() if name not in (SAMPLE, TOKEN)}
         return super().prediction_step(model, inputs, *rest, **named)  # type: ignore[misc]

@@ -126,6 +126,11 @@ def test_evaluation_is_unweighted(tmp_path: Path) -> None:
     assert trainer.evaluate(rows)["eval_loss"] == pytest.approx(expected, rel=1e-6)
     weighted = rows.add_column("sample_weight", [0.0] * 4 + [5.0] * 4)
     assert trainer.evaluate(weighted)["eval_loss"] == pytest.approx(expected, rel=1e-6)
+    unrated = rows.add_column("sample_weight", [1.0, None, -1.0, float("nan"), *[0.0] * 4])
+    assert trainer.evaluate(unrated)["eval_loss"] == pytest.approx(expected, rel=1e-6)
+    assert trainer.predict(unrated).metrics["test_loss"] == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ValueError, match="sample 1 .*'sample_weight'"):
+        trainer.data_collator(unrated.to_list())  # in training
 
 
 @pytest.mark.parametrize("labels", ["classes", "numbers"])
