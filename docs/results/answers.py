@@ -52,7 +52,7 @@ CONDITIONS = {
     "automatic": "high-loss samples first, without people",
 }
 FEW_ANSWERS = ("class_balance", "auto", "ask_54", "ask_54_prior", "ask_108", "ask_108_prior", "all")
-DEFECTS = ("all-defects", "systematic-noise")
+DEFECTS = ("all-defects", "systematic-noise", "all-four")
 
 
 def sections(header: Mapping[str, Any], findings: Findings) -> tuple[str, dict[str, Interval]]:
@@ -179,13 +179,16 @@ def _few_answers_in_words(report: SecondReport) -> str:
         operations(task, "auto", "detector_flops") / operations(task, "uniform", "flops")
         for task in report.tasks
     ]
-    random, systematic = DEFECTS
+    random, systematic, four = DEFECTS
     return (
-        f"Training samples saved ({' and '.join(report.tasks)}). Random defects: `auto`, without people, "
+        f"{report.answer()} Training samples saved ({' and '.join(report.tasks)}). Random defects: `auto`, without "
+        f"people, "
         f"{saved(random, 'auto')}; 54 answers on it {saved(random, 'ask_54_prior')}; all samples rated "
         f"{saved(random, 'all')}. Systematic label noise: `auto` {saved(systematic, 'auto')}; 108 answers "
         f"{saved(systematic, 'ask_108')}; all rated {saved(systematic, 'all')}; class balance alone, without people, "
-        f"{saved(systematic, 'class_balance')}, as relabelling made classes unequal. The signals take "
+        f"{saved(systematic, 'class_balance')}, as relabelling made classes unequal. All four together: all rated "
+        f"{saved(four, 'all')}, `auto` {saved(four, 'auto')}, 108 answers {saved(four, 'ask_108')}. "
+        f"{report.balance()} The signals take "
         f"{' and '.join(f'{ratio:.1f}' for ratio in ratios)} times the operations of a whole training of these small "
         "models, which the page counts as spent."
     )
@@ -209,6 +212,7 @@ def _few_answers(report: SecondReport) -> str:
     told = {
         "all-defects": "random label noise, imbalance, near copies",
         "systematic-noise": "systematic label noise",
+        "all-four": "all four",
     }
     columns = [
         "training samples saved",

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     signals = read_signals(Path(arguments.data), metric=arguments.metric)
     answered: Any = ()
     if arguments.ratings is not None:
-        answered = answered_items(Ratings.read(arguments.ratings))
+        answered = answered_items(Ratings.read(arguments.ratings), len(signals))
     chosen = ask_next(
         signals, arguments.n, answered=answered, diversity=arguments.diversity, seed=arguments.seed
     )

@@ -74,6 +74,7 @@ class BuildOptions:
     scale: Scale
     repeats: str
     source: str
+    num_items: int | None = None  # length of the data set, where the file says it
 
 
 def build(columns: RatingColumns, options: BuildOptions) -> dict[str, Any]:
@@ -96,7 +97,12 @@ def build(columns: RatingColumns, options: BuildOptions) -> dict[str, Any]:
         )
 
     apart = Apart(columns.skipped, columns.gold, columns.predictions, columns.comparisons, columns.from_text)
-    keep, unknown, unrated, num_items = np.ones(item.size, bool), dict[Any, int](), list[Any](), None
+    keep, unknown, unrated, num_items = (
+        np.ones(item.size, bool),
+        dict[Any, int](),
+        list[Any](),
+        options.num_items,
+    )
     if options.items is not None:
         positions = Positions(options.items)
         num_items = positions.count

@@ -26,8 +26,16 @@ def columns_of_arrays(items: Any, raters: Any, scores: Any, seconds: Any, featur
     return RatingColumns(items, raters, score, spent, features)
 
 
-def answered_items(ratings: RatingData) -> np.ndarray:
-    """The item of each rating, and both items of each comparison."""
+def answered_items(ratings: RatingData, total: int) -> np.ndarray:
+    """The item of each rating, and both items of each comparison.
+
+    Raises:
+        ValueError: the ratings are of a data set of another length than ``total``.
+    """
+    if ratings.num_items not in (None, total):
+        raise InputError(
+            f"ratings are of a data set of {ratings.num_items} items, and signals of {total} samples"
+        )
     pairs = ratings.comparisons
     rated = [item for item in ratings.frame["item"].tolist() if item is not None and item == item]
     return np.array([*rated, *pairs["first"].tolist(), *pairs["second"].tolist()])

@@ -165,6 +165,10 @@ def propagate(
 def _checked_items(priorities: ScoredItems, total: int) -> np.ndarray:
     if len(priorities) == 0:
         raise InputError("priorities hold no scores: there is nothing to propagate")
+    if priorities.num_items not in (None, total):
+        raise InputError(
+            f"ratings are of a data set of {priorities.num_items} items, and signals of {total} samples"
+        )
     items = checked_positions(priorities.items, total)
     distinct, count = np.unique(items, return_counts=True)
     if (count > 1).any():

@@ -53,7 +53,7 @@ class Ratings(RatingData):
         unknown: ratings of each item id that ``items`` does not know; those ratings are left out.
         unrated: items that the file or ``items`` names and nobody rated.
         unread: questions and columns of the file that were not read, and why.
-        num_items: length of the data set, if ``items`` was given.
+        num_items: length of the data set, if ``items`` was given or the file says it (a database of `collect`).
         source: where it comes from.
         comparisons: pairwise preferences, with first, second, rater, outcome (1: first, 0: second, 0.5: tie),
             seconds and question.
@@ -148,7 +148,12 @@ class Ratings(RatingData):
         repeats = repeats or ("last" if answers.later_replaces else "keep")
         source = f"{answers.source} ({answers.format})"
         return cls(
-            **build(given, BuildOptions(items, answers.scale if scale is None else scale, repeats, source))
+            **build(
+                given,
+                BuildOptions(
+                    items, answers.scale if scale is None else scale, repeats, source, answers.num_items
+                ),
+            )
         )
 
     @classmethod
@@ -364,7 +369,9 @@ class Ratings(RatingData):
 
         See `hitl_fast.ratings.questions.ask_next` for the formula, arguments and errors.
         """
-        return ask_next(signals, n, answered=answered_items(self), diversity=diversity, seed=seed)
+        return ask_next(
+            signals, n, answered=answered_items(self, len(signals)), diversity=diversity, seed=seed
+        )
 
     def metrics(self) -> dict[str, float]:
         """Flat numbers for a tracker: how many ratings, items, raters, what was set apart, and alpha of each question.

@@ -261,6 +261,18 @@ def test_answers_about_pairs_are_not_asked_for_again(tmp_path: Path) -> None:
     assert sorted(ratings.ask_next(signals, 16)) == sorted(set(range(20)) - {0, 1, 10, 11})
 
 
+def test_a_database_knows_the_length_of_its_data_set(tmp_path: Path) -> None:
+    from hitl_fast import Signals
+
+    generator = np.random.default_rng(0)
+    signals = Signals.of(generator.normal(size=(30, 3)), np.arange(30) % 2)
+    ratings = Ratings.read(filled(tmp_path / "r.db", values=(1.0, 5.0)))
+    assert ratings.aggregate().weights().shape == (20,)
+    for call in (lambda: ratings.ask_next(signals, 2), lambda: ratings.aggregate().propagate(signals)):
+        with pytest.raises(InputError, match="20 items.*30 samples"):
+            call()
+
+
 def test_the_page_comes_back_where_it_was(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

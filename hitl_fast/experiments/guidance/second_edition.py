@@ -51,8 +51,8 @@ class SecondReport(Report):
             return f"People do not pay beyond doubt in any of {rest} kinds of defects and tasks: {NOTHING_ADDED}."
         few = sum(cell.people is cell.few for cell in cells if cell.people is not None)
         begin = (
-            f"People pay in {len(told)} of {len(cells)} kinds of defects and tasks, in {few} of them by few answers: "
-            f"{'; '.join(told)}."
+            f"People pay in {len(told)} of {len(cells)} kinds of defects and tasks, in {few or 'none'} of them by few "
+            f"answers: {'; '.join(told)}."
         )
         return f"{begin} In the other {rest} {NOTHING_ADDED}." if rest else begin
 

@@ -115,6 +115,7 @@ class Answers:
     untyped: bool = False  # ids are text because the file has nothing else
     scale: tuple[float, float] | None = None  # lowest and highest possible score, where the file says so
     by_feature: bool = False  # questions are features, and "" is the item itself
+    num_items: int | None = None  # length of the data set, where the file says so and items are its positions
     later_replaces: bool = False  # a person's later answer replaces the earlier one, as in annotation tools
 
     def at(self, line: int) -> str:

@@ -36,6 +36,7 @@ def read(path: Path) -> Answers:
         else:
             answers.add(a.item, a.rater, "", a.value, seconds, line, a.at)
     found = answers.finish()
+    found.num_items = about["items"]
     found.comparisons, found.later_replaces = (
         comparisons,
         False,
