@@ -293,6 +293,23 @@ def test_pairs(tmp_path: Path, kind: str) -> None:
     torch.testing.assert_close(mixed, 0.25 * half + 1.0 * other, **close)
 
 
+@pytest.mark.jit
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("DPO", {"loss_type": ["ipo", "sigmoid_norm"], "loss_weights": [1.0, 0.5]}),
+        ("DPO", {"use_weighting": True, "ld_alpha": 0.5}),
+        ("Reward", {"center_rewards_coefficient": 0.1}),
+    ],
+)
+def test_variants_of_pairs(tmp_path: Path, kind: str, more: dict[str, Any]) -> None:
+    half = pairs(kind, tmp_path, None, slice(0, None, 2), per_device_train_batch_size=4, **more)
+    split = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+    found = pairs(kind, tmp_path, [1.0, 0.0] * 4, **split, **more)
+    assert half.abs().max() > 1e-4
+    torch.testing.assert_close(found, half, atol=1e-6, rtol=1e-3)
+
+
 class Odd(torch.nn.Module):
     """A model whose own loss is no cross entropy."""
 
