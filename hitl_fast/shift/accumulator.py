@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from hitl_kernels.shift_distances import ARITHMETICS, MEASURES, add_in_order, checked_bins, shift_distances
 
-from hitl_fast._common.errors import InputError, input_errors
+from hitl_fast._common.errors import InputError, InputTypeError, input_errors
 
 Distances = dict[int, dict[str, float]]
 
@@ -59,7 +59,11 @@ def _sums_of(held: Mapping[str, Any], bins: Sequence[int]) -> _Sums:
         KeyError, TypeError, ValueError: it is none.
     """
     distances, counts = np.array(held["distances"], np.float64), np.array(held["counts"], np.int64)
-    left_out, rows, units = (int(held[name]) for name in ("left_out", "rows", "units"))
+    given = np.array(held["counts"])
+    whole = [held[name] for name in ("left_out", "rows", "units")]
+    if given.dtype.kind not in "iu" or any(type(n) is not int or n >= 1 << 62 for n in whole):
+        raise TypeError("a layer has counts or numbers of rows that are no integers, or too large")
+    left_out, rows, units = whole
     for name, values, shape in (
         ("distances", distances, (len(bins), len(MEASURES))),
         ("counts", counts, (2, bins[-1])),
@@ -68,6 +72,9 @@ def _sums_of(held: Mapping[str, Any], bins: Sequence[int]) -> _Sums:
             raise InputError(f"{name} of a layer have the shape {values.shape}, not {shape}")
     if not (0 <= left_out <= rows and units >= 1 and counts.min() >= 0 and np.isfinite(distances).all()):
         raise InputError("a layer has counts below 0, or more rows left out than seen")
+    values = counts.sum(1)
+    if values[0] != values[1] or values[0] < rows - left_out:
+        raise InputError("a layer has counts that are not of its rows")
     return _Sums(distances, counts, left_out, rows, units)
 
 
@@ -139,7 +146,10 @@ class PreIndexAccumulator:
 
         Raises:
             ValueError: it has other bins or another arithmetic; nothing is added then.
+            TypeError: it is no accumulator.
         """
+        if not isinstance(other, PreIndexAccumulator):
+            raise InputTypeError(f"other must be a PreIndexAccumulator, not a {type(other).__name__}")
         if (self.bins, self.arithmetic) != (other.bins, other.arithmetic):
             raise InputError(
                 f"cannot merge bins {other.bins}, {other.arithmetic!r} into bins {self.bins}, {self.arithmetic!r}"

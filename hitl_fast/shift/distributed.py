@@ -180,14 +180,15 @@ def _check_orders(found: list[dict[str, Any]]) -> None:
     orders = {rank: one["order"] for rank, one in enumerate(found)}
     if len(set(orders.values())) > 1:
         raise InputError(
-            f"the ranks read their parts in different ways: {orders}: give every rank sharded(loader), or none"
+            f"the ranks read their parts in different ways: {orders}: give every rank sharded() of the same loader and"
+            " order, or none"
         )
 
 
 def _order_of(clean: Iterable[Any]) -> str:
     """How samples of several ranks are put in order."""
     if isinstance(clean, Sharded):
-        return "sharded"
+        return clean.dealt
     return "DistributedSampler" if isinstance(getattr(clean, "sampler", None), DistributedSampler) else "rank"
 
 

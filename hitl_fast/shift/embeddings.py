@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -98,7 +100,8 @@ class EmbeddingStore:
             not self.in_file
             and len(self._blocks) * self._dtype.itemsize * self.rows * width > self.max_memory
         ):
-            self._files = [tempfile.TemporaryFile(prefix="hitl-fast-") for _ in self._blocks]  # noqa: SIM115
+            for _ in self._blocks:
+                self._files.append(tempfile.TemporaryFile(prefix="hitl-fast-"))  # noqa: SIM115
             self.in_file = True
         if self.in_file:
             self._flush()
@@ -112,17 +115,21 @@ class EmbeddingStore:
                 blocks[:] = [whole]
                 found.append(whole)
             return found[0], found[-1]
-        for file in self._files:
-            file.flush()
+        with self._written():
+            for file in self._files:
+                file.flush()
         shape = (self.rows, self.width or 0)
         dtype = np.float32 if self._dtype == torch.float32 else np.float16
         maps = [np.memmap(file, dtype, "r", shape=shape) for file in self._files]
         return maps[0], maps[-1]
 
     def close(self) -> None:
-        for file in self._files:
-            file.close()
-        self._files = []
+        files, self._files = self._files, []
+        for file in files:
+            with contextlib.suppress(
+                OSError
+            ):  # a full disk takes no more: what is left to write is not wanted
+                file.close()
 
     def __enter__(self) -> EmbeddingStore:
         return self
@@ -140,7 +147,20 @@ class EmbeddingStore:
         return held
 
     def _flush(self) -> None:
-        for blocks, file in zip(self._blocks, self._files, strict=True):
-            for block in blocks:
-                file.write(np.ascontiguousarray(block.cpu().numpy()).data)
-            blocks.clear()
+        with self._written():
+            for blocks, file in zip(self._blocks, self._files, strict=True):
+                for block in blocks:
+                    file.write(np.ascontiguousarray(block.cpu().numpy()).data)
+                blocks.clear()
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        """Say what is written where, if the disk is full."""
+        try:
+            yield
+        except OSError as problem:
+            raise OSError(
+                problem.errno,
+                f"{problem.strerror}: embeddings beyond max_memory ({self.max_memory} bytes) go to a file in"
+                f" {tempfile.gettempdir()} (TMPDIR names another folder); embedding_dtype='float16' takes half",
+            ) from problem

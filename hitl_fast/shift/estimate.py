@@ -19,7 +19,7 @@ from .finish import After, finished, versions, warn_of_left_out
 from .labelling import Labelling
 from .loaders import check_loaders
 from .one_pass import Pass, Sources
-from .options import Options
+from .options import Options, whole_number
 from .partial import Resources, collect, partial_fields
 from .ranks import joined, local_ranks
 from .report import PreIndexReport
@@ -180,8 +180,8 @@ def preindex(
                 "group= is for pairs whose labels are all known: leave it out with paired=False, labels_for='clean' or"
                 " label_budget="
             )
-        if max_memory is not None and max_memory < 0:
-            raise InputError(f"max_memory must be a number of bytes >= 0, not {max_memory!r}")
+        if max_memory is not None:
+            whole_number("max_memory", max_memory, 0, "bytes")
         if not isinstance(model, nn.Module):
             raise InputTypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
         check_loaders(clean, shifted, grouped=group is not None, paired=paired)

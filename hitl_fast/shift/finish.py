@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import operator
 import platform
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from hitl_fast._common.errors import InputError
+from hitl_fast._common.errors import InputTypeError
 
 from .accumulator import LayerReport, mean_over_layers
 from .after_pass import EmbeddingScores, effort_from, effort_task, score_tasks, scores_of
 from .effort_score import EffortScore, target_error
 from .layer_inputs import LayerInputs
 from .one_pass import Pass
-from .options import Options
+from .options import Options, whole_number
 from .ranks import Joined
 from .report import PreIndexReport
 
@@ -30,7 +29,7 @@ class After:
     """What is computed after the pass: the arguments of ``preindex`` of these names.
 
     Raises:
-        ValueError: one has a value that is not allowed.
+        ValueError, TypeError: one has a value that is not allowed.
     """
 
     effort_samples: int
@@ -40,12 +39,14 @@ class After:
 
     def __post_init__(self) -> None:
         target_error(0.0, self.clean_accuracy)
-        if operator.index(self.effort_samples) < 0:
-            raise InputError(f"effort_samples must be a number of samples >= 0, not {self.effort_samples}")
-        if self.embedding_samples is not None and operator.index(self.embedding_samples) < 1:
-            raise InputError(
-                f"embedding_samples must be a number of samples >= 1, not {self.embedding_samples}"
-            )
+        for name in ("effort_samples", "embedding_samples"):
+            if isinstance(getattr(self, name), float):  # as an index it is none
+                raise InputTypeError(f"{name} must be a number of samples, not {getattr(self, name)!r}")
+        whole_number("effort_samples", self.effort_samples, 0, "samples")
+        if self.embedding_samples is not None:
+            whole_number("embedding_samples", self.embedding_samples, 1, "samples")
+        if not isinstance(self.kmeans, bool | np.bool_):
+            raise InputTypeError(f"kmeans must be True, False or None, not {self.kmeans!r}")
 
     def restarts(self, options: Options) -> int:
         """Of k-means++; 0: none."""

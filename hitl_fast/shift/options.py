@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from hitl_kernels.shift_distances import ARITHMETICS, MEASURES
 
-from hitl_fast._common.errors import InputError
+from hitl_fast._common.errors import InputError, InputTypeError
 
 POOLINGS = ("mean", "flatten")
 
@@ -50,3 +50,19 @@ class Options:
     def index(self, u: float) -> float:
         """The published index of u."""
         return u / (1 + u * self.scale) - self.offset
+
+
+def whole_number(name: str, value: object, least: int, of: str) -> None:
+    """Refuse what is no whole number of at least ``least``.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is less.
+    """
+    wanted = f"{name} must be a number of {of} >= {least}, not {value!r}"
+    if isinstance(value, float) and value.is_integer():  # 1e9 is a number too
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise InputTypeError(wanted)
+    if value < least:
+        raise InputError(wanted)

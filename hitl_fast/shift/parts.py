@@ -29,7 +29,7 @@ from .finish import After, finished, warn_of_left_out
 from .guesses import Column, Guesses
 from .layer_inputs import InputStore
 from .one_pass import Pass, Sources
-from .options import Options
+from .options import Options, whole_number
 from .ranks import KINDS, Alone
 from .report import PreIndexReport
 from .splitting import Splitting
@@ -75,8 +75,8 @@ class Request:
         sources = Sources(given["embedding"], given["output"], splitting)
         EmbeddingStore(0, given["embedding_dtype"])  # refuses another dtype
         most = given["max_memory"]
-        if most is not None and most < 0:
-            raise InputError(f"max_memory must be a number of bytes >= 0, not {most!r}")
+        if most is not None:
+            whole_number("max_memory", most, 0, "bytes")
         return cls(sources, options, after, given["embedding_dtype"], given["device"], most)
 
 

@@ -49,8 +49,9 @@ def sharded(
         position among all.
 
     Raises:
-        ValueError: a loader that shuffles, order is none, "contiguous" for a loader without a length, rank and
-            world_size that do not fit, torchrun started this process but there is no process group yet.
+        ValueError: a loader that shuffles or is sharded already, order is none, "contiguous" for a loader without a
+            length, rank and world_size that do not fit, torchrun started this process but there is no process group
+            yet.
         TypeError: loader is not iterable.
 
     >>> batches = [(torch.zeros(2, 3), torch.arange(2))] * 5
@@ -59,6 +60,10 @@ def sharded(
     """
     if not isinstance(loader, Iterable):
         raise InputTypeError(f"loader must yield batches, not be a {type(loader).__name__}")
+    if isinstance(loader, Sharded):
+        raise InputError(
+            f"loader is sharded already, rank {loader.rank} of {loader.world_size}: parts of a part leave samples out"
+        )
     if isinstance(getattr(loader, "sampler", None), DistributedSampler):
         raise InputError(
             "loader has a DistributedSampler, which deals the samples already (and repeats some): give a loader without"
@@ -148,6 +153,11 @@ class Sharded:
         for number, batch in zip(itertools.count(cut.start, cut.step), self._batches(), strict=False):
             self.numbers.append(number)
             yield batch
+
+    @property
+    def dealt(self) -> str:
+        """How batches are dealt to the ranks, which must be the same on each."""
+        return f"sharded, {self.order}, of {'?' if self._total is None else self._total} batches"
 
     def where(self, offset: int) -> str:
         """Name a sample of the batch given last, for messages."""

@@ -185,6 +185,8 @@ def cases(rank: int, size: int) -> dict[str, Callable[[], Any]]:
         "embedding": lambda: full(shard(loaders()), embedding="3" if last else None),
         "weights": lambda: other_weights(rank),
         "copies": lambda: full(loaders()),
+        "orders": lambda: full(shard(loaders(), order="strided" if last else "contiguous")),
+        "lengths": lambda: full(shard(lists(loaders(samples=N - 2 * BATCH if last else N)))),
         "gap": lambda: full(shard(loaders(), rank=0, world_size=size + 1)),
         "strange": lambda: (
             hf.preindex(Strange(last), *shard(loaders()), group="world", progress=False).samples

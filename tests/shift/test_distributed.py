@@ -72,6 +72,8 @@ def test_the_first_row_that_is_not_finite_is_named_by_its_global_position(found:
         ("embedding", "InputError", ["embedding differs", "'3'"]),
         ("weights", "InputError", ["model differs", "'3.weight'"]),
         ("copies", "InputError", ["equal data", "sharded"]),
+        ("orders", "InputError", ["different ways", "contiguous", "strided"]),
+        ("lengths", "InputError", ["different ways", "batches"]),
         ("gap", "InputError", ["sharded for rank 0 of", "group"]),
         ("strange", "RuntimeError", ["KeyError", "disk"]),
         ("nothing", "InputError", ["no batch"]),
@@ -182,6 +184,8 @@ def test_refusals() -> None:
         hf.sharded(dealt)
     with pytest.raises(ValueError, match="RandomSampler.*shuffle=False"):
         hf.sharded(DataLoader(data, shuffle=True), rank=0, world_size=2)
+    with pytest.raises(ValueError, match="sharded already, rank 1 of 2"):
+        hf.sharded(hf.sharded(batches(), rank=1, world_size=2), rank=1, world_size=2)
     with pytest.raises(TypeError, match="no length"):
         len(hf.sharded(kinds()["generator"]))
 
@@ -261,6 +265,25 @@ def test_states_are_exact_and_plain() -> None:
         hf.PreIndexAccumulator.of_states([])
     with pytest.raises(ValueError, match="cannot merge"):
         hf.PreIndexAccumulator.of_states([states[0], hf.PreIndexAccumulator(bins=(4,)).state()])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": 5.5}, {"rows": True}, {"rows": "5"}, {"rows": 10**30}, {"rows": 10**6}, {"left_out": 6}, {"units": 0},
+        {"counts": [[1.5] * 8] * 2}, {"counts": [[1] * 8, [2] * 8]}, {"counts": [[-1] * 8] * 2},
+        {"distances": [[float("nan")] * 5] * 2}, {"distances": "x"},
+    ],
+)  # fmt: skip
+def test_a_state_that_no_accumulator_gave_is_refused(change: dict[str, Any]) -> None:
+    accumulator = hf.PreIndexAccumulator(bins=(4, 8))
+    accumulator.update("a", torch.ones(5, 7), torch.rand(5, 7))
+    state = accumulator.state()
+    state["layers"]["a"] |= change
+    with pytest.raises(ValueError, match=r"states\[1\] is not what state"):
+        hf.PreIndexAccumulator.of_states([accumulator.state(), state])
+    with pytest.raises(TypeError, match="other must be a PreIndexAccumulator, not a dict"):
+        accumulator.merge(state)  # type: ignore[arg-type]
 
 
 def test_fingerprints_see_every_weight() -> None:

@@ -1,5 +1,6 @@
 """Where embeddings are kept: the budget, the files, and what is refused."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,37 @@ def test_half_precision_refuses_what_it_cannot_hold() -> None:
         store.append(torch.full((3, 4), 7e4), torch.zeros(3, 4))
     with pytest.raises(ValueError, match="embedding_dtype.*bfloat16"):
         EmbeddingStore(10, "bfloat16")
+
+
+@pytest.mark.parametrize("rows", [3, 300_000])  # found when the buffer is flushed, or while writing
+def test_a_full_disk_is_named_and_leaves_no_file_open(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def full(**_: object) -> object:
+        made.append(open("/dev/full", "w+b"))  # noqa: SIM115
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+
+    def spill() -> None:
+        with EmbeddingStore(0) as store:
+            store.append(torch.ones(rows, 2), torch.ones(rows, 2))
+            store.arrays()
+
+    with pytest.raises(OSError, match=r"No space left.*max_memory \(0 bytes\).*TMPDIR"):
+        spill()
+    assert [file.closed for file in made] == [True, True]
+
+
+def test_an_interrupt_while_spilling_closes_the_files() -> None:
+    files = []
+
+    def spill() -> None:
+        with EmbeddingStore(0) as store:
+            store.append(torch.ones(3, 2), torch.ones(3, 2))
+            files.extend(store._files)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        spill()
+    assert [file.closed for file in files] == [True, True]

@@ -658,6 +658,13 @@ def test_a_length_that_cannot_be_told_is_no_reason_to_refuse() -> None:
         ({"scale": -1.0}, ValueError, "scale must be a finite number >= 0, not -1.0"),
         ({"offset": float("nan")}, ValueError, "offset must be a finite number"),
         ({"max_memory": -1}, ValueError, "max_memory must be a number of bytes >= 0, not -1"),
+        ({"max_memory": "1GB"}, TypeError, "max_memory must be a number of bytes >= 0, not '1GB'"),
+        ({"max_memory": float("nan")}, TypeError, "max_memory must be a number of bytes"),
+        ({"embedding_samples": 0}, ValueError, "embedding_samples must be a number of samples >= 1, not 0"),
+        ({"embedding_samples": 2.5}, TypeError, "embedding_samples must be a number of samples"),
+        ({"embedding_samples": True}, TypeError, "embedding_samples must be a number of samples"),
+        ({"effort_samples": "9"}, TypeError, "effort_samples must be a number of samples"),
+        ({"kmeans": "yes"}, TypeError, "kmeans must be True, False or None, not 'yes'"),
         ({"labels": "kind"}, TypeError, "labels='kind' is not in it"),
     ],
 )
