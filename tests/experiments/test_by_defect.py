@@ -117,7 +117,7 @@ def test_the_page_says_how_it_was_done(tmp_path: Path) -> None:
     for named in (
         "simulated raters",
         "10 seeds",
-        "not reported",
+        "other seeds",
         "ask nobody",
         "For which defects people pay",
         "not shown",

@@ -148,8 +148,8 @@ class SecondReport(Report):
             f"a small network until it meets a validation accuracy, on the same {len(self.settings['seeds'])} seeds. "
             f"What it saves is against {CONTROL}, which draws every sample once an epoch; {', '.join(AUTOMATIC)} ask "
             "nobody. People pay where the best condition with people saves samples beyond doubt, both against "
-            f"{CONTROL} and against the best that asks nobody. The methods were chosen on seeds that are not reported, "
-            "but for the power of 2 that conditions with people raise their weights to: it was tried on reported ones."
+            f"{CONTROL} and against the best that asks nobody. The methods were mostly chosen on other seeds; "
+            "the power of 2 that conditions with people raise their weights to was tried on reported ones."
         )
 
     def _by_defect(self, page: Page) -> None:
