@@ -160,11 +160,11 @@ def _with(
     of_effort = of_samples * (nearest / value if (name, effort) == ("dataset_size", "epochs") else 1.0)
     told = name.replace("_", " ")
     distance = math.log(apart) / math.log(MEASURED[name])
-    within = factor_within(name, level, law)
+    within, share = factor_within(name, level, law), f"{round(100 * level, 6):g}%"
     off = (
-        f"how far off that is was not measured at {level:.0%}"
+        f"how far off that is was not measured at {share}"
         if math.isinf(within)
-        else f"{level:.0%} of retrainings at sizes {MEASURED[name]:g} times apart were within a factor of {within:.2f}"
+        else f"{share} of retrainings at sizes {MEASURED[name]:g} times apart were within a factor of {within:.2f}"
         " of that, which the intervals allow for"
     )
     assumed = f"samples seen are taken to grow with it to the power of {law.powers[name]:g}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import operator
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from hitl_fast._common.errors import InputError
+from hitl_fast._common.errors import InputError, InputTypeError
 
 from .curves import METHODS
 from .history import EFFORTS, complete
@@ -18,15 +20,25 @@ PREFERRED, FALLBACK = "effort_score", "probe_error"
 def check_options(names: tuple[str, ...], method: str, level: float) -> None:
     if not names or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
         raise InputError(f"scores must name one or more columns, each once, not {list(names)}")
-    wrong = set(names) & {*EFFORTS, "censored"}
+    wrong = set(names) & {*EFFORTS, "steps", "censored"}
     if wrong:
         raise InputError(f"scores must be known before retraining, which {sorted(wrong)[0]!r} is not")
     if method not in METHODS:
         raise InputError(f"method must be {', '.join(METHODS)}, not {method!r}")
     if method == "isotonic" and len(names) > 1:
         raise InputError(f"isotonic takes one score, not {len(names)}: use method='ridge' or 'log_linear'")
-    if not isinstance(level, (int, float)) or not 0 < level < 1:
+    if isinstance(level, bool) or not isinstance(level, Real) or not 0 < float(level) < 1:
         raise InputError(f"level must be within 0 and 1, not {level!r}")
+
+
+def check_number(name: str, value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+        raise InputTypeError(f"{name} must be a number, not {value!r}")
+
+
+def check_seed(seed: Any) -> None:
+    if not hasattr(seed, "__index__") or operator.index(seed) < 0:
+        raise InputError(f"seed must be a whole number, at least 0, not {seed!r}")
 
 
 def check_parts(model: Any) -> None:

@@ -95,9 +95,17 @@ def _regression(method: str, X: Floats, z: Floats) -> Callable[[Floats], Curve]:
 def _monotone(x: Floats, z: Floats) -> Steps:
     from sklearn.isotonic import IsotonicRegression
 
+    unit = _unit(x)
+    x = x / unit
     increasing = bool(np.cov(x, z)[0, 1] >= 0)
     found = IsotonicRegression(increasing=increasing, out_of_bounds="clip").fit(x, z)
-    return Steps(tuple(map(float, found.X_thresholds_)), tuple(map(float, found.y_thresholds_)))
+    return Steps(tuple(map(float, found.X_thresholds_ * unit)), tuple(map(float, found.y_thresholds_)))
+
+
+def _unit(x: Floats) -> float:
+    """1, or a power of 2 near the largest score where that is far from 1: scikit-learn merges scores 1e-16 apart."""
+    exponent = int(np.frexp(np.abs(x).max())[1])
+    return float(2.0**exponent) if abs(exponent) > 20 else 1.0
 
 
 def _penalty(rows: Floats, z: Floats) -> float:
@@ -108,8 +116,10 @@ def _penalty(rows: Floats, z: Floats) -> float:
 
 
 def _spread(X: Floats) -> Floats:
-    spread = X.std(0)
-    return np.asarray(np.where(spread > 0, spread, 1.0))
+    """(k,) standard deviations, 1 for a constant score; of scores whose squares are 0 or infinite too."""
+    scale = np.abs(X - X.mean(0)).max(0)
+    spread = np.where(scale > 0, scale, 1.0)
+    return np.asarray(np.where(scale > 0, spread * ((X - X.mean(0)) / spread).std(0), 1.0))
 
 
 def from_json(held: Mapping[str, Any], scores: int) -> Curve:

@@ -70,11 +70,29 @@ def decide(
             raise InputError(
                 f"there are {names.count(name)} reports of model {name[0]!r} on shift {name[1]!r}"
             )
+    _check(candidates)
     slack = tolerance / 100 + ROUNDING
     return [
         _one(own, [c for c in candidates if c.shift == own.shift and c is not own], slack, budget_kwh)
         for own in candidates
     ]
+
+
+def _check(candidates: Sequence[Candidate]) -> None:
+    """Refuse what cannot be compared: accuracies that are no shares, and costs of several units."""
+    for candidate in candidates:
+        for side in ("clean", "shifted"):
+            value = getattr(candidate, side)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(
+                    f"the {side} accuracy of model {candidate.model!r} on shift {candidate.shift!r} must be within 0"
+                    f" and 1, not {value}"
+                )
+    units = sorted({_cost(candidate)[1] for candidate in candidates})
+    if len(units) > 1:
+        raise InputError(
+            f"costs are in {' and '.join(units)}, which cannot be compared: predict all by one cost model"
+        )
 
 
 def _one(own: Candidate, others: Sequence[Candidate], tolerance: float, budget: float | None) -> Decision:

@@ -68,7 +68,9 @@ class CostEstimate:
         epochs = None if self.unit == "epochs" else self.epochs
         shown = [(self.unit, self.effort), ("epochs", epochs), ("kWh", self.kwh), ("gCO2e", self.gco2e)]
         lines = [f"{name:<8}{interval_text(value)}" for name, value in shown if value is not None]
-        return "\n".join([*lines, f"{self.level:.0%} intervals", *(f"note: {note}" for note in self.notes)])
+        return "\n".join(
+            [*lines, f"{percent(self.level)} intervals", *(f"note: {note}" for note in self.notes)]
+        )
 
     def metrics(self) -> dict[str, float]:
         """A flat dict of numbers for a tracker: effort, epochs, kwh and gco2e with the ends of their intervals.
@@ -81,6 +83,15 @@ class CostEstimate:
             if interval is not None:
                 found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
         return flat({**found, "level": self.level})
+
+
+def percent(level: float) -> str:
+    """A level as it was given: 99.9 is not 100.
+
+    >>> percent(0.8), percent(0.999)
+    ('80%', '99.9%')
+    """
+    return f"{round(100 * level, 6):g}%"
 
 
 def interval_text(interval: Interval) -> str:

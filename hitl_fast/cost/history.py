@@ -8,7 +8,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ from .conformal import Floats
 
 EFFORTS = ("epochs", "samples", "flops", "joules")
 FEWEST = 8
+COPIES = 0.05  # by chance, easy retrainings can be equal in the few columns that there are
 AUTO = "auto"
 GROUP_COLUMN = "shift"
+READ = (*EFFORTS, "censored", "accuracy_drop", "shift", "steps", *FROM)
 # Numbers with a decimal comma, and those that may be thousands instead.
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
@@ -74,7 +76,9 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
         raise InputError(f"history must hold at least {FEWEST} past retrainings, not {len(frame)}")
     if effort not in EFFORTS:
         raise InputError(f"effort must be {', '.join(EFFORTS)}, not {effort!r}{_near(effort, EFFORTS)}")
-    _refuse_repeated([str(name) for name in frame.columns])
+    columns = [str(name) for name in frame.columns]
+    _refuse_repeated(columns)
+    _refuse_spellings(columns, {*scores, groups})
     X = np.column_stack([_numbers(frame, name) for name in scores])
     for name, column in zip(scores, X.T, strict=True):
         if np.ptp(column) == 0:
@@ -85,6 +89,7 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
     if (y < 0).any():
         row = int(np.flatnonzero(y < 0)[0])
         raise InputError(f"history row {row}: {effort} is {y[row]:g}; an effort must be at least 0")
+    _warn_of_copies(frame, y)
     if np.ptp(y) == 0:
         raise InputError(f"{effort} is {y[0]:g} in every past retraining, so there is nothing to predict")
     censored = np.zeros(len(frame), dtype=bool)
@@ -187,6 +192,25 @@ def _refuse_repeated(names: Sequence[str]) -> None:
         raise InputError(f"history has more than one column {repeated[0]!r}")
 
 
+def _refuse_spellings(names: Sequence[str], named: Collection[str | None]) -> None:
+    """A column of another spelling would be left out in silence: given-up retrainings would count as finished."""
+    for name in names:
+        meant = re.sub(r"[^a-z]+", "_", name.lower()).strip("_")
+        if meant in READ and name not in READ and meant not in names and name not in named:
+            raise InputError(f"history has a column {name!r}, but reads {meant!r} only: rename it")
+
+
+def _warn_of_copies(frame: Any, effort: Floats) -> None:
+    """Retrainings that are there twice count twice, and one predicts the other."""
+    copies = int((frame.astype(str).duplicated().to_numpy() & (effort > 0)).sum())
+    if copies > COPIES * len(frame):
+        warnings.warn(
+            f"{copies} of {len(frame)} past retrainings equal another one in every column: leave copies out, or the"
+            " intervals are too narrow",
+            stacklevel=4,
+        )
+
+
 def _column(frame: Any, name: str) -> Any:
     if name not in frame.columns:
         columns = [str(column) for column in frame.columns]
@@ -252,6 +276,8 @@ def _sizes(frame: Any, name: str) -> Range | None:
 def _groups(frame: Any, name: str | None) -> NDArray[np.intp] | None:
     if name is None or (name == AUTO and GROUP_COLUMN not in frame.columns):
         return None
+    if not isinstance(name, str):
+        raise InputTypeError(f"groups must be the name of a column or None, not {name!r}")
     column = _column(frame, GROUP_COLUMN if name == AUTO else name)
     if column.isna().any():
         row = int(np.flatnonzero(column.isna().to_numpy())[0])

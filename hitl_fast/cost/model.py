@@ -23,10 +23,10 @@ from hitl_fast.energy.reporting.carbon import JOULES_PER_KWH
 
 from . import curves
 from .carry import Carried, Range, carried, scaled
-from .checks import FALLBACK, check_options, check_parts, chosen_score, remedy
+from .checks import FALLBACK, check_number, check_options, check_parts, check_seed, chosen_score, remedy
 from .conformal import TIE, Floats, weights_of
 from .curves import Curve
-from .estimate import CostEstimate, Energy, Rival
+from .estimate import CostEstimate, Energy, Rival, percent
 from .fitting import bounds_of, cap_of, cross_fit, energy_of, errors_of, folds_of, offset_of
 from .history import AUTO, FEWEST, read, table
 from .spread import Spread
@@ -155,6 +155,8 @@ class CostModel:
             scores, choice = chosen_score(history)
         names = (scores,) if isinstance(scores, str) else tuple(scores)
         check_options(names, method, level)
+        level = float(level)
+        check_seed(seed)
         past = read(history, names, effort, groups)
         offset = offset_of(past.effort)
         cap = cap_of(past, level)
@@ -237,6 +239,8 @@ class CostModel:
         Warns:
             UserWarning: a score lies outside those of the past retrainings, or a size further away than measured.
         """
+        check_number("joules_per_epoch", joules_per_epoch)
+        check_number("grams_per_kwh", grams_per_kwh)
         asked = {"dataset_size": dataset_size, "batch_size": batch_size}
         past = {"dataset_size": self.dataset_sizes, "batch_size": self.batch_sizes}
         other = carried(asked, past, self.effort, self.level)
@@ -280,8 +284,9 @@ class CostModel:
         )
 
     def __str__(self) -> str:
+        level = percent(self.level)
         lines = [
-            f"{self.effort} from {', '.join(self.scores)}: {self.method.replace('_', '-')}, {self.level:.0%} intervals",
+            f"{self.effort} from {', '.join(self.scores)}: {self.method.replace('_', '-')}, {level} intervals",
             *([f"score chosen: {self.choice}"] if self.choice else []),
             f"learnt from {self.retrainings} retrainings"
             + (f", {self.censored} of them given up, the cap is {self.cap:.4g}" if self.censored else "")
@@ -352,7 +357,7 @@ class CostModel:
             if value is None:
                 raise InputError(f"the report has no {name}, which this model predicts from{remedy(name)}")
             try:
-                x[j] = float(value)
+                x[j] = float(str(value) if isinstance(value, bool) else value)
             except (TypeError, ValueError, OverflowError):
                 raise InputError(f"{name} is {str(value)[:40]!r}, not a number") from None
             if not math.isfinite(x[j]):
@@ -381,8 +386,9 @@ class CostModel:
         if effort.high >= self.cap * (1 - TIE):
             effort = effort._replace(high=math.inf)
         if math.isinf(effort.high) and math.isinf(self.cap) and not any(other.lost) and other.measured:
+            level = percent(self.level)
             notes.append(
-                f"{self.retrainings} past retrainings are too few for {self.level:.0%} intervals: no upper end is known"
+                f"{self.retrainings} past retrainings are too few for {level} intervals: no upper end is known"
             )
         if effort.value >= self.cap * (1 - TIE):
             notes.append(

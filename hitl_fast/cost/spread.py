@@ -44,6 +44,9 @@ class Spread:
             lost = np.where(centres + self.residuals > middle, other.lost[1], other.lost[0])
             weights = weights * (1 - lost)[:, None]
         high = quantile((centres[:, None] + spread).ravel(), weights.ravel(), self.level)
+        if other.errors:  # errors of either sign can cancel, but other sizes make nothing surer
+            low = min(low, -quantile(self.residuals - centres, self.weights, self.level))
+            high = max(high, quantile(centres + self.residuals, self.weights, self.level))
         return Interval(*(self._effort(end) for end in (centre, min(low, centre), max(high, centre))))
 
     def _effort(self, logarithm: float) -> float:

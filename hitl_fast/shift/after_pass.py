@@ -251,6 +251,11 @@ def _reason_against(captured: Captured) -> str | None:
         return f"it needs 2 samples or more, not {len(labels)}"
     if logits.shape[1] == 0:
         return "the model gives no logits (samples, classes)"
+    if logits.shape[1] == 1:
+        return (
+            "the model gives one logit, which is always the largest: wrap it in a module that gives two, such as"
+            " torch.cat([torch.zeros_like(z), z], 1)"
+        )
     if labels.min() < 0 or labels.min() >= logits.shape[1]:
         return f"labels from {labels.min()} to {labels.max()} do not number {logits.shape[1]} logits"
     if not any(X.shape[1] > 1 for calls in captured.inputs.values() for X in calls[0]):

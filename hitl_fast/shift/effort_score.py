@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def effort_score(
         clean_inputs: one (n, width) array or tensor of floats for each layer and call of it: its inputs of the clean
             samples, pooled (mean) over positions or tokens. Layers of width 1 are left out.
         shifted_inputs: the same layers, widths and samples after the shift.
-        clean_logits: (n, C).
+        clean_logits: (n, C), C at least 2.
         shifted_logits: (n, C) of the present model.
         labels: (n,) integers, at least 0. A label of C or more has no logit: the present output is wrong there.
         clean_accuracy: of the model on more samples that it was not trained on, within 0 and 1; replaces the one
@@ -162,7 +163,8 @@ def shifted_side(
     spectrum = side.spectrum()
     wrong = path_errors(spectrum, base, target - base, labels, PENALTIES)
     excess = float(np.mean([max(0.0, count / n - tau) for count in wrong]))
-    return excess, _probe_error(spectrum.labels(labels, PROBE_PENALTY), labels), side.near_copies()
+    classes = _numbered(labels)
+    return excess, _probe_error(spectrum.labels(classes, PROBE_PENALTY), classes), side.near_copies()
 
 
 def clean_side(layers: Layers, labels: Tensor) -> tuple[float, Tensor]:
@@ -170,8 +172,18 @@ def clean_side(layers: Layers, labels: Tensor) -> tuple[float, Tensor]:
     side = Side(layers, len(labels), labels.device)
     if side.constant:
         return _guessing_error(labels), torch.zeros_like(labels, dtype=torch.bool)
-    found = leave_one_out_labels(labels, PROBE_PENALTY, features=side.features, gram=side.gram)
-    return _probe_error(found, labels), side.near_copies()
+    classes = _numbered(labels)
+    found = leave_one_out_labels(classes, PROBE_PENALTY, features=side.features, gram=side.gram)
+    return _probe_error(found, classes), side.near_copies()
+
+
+def _numbered(labels: Tensor) -> Tensor:
+    """Labels by the number of their class among those that there are.
+
+    One-hot columns of others cost memory, and win nowhere: theirs are 0, and the predictions of all sum to 1.
+    """
+    classes: Tensor = torch.unique(labels, return_inverse=True)[1]
+    return classes
 
 
 def _probe_error(found: Tensor, labels: Tensor) -> float:
@@ -197,11 +209,11 @@ def target_error(clean_error: float, clean_accuracy: float | None) -> float:
         return clean_error + MARGIN
     if (
         isinstance(clean_accuracy, bool)
-        or not isinstance(clean_accuracy, (int, float))
+        or not isinstance(clean_accuracy, Real)
         or not 0 <= clean_accuracy <= 1
     ):
         raise InputError(f"clean_accuracy must be a share within 0 and 1, not {clean_accuracy!r}")
-    return 1 + MARGIN - clean_accuracy
+    return 1 + MARGIN - float(clean_accuracy)
 
 
 def doubts(
@@ -244,8 +256,10 @@ def checked_labels(labels: Any) -> Tensor:
 
 def checked_logits(logits: Any, name: str, n: int) -> Tensor:
     _check_floats(logits, name)
-    if len(logits.shape) != 2 or logits.shape[0] != n or logits.shape[1] < 1:
-        raise InputError(f"{name} must have shape ({n}, C), one row a label, not {tuple(logits.shape)}")
+    if len(logits.shape) != 2 or logits.shape[0] != n or logits.shape[1] < 2:
+        raise InputError(
+            f"{name} must have shape ({n}, C), one row a label, C at least 2, not {tuple(logits.shape)}"
+        )
     scale_of(_detached(logits), name)
     return double(logits)
 

@@ -68,7 +68,7 @@ def unpaired_effort_score(
     clean_error = wrong_share(target, labels)
     tau = target_error(clean_error, clean_accuracy)
     layers = _named(shifted, "shifted")
-    excess, probe, copies = shifted_side(layers, base, _class_means(target, labels)[wanted], wanted, tau)
+    excess, probe, copies = shifted_side(layers, base, _class_means(target, labels, wanted), wanted, tau)
     ours, theirs = equal_classes(clean.labels, shifted.labels)
     if len(theirs) < len(wanted):
         probe = clean_side(_named(shifted.only(theirs), "shifted"), wanted[torch.from_numpy(theirs)])[0]
@@ -109,11 +109,13 @@ def equal_classes(clean: np.ndarray, shifted: np.ndarray) -> tuple[np.ndarray, n
     return tuple(np.sort(np.concatenate(side)) if side else np.zeros(0, int) for side in (ours, theirs))  # type: ignore[return-value]
 
 
-def _class_means(logits: Tensor, labels: Tensor) -> Tensor:
-    """(largest label + 1, C) float64; zeros for a class without samples."""
-    sums = torch.zeros(int(labels.max()) + 1, logits.shape[1], dtype=torch.float64)
-    sums.index_add_(0, labels, logits)
-    return sums / torch.bincount(labels).clamp(min=1)[:, None]
+def _class_means(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
+    """(m, C) float64 mean of the logits of each wanted label, all of which are among the labels."""
+    kinds, member, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(kinds), logits.shape[1], dtype=torch.float64)
+    sums.index_add_(0, member, logits)
+    means: Tensor = (sums / sizes[:, None])[torch.searchsorted(kinds, wanted)]
+    return means
 
 
 def _named(side: EffortSide, name: str) -> Layers:

@@ -36,6 +36,7 @@ def rand_index_interval(classes: np.ndarray, clusters: np.ndarray) -> Ends | Non
 
     Source: Arcones and Gine, On the Bootstrap of U and V Statistics, 1992.
     """
+    classes, clusters = (np.unique(of, return_inverse=True)[1] for of in (classes, clusters))
     shape = int(classes.max()) + 1, int(clusters.max()) + 1
     cells = np.ravel_multi_index((classes, clusters), shape)
     _, cells = np.unique(cells, return_inverse=True)

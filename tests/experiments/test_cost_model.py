@@ -520,3 +520,68 @@ def test_files_of_the_first_version_load(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text(json.dumps(held))
     old = dataclasses.replace(model, choice="", dataset_sizes=None, batch_sizes=None, median=None)
     assert CostModel.from_json(tmp_path / "old.json") == old
+
+
+@pytest.mark.parametrize(
+    "name", ["Censored", " censored", "Joules", "Shift", "accuracy drop", "Dataset-Size"]
+)
+def test_a_column_in_another_spelling_is_not_left_out_in_silence(name: str) -> None:
+    meant = name.strip().lower().replace(" ", "_").replace("-", "_")
+    rows = [{**row, name: 1} for row in history(20, 0)]
+    rows = [{key: value for key, value in row.items() if key == name or key != meant} for row in rows]
+    with pytest.raises(ValueError, match=f"{name!r}.*{meant!r} only: rename"):
+        CostModel.fit(rows, "probe_error")
+
+
+def test_retrainings_that_are_there_twice_are_doubted() -> None:
+    with pytest.warns(UserWarning, match="20 of 40 past retrainings equal another"):
+        CostModel.fit(history(20, 0) * 2, "probe_error")
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+@pytest.mark.parametrize("method", ["isotonic", "log_linear", "ridge"])
+def test_the_unit_of_a_score_does_not_count(scale: float, method: str) -> None:
+    """Down to where squares are 0, and up to where they are infinite; falling scores too."""
+    plain = CostModel.fit(history(20, 0), "probe_error", method=method).predict({"probe_error": 0.3})
+    for sign in (1, -1):
+        rows = [{**row, "probe_error": sign * scale * row["probe_error"]} for row in history(20, 0)]
+        scaled = CostModel.fit(rows, "probe_error", method=method).predict(
+            {"probe_error": sign * scale * 0.3}
+        )
+        assert tuple(scaled.effort) == pytest.approx(tuple(plain.effort))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"groups": 3}, TypeError, "groups.*3"),
+        ({"groups": None, "seed": -1}, ValueError, "seed.*-1"),
+        ({"groups": None, "seed": "a"}, ValueError, "seed.*'a'"),
+        ({"scores": "steps"}, ValueError, "'steps' is not"),
+    ],
+)
+def test_options_of_another_kind_are_named(
+    options: dict[str, Any], error: type[Exception], named: str
+) -> None:
+    with pytest.raises(error, match=named):
+        CostModel.fit(
+            [{**row, "steps": row["epochs"]} for row in history(20, 0)],
+            **{"scores": "probe_error", **options},
+        )
+
+
+@pytest.mark.parametrize("name", ["joules_per_epoch", "grams_per_kwh"])
+@pytest.mark.parametrize("value", ["5", True])
+def test_numbers_of_a_prediction_are_numbers(name: str, value: object) -> None:
+    model = CostModel.fit(history(20, 0), "probe_error")
+    with pytest.raises(TypeError, match=f"{name} must be a number"):
+        model.predict({"probe_error": 0.3}, **{name: value})
+    with pytest.raises(ValueError, match="probe_error is 'True', not a number"):
+        model.predict({"probe_error": True})
+
+
+def test_a_level_is_said_as_it_was_given() -> None:
+    estimate = CostModel.fit(history(20, 0), "probe_error", level=np.float64(0.999)).predict(
+        {"probe_error": 0.3}
+    )
+    assert "99.9% intervals" in str(estimate)

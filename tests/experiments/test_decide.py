@@ -97,6 +97,14 @@ def test_wrong_options_are_refused(options: dict[str, float], message: str) -> N
         decide([candidate("a", 0.9, 0.8)], **options)
 
 
+def test_what_cannot_be_compared_is_refused() -> None:
+    for wrong in (95.0, -0.1, math.nan):
+        with pytest.raises(ValueError, match="shifted accuracy of model 'a' on shift 'fog'.*0 and 1"):
+            decide([candidate("a", 0.95, wrong)])
+    with pytest.raises(ValueError, match="epochs and kWh.*one cost model"):
+        decide([candidate("a", 0.95, 0.7), candidate("b", 0.95, 0.7, kwh=(1, 1, 1))])
+
+
 def test_a_report_given_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="2 reports of model 'a' on shift 'fog'"):
         decide([candidate("a", 0.9, 0.8)] * 2)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -45,6 +45,7 @@ def history(size: float = 1000, batch: float = 64, n: int = 24) -> list[dict[str
 
 
 @settings(deadline=None, max_examples=12)
+@example(size=990.0, batch=71.0, effort="epochs")  # errors of either sign nearly cancel
 @given(size=st.floats(400, 2900), batch=st.floats(33, 127), effort=st.sampled_from(EFFORTS))
 def test_a_history_at_the_sizes_asked_for_says_the_same(size: float, batch: float, effort: str) -> None:
     model, there = (

@@ -214,6 +214,15 @@ def test_labels_without_a_logit_are_wrong_and_have_a_probe() -> None:
 
 
 @quiet
+@pytest.mark.parametrize("big", [10**6, 2**62])
+def test_labels_may_be_any_numbers(big: int) -> None:
+    """Identifiers of classes without a logit cost no column each: these took hours or all memory."""
+    cut = made(classes=5)
+    cut = replace(cut, clean_logits=cut.clean_logits[:, :4], shifted_logits=cut.shifted_logits[:, :4])
+    assert replace(cut, labels=np.where(cut.labels == 4, big, cut.labels)).score() == cut.score()
+
+
+@quiet
 def test_takes_tensors_of_any_float_and_integer_type() -> None:
     case = made()
     expected = case.layers(lambda X: X.astype(np.float32)).score()
@@ -247,6 +256,7 @@ NAN, INF = poisoned(CASE.shifted[1], np.nan), torch.from_numpy(poisoned(CASE.cle
         (replace(CASE, shifted_logits=CASE.shifted_logits[:50]), ValueError, r"shifted_logits.*\(60, C\).*50"),
         (replace(CASE, shifted_logits=CASE.labels), TypeError, "shifted_logits.*int64"),
         (replace(CASE, clean_logits=[[0.0]]), TypeError, "clean_logits.*list"),
+        (replace(CASE, clean_logits=CASE.clean_logits[:, :1]), ValueError, r"clean_logits.*at least 2.*\(60, 1\)"),
         (replace(CASE, clean=CASE.clean[:1]), ValueError, "1 clean_inputs.*2"),
         (replace(CASE, clean=CASE.clean[::-1]), ValueError, "14 wide.*9"),
         (CASE.layers(lambda X: X[:50]), ValueError, r"clean_inputs\[0\].*\(60, width\).*50"),
