@@ -7,10 +7,11 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
 # Each worker runs whole test files, so that fixtures of a file are made once, the longest first (tests/conftest.py), so
-# that none waits for another at the end. Threads that wait give up their core, and memory that is given back stays with
-# the process: the kernel would have to clear it again for the next large tensor.
+# that none waits for another at the end. A worker has one thread of PyTorch, as the other worker has the other core;
+# Numba's threads give up their core while they wait. Memory that is given back stays with the process: the kernel would
+# have to clear it again for the next large tensor.
 KEEP     := MALLOC_TRIM_THRESHOLD_=4294967295 MALLOC_MMAP_THRESHOLD_=4294967295 MALLOC_TOP_PAD_=268435456
-PYTEST   := $(KEEP) OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q
+PYTEST   := $(KEEP) OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 COVER    := --cov --cov-append --cov-report=
 
