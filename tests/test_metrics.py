@@ -31,6 +31,12 @@ def test_names_and_values_that_trackers_take(found: dict[str, float | None]) -> 
     assert list(result.values()) == finite  # none is lost, also where names become the same
 
 
+def test_a_metric_keeps_its_name_in_a_step_where_another_is_missing() -> None:
+    assert flat({"a(": 1, "a[": 2}) == {"a_": 1.0, "a__2": 2.0}
+    for missing in (None, math.nan, math.inf):
+        assert flat({"a(": missing, "a[": 2}) == {"a__2": 2.0}
+
+
 def test_windows_of_any_name() -> None:
     names = ("a", "a<b>", "a[b]", "../../etc", "//", "epoch 0", "größe: 3 (µs)")
     meter = hf.EnergyMeter(sources=[])

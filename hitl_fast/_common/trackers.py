@@ -21,14 +21,15 @@ def flat(found: Mapping[str, float | None]) -> dict[str, float]:
     {'loss _train_': 1.0, 'loss _train__2': 2.0, 'a/b': 3.0}
     """
     result: dict[str, float] = {}
+    taken: set[str] = set()  # by what is left out too: a metric keeps its name while another one is missing
     for name, value in found.items():
-        if value is None or not math.isfinite(value):
-            continue
         clean = posixpath.normpath(REFUSED.sub("_", name.replace("..", "__"))).lstrip("/")
         clean = "_" if clean in ("", ".") else clean
         unique, count = clean, 1
-        while unique in result:
+        while unique in taken:
             count += 1
             unique = f"{clean}_{count}"
-        result[unique] = float(value)
+        taken.add(unique)
+        if value is not None and math.isfinite(value):
+            result[unique] = float(value)
     return result
