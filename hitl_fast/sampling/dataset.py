@@ -111,25 +111,28 @@ def with_weight(sample: Any, weight: Any) -> Any:
             raise InputError(f"the samples have a {COLUMN!r} already: remove it, or leave out weights")
         return {**sample, COLUMN: weight}
     if isinstance(sample, tuple) and hasattr(sample, "_fields"):
-        return _with_field(type(sample))(*sample, weight)
+        return _with_field(type(sample).__name__, sample._fields)(*sample, weight)
     if isinstance(sample, (tuple, list)):
         return (*sample, weight)
     return sample, weight
 
 
 @functools.cache
-def _with_field(kind: Any) -> Any:
-    """A named tuple with the fields of another and the weight, which workers can send."""
-    if COLUMN in kind._fields:
+def _with_field(name: str, fields: tuple[str, ...]) -> Any:
+    """A named tuple with the fields of another and the weight, which workers can send.
+
+    ``rename`` leaves pandas' ``_1`` at position 1 as it is. Made by names, since pandas makes a type for every table.
+    """
+    if COLUMN in fields:
         raise InputError(f"the samples have a {COLUMN!r} already: remove it, or leave out weights")
-    base: Any = namedtuple(kind.__name__, (*kind._fields, COLUMN))  # type: ignore[misc]
+    base: Any = namedtuple(name, (*fields, COLUMN), rename=True)  # type: ignore[misc]
     return type(
-        kind.__name__, (base,), {"__slots__": (), "__reduce__": lambda self: (_again, (kind, tuple(self)))}
+        name, (base,), {"__slots__": (), "__reduce__": lambda self: (_again, (name, fields, tuple(self)))}
     )
 
 
-def _again(kind: Any, values: tuple[Any, ...]) -> Any:
-    return _with_field(kind)(*values)
+def _again(name: str, fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
+    return _with_field(name, fields)(*values)
 
 
 def _by_id(dataset: Any, weights: dict[Any, float], key: str | Callable[[Any], Any]) -> Any:

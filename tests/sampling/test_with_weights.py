@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -134,6 +135,20 @@ def test_named_tuples_keep_their_names(workers: int) -> None:
     assert batch.sample_weight.tolist() == WEIGHTS.tolist()
     with pytest.raises(ValueError, match="'sample_weight' already"):
         hf.with_weights([Weighted(1, 2.0)], np.ones(1))[0]
+
+
+Renamed = namedtuple("Renamed", ["class", "x", "_2"], rename=True)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_named_tuples_with_names_by_position(workers: int) -> None:
+    """Of pandas too, whose types workers cannot send, so that ours must not need them."""
+    table = pd.DataFrame({"two words": [1.0, 2.0, 3.0, 4.0], "y": [0, 1, 0, 1]})
+    (batch,) = DataLoader(hf.with_weights(list(table.itertuples()), WEIGHTS), 4, num_workers=workers)
+    assert batch._fields == ("Index", "_1", "y", "sample_weight")
+    assert [part.tolist() for part in batch] == [[0, 1, 2, 3], [1, 2, 3, 4], [0, 1, 0, 1], WEIGHTS.tolist()]
+    sample = hf.with_weights([Renamed(1, 2, 3)], np.ones(1))[0]
+    assert sample._asdict() == {"_0": 1, "x": 2, "_2": 3, "sample_weight": 1}
 
 
 class Shuffled(Stream):
