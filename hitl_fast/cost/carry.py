@@ -19,6 +19,7 @@ from hitl_fast._common.bootstrap import Interval
 from hitl_fast._common.errors import InputError, InputTypeError
 
 from .conformal import Floats
+from .estimate import percent
 
 # By how much sizes differed in the measurement.
 MEASURED = {"dataset_size": 3.0, "batch_size": 2.0}
@@ -160,7 +161,7 @@ def _with(
     of_effort = of_samples * (nearest / value if (name, effort) == ("dataset_size", "epochs") else 1.0)
     told = name.replace("_", " ")
     distance = math.log(apart) / math.log(MEASURED[name])
-    within, share = factor_within(name, level, law), f"{round(100 * level, 6):g}%"
+    within, share = factor_within(name, level, law), percent(level)
     off = (
         f"how far off that is was not measured at {share}"
         if math.isinf(within)

@@ -105,7 +105,7 @@ def _monotone(x: Floats, z: Floats) -> Steps:
 def _unit(x: Floats) -> float:
     """1, or a power of 2 near the largest score where that is far from 1: scikit-learn merges scores 1e-16 apart."""
     exponent = int(np.frexp(np.abs(x).max())[1])
-    return float(2.0**exponent) if abs(exponent) > 20 else 1.0
+    return float(2.0 ** min(exponent, 1023)) if abs(exponent) > 20 else 1.0
 
 
 def _penalty(rows: Floats, z: Floats) -> float:

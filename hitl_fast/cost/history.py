@@ -26,7 +26,7 @@ FEWEST = 8
 COPIES = 0.05  # by chance, easy retrainings can be equal in the few columns that there are
 AUTO = "auto"
 GROUP_COLUMN = "shift"
-READ = (*EFFORTS, "censored", "accuracy_drop", "shift", "steps", *FROM)
+READ = ("censored", "joules", "accuracy_drop", *FROM)
 # Numbers with a decimal comma, and those that may be thousands instead.
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
@@ -68,9 +68,11 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
         ValueError: fewer than 8 rows, a missing column (near ones are named), a value that is missing, not finite or
             negative (its row is named), a retraining given up before it began, a score or effort that does not vary,
             no retraining that reached its target.
-        TypeError: not a table; a column that does not hold numbers.
+        TypeError: not a table; a column that does not hold numbers; groups that are no name.
         OSError: no such file.
     """
+    if groups is not None and not isinstance(groups, str):
+        raise InputTypeError(f"groups must be the name of a column or None, not {groups!r}")
     frame = table(history)
     if len(frame) < FEWEST:
         raise InputError(f"history must hold at least {FEWEST} past retrainings, not {len(frame)}")
@@ -78,7 +80,9 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
         raise InputError(f"effort must be {', '.join(EFFORTS)}, not {effort!r}{_near(effort, EFFORTS)}")
     columns = [str(name) for name in frame.columns]
     _refuse_repeated(columns)
-    _refuse_spellings(columns, {*scores, groups})
+    _refuse_spellings(
+        columns, {*READ, effort, *([GROUP_COLUMN] if groups == AUTO else [])}, {*scores, groups}
+    )
     X = np.column_stack([_numbers(frame, name) for name in scores])
     for name, column in zip(scores, X.T, strict=True):
         if np.ptp(column) == 0:
@@ -192,11 +196,11 @@ def _refuse_repeated(names: Sequence[str]) -> None:
         raise InputError(f"history has more than one column {repeated[0]!r}")
 
 
-def _refuse_spellings(names: Sequence[str], named: Collection[str | None]) -> None:
+def _refuse_spellings(names: Sequence[str], read: Collection[str], named: Collection[str | None]) -> None:
     """A column of another spelling would be left out in silence: given-up retrainings would count as finished."""
     for name in names:
-        meant = re.sub(r"[^a-z]+", "_", name.lower()).strip("_")
-        if meant in READ and name not in READ and meant not in names and name not in named:
+        meant = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+        if meant in read and name not in read and meant not in names and name not in named:
             raise InputError(f"history has a column {name!r}, but reads {meant!r} only: rename it")
 
 
@@ -276,8 +280,6 @@ def _sizes(frame: Any, name: str) -> Range | None:
 def _groups(frame: Any, name: str | None) -> NDArray[np.intp] | None:
     if name is None or (name == AUTO and GROUP_COLUMN not in frame.columns):
         return None
-    if not isinstance(name, str):
-        raise InputTypeError(f"groups must be the name of a column or None, not {name!r}")
     column = _column(frame, GROUP_COLUMN if name == AUTO else name)
     if column.isna().any():
         row = int(np.flatnonzero(column.isna().to_numpy())[0])

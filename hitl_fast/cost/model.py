@@ -356,8 +356,10 @@ class CostModel:
             value = report.get(name) if isinstance(report, Mapping) else getattr(report, name, None)
             if value is None:
                 raise InputError(f"the report has no {name}, which this model predicts from{remedy(name)}")
+            if isinstance(value, (bool, np.bool_)):
+                raise InputError(f"{name} is {value}, not a number")
             try:
-                x[j] = float(str(value) if isinstance(value, bool) else value)
+                x[j] = float(value)
             except (TypeError, ValueError, OverflowError):
                 raise InputError(f"{name} is {str(value)[:40]!r}, not a number") from None
             if not math.isfinite(x[j]):

@@ -533,6 +533,15 @@ def test_a_column_in_another_spelling_is_not_left_out_in_silence(name: str) -> N
         CostModel.fit(rows, "probe_error")
 
 
+@pytest.mark.parametrize(
+    "name", ["epochs_90", "shift_2", "flops32", "joules2", "Epochs", "Flops", "Steps", "Shift"]
+)
+def test_a_column_that_nothing_reads_may_be_spelt_as_it_likes(name: str) -> None:
+    rows = [{**row, name: i} for i, row in enumerate(without(history(20, 0), "epochs", "shift"))]
+    plain = CostModel.fit(without(rows, name), "probe_error", effort="samples", groups=None)
+    assert CostModel.fit(rows, "probe_error", effort="samples", groups=None) == plain
+
+
 def test_retrainings_that_are_there_twice_are_doubted() -> None:
     with pytest.warns(UserWarning, match="20 of 40 past retrainings equal another"):
         CostModel.fit(history(20, 0) * 2, "probe_error")
@@ -551,10 +560,19 @@ def test_the_unit_of_a_score_does_not_count(scale: float, method: str) -> None:
         assert tuple(scaled.effort) == pytest.approx(tuple(plain.effort))
 
 
+def test_a_score_may_be_as_large_as_a_float() -> None:
+    plain = CostModel.fit(history(20, 0), "probe_error").predict({"probe_error": 0.3})
+    largest = max(row["probe_error"] for row in history(20, 0))
+    rows = [{**row, "probe_error": row["probe_error"] / largest * 1.7e308} for row in history(20, 0)]
+    scaled = CostModel.fit(rows, "probe_error").predict({"probe_error": 0.3 / largest * 1.7e308})
+    assert tuple(scaled.effort) == pytest.approx(tuple(plain.effort))
+
+
 @pytest.mark.parametrize(
     ("options", "error", "named"),
     [
         ({"groups": 3}, TypeError, "groups.*3"),
+        ({"groups": ["shift"]}, TypeError, r"groups.*\['shift'\]"),
         ({"groups": None, "seed": -1}, ValueError, "seed.*-1"),
         ({"groups": None, "seed": "a"}, ValueError, "seed.*'a'"),
         ({"scores": "steps"}, ValueError, "'steps' is not"),
@@ -576,8 +594,10 @@ def test_numbers_of_a_prediction_are_numbers(name: str, value: object) -> None:
     model = CostModel.fit(history(20, 0), "probe_error")
     with pytest.raises(TypeError, match=f"{name} must be a number"):
         model.predict({"probe_error": 0.3}, **{name: value})
-    with pytest.raises(ValueError, match="probe_error is 'True', not a number"):
+    with pytest.raises(ValueError, match="probe_error is True, not a number"):
         model.predict({"probe_error": True})
+    with pytest.raises(ValueError, match="probe_error is False, not a number"):
+        model.predict({"probe_error": np.bool_(False)})
 
 
 def test_a_level_is_said_as_it_was_given() -> None:
