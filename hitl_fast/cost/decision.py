@@ -55,7 +55,8 @@ def decide(
         budget_kwh: for one retraining.
 
     Raises:
-        ValueError: a negative number, the same model and shift twice, or a budget where kWh are unknown.
+        ValueError: a negative number, the same model and shift twice, a budget where kWh are unknown, or
+            costs to compare that are in several units.
     """
     if not 0 <= tolerance < math.inf:
         raise InputError(f"tolerance must be percentage points of accuracy, at least 0, not {tolerance}")
@@ -70,7 +71,7 @@ def decide(
             raise InputError(
                 f"there are {names.count(name)} reports of model {name[0]!r} on shift {name[1]!r}"
             )
-    _check(candidates)
+    _check_accuracies(candidates)
     slack = tolerance / 100 + ROUNDING
     return [
         _one(own, [c for c in candidates if c.shift == own.shift and c is not own], slack, budget_kwh)
@@ -78,8 +79,8 @@ def decide(
     ]
 
 
-def _check(candidates: Sequence[Candidate]) -> None:
-    """Refuse what cannot be compared: accuracies that are no shares, and costs of several units."""
+def _check_accuracies(candidates: Sequence[Candidate]) -> None:
+    """Refuse accuracies that are no shares."""
     for candidate in candidates:
         for side in ("clean", "shifted"):
             value = getattr(candidate, side)
@@ -88,11 +89,6 @@ def _check(candidates: Sequence[Candidate]) -> None:
                     f"the {side} accuracy of model {candidate.model!r} on shift {candidate.shift!r} must be within 0"
                     f" and 1, not {value}"
                 )
-    units = sorted({_cost(candidate)[1] for candidate in candidates})
-    if len(units) > 1:
-        raise InputError(
-            f"costs are in {' and '.join(units)}, which cannot be compared: predict all by one cost model"
-        )
 
 
 def _one(own: Candidate, others: Sequence[Candidate], tolerance: float, budget: float | None) -> Decision:
@@ -110,8 +106,10 @@ def _one(own: Candidate, others: Sequence[Candidate], tolerance: float, budget: 
         reason = f"accuracy fell by {_points(drop)}"
     cost, unit = _cost(own)
     most = math.inf if budget is None else budget
+    as_good = [c for c in others if _fits(c, own, tolerance)]
+    _check_units([own, *as_good])
     rivals = sorted(
-        (c for c in others if _fits(c, own, tolerance) and _cost(c)[0].low <= most),
+        (c for c in as_good if _cost(c)[0].low <= most),
         key=lambda c: (_cost(c)[0].value, c.model),
     )
     cheaper = [c for c in rivals if _cost(c)[0].high < cost.low]
@@ -133,6 +131,15 @@ def _one(own: Candidate, others: Sequence[Candidate], tolerance: float, budget: 
 def _fits(other: Candidate, own: Candidate, tolerance: float) -> bool:
     """Whether the other, once retrained, can be expected to be as accurate."""
     return other.clean is not None and own.clean is not None and other.clean >= own.clean - tolerance
+
+
+def _check_units(compared: Sequence[Candidate]) -> None:
+    units = sorted({_cost(candidate)[1] for candidate in compared})
+    if len(units) > 1:
+        raise InputError(
+            f"costs on shift {compared[0].shift!r} are in {' and '.join(units)}, which cannot be compared: predict all"
+            " by one cost model"
+        )
 
 
 def _cost(candidate: Candidate) -> tuple[Interval, str]:

@@ -101,8 +101,17 @@ def test_what_cannot_be_compared_is_refused() -> None:
     for wrong in (95.0, -0.1, math.nan):
         with pytest.raises(ValueError, match="shifted accuracy of model 'a' on shift 'fog'.*0 and 1"):
             decide([candidate("a", 0.95, wrong)])
-    with pytest.raises(ValueError, match="epochs and kWh.*one cost model"):
+    with pytest.raises(ValueError, match="shift 'fog'.*epochs and kWh.*one cost model"):
         decide([candidate("a", 0.95, 0.7), candidate("b", 0.95, 0.7, kwh=(1, 1, 1))])
+
+
+def test_only_what_is_compared_need_be_in_one_unit() -> None:
+    fallen = candidate("a", 0.95, 0.7, kwh=(1, 1, 1))
+    assert advice(fallen, candidate("a", 0.95, 0.7, shift="blur")) == [("retrain", None)] * 2
+    assert advice(fallen, candidate("b", 0.95, 0.95)) == [("use other", "b"), ("keep", None)]
+    assert advice(candidate("a", 0.95, 0.945, kwh=(1, 1, 1)), candidate("b", 0.99, 0.9)) == [
+        ("keep", None), ("retrain", None),
+    ]  # fmt: skip
 
 
 def test_a_report_given_twice_is_refused() -> None:
