@@ -23,6 +23,7 @@ from hitl_fast.experiments.calibration.size_table import (
     answer,
     compare,
     exponents,
+    law_of,
     measured,
     pairs_of,
     section,
@@ -140,6 +141,15 @@ def test_what_never_reached_a_target_has_no_number():
         for one in record["retrainings"]:
             one["steps_to"] = [0, 0, 0]
     assert not pairs_of(records)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [("size", "a third of the training samples"), ("batch", "half the batch")]
+)
+def test_no_law_without_a_pair_of_each_change(change, named):
+    pairs = pairs_of(planted(0, 1))
+    with pytest.raises(ValueError, match=f"at {named}.* as well as before"):
+        law_of([pair for pair in pairs if pair.change != change], (0.0, 1.0))
 
 
 def test_a_record_that_lacks_a_retraining_is_refused():

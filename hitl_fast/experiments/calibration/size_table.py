@@ -202,13 +202,22 @@ def measured(records: Sequence[Record]) -> Law:
 
 
 def law_of(pairs: Sequence[Pair], powers: tuple[float, float]) -> Law:
-    """The powers, how far off they were on these pairs, and which targets were lost."""
+    """The powers, how far off they were on these pairs, and which targets were lost.
+
+    Raises:
+        ValueError: no pair of a change reached a target at both sizes.
+    """
     names = {"size": "dataset_size", "batch": "batch_size"}
     errors, within_, lost = {}, {}, {}
     for change, name in names.items():
         chosen = [pair for pair in pairs if pair.change == change]
         logs = log_ratios(chosen, MIXTURE, powers)
-        errors[name] = tuple(float(q) for q in np.quantile(np.abs(logs), QUANTILES)) if len(logs) else ()
+        if not len(logs):
+            raise InputError(
+                f"no retraining reached a target at {CHANGES[change]} as well as before, so that nothing tells how far"
+                " off predictions are: retrain more cells"
+            )
+        errors[name] = tuple(float(q) for q in np.quantile(np.abs(logs), QUANTILES))
         within_[name] = {share: within(logs, share) for share in (0.5, SPREAD, 0.9)}
         lost[name] = _lost([pair for pair in chosen if pair.effort is not None])
     return Law(dict(zip(names.values(), powers, strict=True)), errors, within_, lost)
