@@ -1,5 +1,8 @@
 """Histogram distances of row pairs against their definition, against np.histogram, and at their edges."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numba
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from hitl_kernels.shift_distances import (
     ARITHMETICS,
     MEASURES,
     add_in_order,
+    cpu,
     row_histograms,
     shift_distances,
 )
@@ -166,6 +170,36 @@ def test_thread_count_changes_nothing() -> None:
         numba.set_num_threads(threads)
     np.testing.assert_array_equal(found.distances, expected.distances)
     np.testing.assert_array_equal(found.counts, expected.counts)
+
+
+@pytest.mark.jit
+def test_calls_of_several_threads_do_not_meet() -> None:
+    """More threads than scratches were ever kept, of two numbers of bins; the kernel runs without Python's lock."""
+    work = [(*rows_of_every_kind(256, torch.float32, seed), BINS[seed % 2]) for seed in range(12)]
+
+    def distances(clean: np.ndarray, shifted: np.ndarray, bins: tuple[int, ...]) -> np.ndarray:
+        return np.asarray(shift_distances(clean, shifted, bins, per_row=True).distances)
+
+    expected = [distances(*one) for one in work]
+    together = threading.Barrier(len(work))
+
+    def repeated(i: int) -> list[np.ndarray]:
+        together.wait()
+        return [distances(*work[i]) for _ in range(50)]
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        for own, found in zip(expected, pool.map(repeated, range(len(work))), strict=True):
+            for again in found:
+                np.testing.assert_array_equal(again, own)
+
+
+def test_an_interrupted_call_leaves_nothing_to_the_next_one() -> None:
+    """Without compilation, KeyboardInterrupt can end a call between the two halves of the sorted difference."""
+    clean, shifted = rows_of_every_kind(64, torch.float32)
+    expected = shift_distances(clean[:3], shifted[:3])
+    cpu._kept.last[1][cpu._HEIGHTS][:] = 1
+    found = shift_distances(clean[:3], shifted[:3])
+    np.testing.assert_array_equal(found.distances, expected.distances)
 
 
 @pytest.mark.jit

@@ -27,7 +27,8 @@ _LEFT_OUT, _CONSTANT, _NARROW, _WIDE = 0, 1, 2, 3
 
 _Sides = tuple[np.ndarray, np.ndarray]  # clean and shifted, or the same memory as integers
 _Scratch = tuple[np.ndarray, ...]  # memory for a block of rows: see _scratch
-_LINE = 64  # values in a row of the scratch that blocks share no cache line with
+_LINE = 64  # values in a row: pads each block's `ends` to its own cache lines
+_HEIGHTS = 6  # where in the scratch, which has to be 0 on entry
 
 
 def shift_distances(
@@ -50,7 +51,7 @@ def shift_distances(
     with _silent():
         if threads == 1:  # without the loop, which would have to be compiled
             left_out[0] = _row_pairs_of_block(
-                0, rows, *arguments, counts[0], _own_scratch(threading.get_ident(), clean.dtype, bins[-1])
+                0, rows, *arguments, counts[0], _own_scratch(clean.dtype, bins[-1])
             )
         else:
             _row_pairs(work, *arguments, counts, left_out, _scratch((blocks,), clean.dtype, bins[-1]))
@@ -67,7 +68,7 @@ def histograms(rows: np.ndarray, bins: int, corrected: bool) -> np.ndarray:
             corrected,
             *_limits(rows.dtype),
             counts,
-            _own_scratch(threading.get_ident(), rows.dtype, bins),
+            _own_scratch(rows.dtype, bins),
         )
     return counts
 
@@ -124,10 +125,17 @@ def _scratch(blocks: tuple[int, ...], dtype: np.dtype, bins: int) -> _Scratch:
     )
 
 
-@functools.lru_cache(maxsize=8)
-def _own_scratch(thread: int, dtype: np.dtype, bins: int) -> _Scratch:
-    """That of one block, kept for the thread's next call."""
-    return _scratch((), dtype, bins)
+_kept = threading.local()
+
+
+def _own_scratch(dtype: np.dtype, bins: int) -> _Scratch:
+    """That of one block, kept for the thread's next call; heights are 0 even where the last one was interrupted."""
+    size, scratch = getattr(_kept, "last", (None, ()))
+    if size != (dtype, bins):
+        scratch = _scratch((), dtype, bins)
+        _kept.last = (dtype, bins), scratch
+    scratch[_HEIGHTS].fill(0)
+    return scratch
 
 
 @compiled_by_size
