@@ -144,17 +144,25 @@ class _Uncollected(event.Listener):  # type: ignore[misc]  # Numba has no types
     def on_start(self, event: event.Event) -> None:
         if _is_ours(event):
             with self._lock:
+                # Counted before, and at the end after: a fork in between leaves no child with collection off.
                 if self._depth == 0:
                     self._before = gc.isenabled()
-                    gc.disable()
                 self._depth += 1
+                if self._depth == 1:
+                    gc.disable()
 
     def on_end(self, event: event.Event) -> None:
         if _is_ours(event):
             with self._lock:
-                self._depth -= 1
-                if self._depth == 0 and self._before:
+                if self._depth == 1 and self._before:
                     gc.enable()
+                self._depth -= 1
+
+    def after_fork(self) -> None:
+        """A child has only the thread that forked it: what others compiled never ends there, nor do they unlock."""
+        if self._depth and self._before:
+            gc.enable()
+        self._lock, self._depth = threading.Lock(), 0
 
 
 def _is_ours(event: event.Event) -> bool:
@@ -162,7 +170,9 @@ def _is_ours(event: event.Event) -> bool:
     return str(getattr(function, "__module__", "")).startswith(f"{__package__}.")
 
 
-event.register("numba:compile", _Uncollected())
+_uncollected = _Uncollected()
+event.register("numba:compile", _uncollected)
+os.register_at_fork(after_in_child=_uncollected.after_fork)
 
 
 def _renamed(function: Callable[..., Any]) -> Callable[..., Any]:

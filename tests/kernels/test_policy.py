@@ -5,9 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import hitl_kernels
 import numba
@@ -153,27 +153,73 @@ def test_after_warming_usual_calls_compile_nothing() -> None:
     assert [entry[1].data for entry in recorder.buffer] == []
 
 
-def _compile_event(function: Callable[..., object]) -> event.Event:
-    return event.Event(
-        "numba:compile", event.EventStatus.START, {"dispatcher": SimpleNamespace(py_func=function)}
-    )
+class Collection(event.Listener):
+    """Whether garbage is collected, at every begin and end of a compilation; a listener added later is called later."""
+
+    def __init__(self, at_start: Callable[[], object] = lambda: None) -> None:
+        self.seen: list[bool] = []
+        self.at_start = at_start
+
+    def on_start(self, event: event.Event) -> None:
+        self.seen.append(gc.isenabled())
+        self.at_start()
+
+    def on_end(self, event: event.Event) -> None:
+        self.seen.append(gc.isenabled())
 
 
-@pytest.mark.parametrize("before", [True, False])
-def test_garbage_waits_while_a_kernel_is_compiled_and_only_then(before: bool) -> None:
-    ours, theirs, was = _compile_event(policy.threads_for), _compile_event(os.getcwd), gc.isenabled()
-    listener = policy._Uncollected()
-    try:
-        (gc.enable if before else gc.disable)()
-        listener.on_start(theirs)
-        assert gc.isenabled() == before
-        for begun in (ours, ours):  # a kernel is compiled within its caller
-            listener.on_start(begun)
-            assert not gc.isenabled()
-        listener.on_end(ours)
-        assert not gc.isenabled()
-        listener.on_end(ours)
-        listener.on_end(theirs)
-        assert gc.isenabled() == before
-    finally:
-        (gc.enable if was else gc.disable)()
+def compile_kernels(module: str, listener: event.Listener) -> None:
+    """A kernel that calls another one, which is compiled within its caller, in a module of this name."""
+
+    def inner(x: int) -> int:
+        return x + 1
+
+    inner.__module__ = module
+    called = numba.njit(inner)
+
+    def outer(x: int) -> int:
+        return called(x) + 1
+
+    outer.__module__ = module
+    with event.install_listener("numba:compile", listener):
+        assert numba.njit(outer)(1) == 3
+
+
+@pytest.fixture(params=[True, False])
+def collecting(request: pytest.FixtureRequest) -> Iterator[bool]:
+    was = gc.isenabled()
+    (gc.enable if request.param else gc.disable)()
+    yield request.param
+    (gc.enable if was else gc.disable)()
+
+
+@pytest.mark.jit
+def test_garbage_waits_while_a_kernel_is_compiled_and_only_then(collecting: bool) -> None:
+    ours, theirs = Collection(), Collection()
+    compile_kernels(policy.__name__, ours)
+    assert ours.seen == [False, False, False, collecting]
+    assert gc.isenabled() == collecting
+    compile_kernels(__name__, theirs)
+    assert theirs.seen == [collecting] * 4
+
+
+@pytest.mark.jit
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_forked_during_a_compilation_collects_garbage(collecting: bool) -> None:
+    """By another thread: the compilation never ends in the child, which has no other threads."""
+    statuses = []
+
+    def fork() -> None:
+        child = os.fork()
+        if child == 0:
+            os._exit(gc.isenabled())
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    def fork_in_another_thread() -> None:
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+
+    compile_kernels(policy.__name__, Collection(fork_in_another_thread))
+    assert statuses == [collecting] * 2
+    assert gc.isenabled() == collecting
