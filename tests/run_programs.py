@@ -2,14 +2,16 @@
 
 It is started with the programs' environment. Every line of the standard input is a JSON object with ``program``,
 ``arguments`` and ``folder`` (the working directory, which gets ``stdout.txt`` and ``stderr.txt``); every line of the
-output is an exit status. The programs see what ``python program arguments`` would give them. hitl_fast is not imported
-before the fork: its kernels run on one thread in a forked child.
+output is an exit status, negative for a signal: SIGALRM ends what takes longer than ``seconds``. The programs see what
+``python program arguments`` would give them. hitl_fast is not imported before the fork: its kernels run on one thread
+in a forked child.
 """
 
 import atexit
 import json
 import os
 import runpy
+import signal
 import sys
 import traceback
 import warnings
@@ -20,11 +22,12 @@ import sklearn.datasets  # noqa: F401
 import torch._dynamo  # noqa: F401 - what optimizers import
 
 
-def run(program: str, arguments: list[str], folder: str) -> int:
+def run(program: str, arguments: list[str], folder: str, seconds: int = 280) -> int:
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     status = 1
+    signal.alarm(seconds)
     try:
         os.chdir(folder)
         for stream, name in ((1, "stdout.txt"), (2, "stderr.txt")):

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,28 +44,45 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
 }
+Status = Callable[..., str]
 Output = Callable[[str, Path], str]
 
 
 @pytest.fixture(scope="module")
-def output() -> Iterator[Output]:
-    """Runs an example and returns what it prints."""
+def status() -> Iterator[Status]:
+    """Runs a program in a folder and returns its exit status; see ``run_programs``."""
     command = [sys.executable, str(ROOT / "tests" / "run_programs.py")]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
     ) as runner:
 
-        def run(name: str, folder: Path) -> str:
+        def run(program: Path, folder: Path, **asked: Any) -> str:
             assert runner.stdin is not None
             assert runner.stdout is not None
-            program = str(ROOT / "examples" / f"{name}.py")
-            asked = {"program": program, "arguments": ARGUMENTS.get(name, []), "folder": str(folder)}
+            asked = {"program": str(program), "arguments": [], "folder": str(folder), **asked}
             print(json.dumps(asked), file=runner.stdin, flush=True)
-            status = runner.stdout.readline().strip()
-            assert status == "0", (status, (folder / "stderr.txt").read_text()[-3000:])
-            return (folder / "stdout.txt").read_text()
+            return runner.stdout.readline().strip()
 
         yield run
+
+
+@pytest.fixture
+def output(status: Status) -> Output:
+    """Runs an example and returns what it prints."""
+
+    def run(name: str, folder: Path) -> str:
+        found = status(ROOT / "examples" / f"{name}.py", folder, arguments=ARGUMENTS.get(name, []))
+        assert found == "0", (found, (folder / "stderr.txt").read_text()[-3000:])
+        return (folder / "stdout.txt").read_text()
+
+    return run
+
+
+def test_a_program_that_hangs_ends_with_its_own_failure(status: Status, tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text("import threading\nthreading.Event().wait()\n")
+    (tmp_path / "ends.py").write_text("print(1)\n")
+    assert status(tmp_path / "hangs.py", tmp_path, seconds=1) == str(-signal.SIGALRM)
+    assert status(tmp_path / "ends.py", tmp_path) == "0"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
