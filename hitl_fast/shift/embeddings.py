@@ -126,9 +126,7 @@ class EmbeddingStore:
     def close(self) -> None:
         files, self._files = self._files, []
         for file in files:
-            with contextlib.suppress(
-                OSError
-            ):  # a full disk takes no more: what is left to write is not wanted
+            with contextlib.suppress(OSError):  # a full disk takes no more, and nobody wants the rest
                 file.close()
 
     def __enter__(self) -> EmbeddingStore:

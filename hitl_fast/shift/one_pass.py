@@ -77,9 +77,7 @@ class Pass:
         self.watch.outputs_wanted = self.compared
         self.checking = Checking(self.watch)
         self.seconds: dict[str, float] = {}
-        self.masks_used: dict[
-            str, None
-        ] = {}  # names of masks that left something out, in order of appearance
+        self.masks_used: dict[str, None] = {}  # names of masks that left something out, in order
         self._sides = BothSides(module, self.checking, options, place, self._forget)
         self._before: dict[str, Any] = {}  # the sums before this batch
         self._staged: list[RowPair] = []  # short rows of this batch
