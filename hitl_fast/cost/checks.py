@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from numbers import Real
 from typing import Any
 
@@ -34,11 +33,6 @@ def check_options(names: tuple[str, ...], method: str, level: float) -> None:
 def check_number(name: str, value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
         raise InputTypeError(f"{name} must be a number, not {value!r}")
-
-
-def check_seed(seed: Any) -> None:
-    if not hasattr(seed, "__index__") or operator.index(seed) < 0:
-        raise InputError(f"seed must be a whole number, at least 0, not {seed!r}")
 
 
 def check_parts(model: Any) -> None:

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from hitl_fast._common.bootstrap import Interval, bootstrap
 from hitl_fast._common.errors import InputError, InputTypeError
 from hitl_fast._common.files import write_text
+from hitl_fast._common.seeds import checked_seed
 from hitl_fast.energy import carbon
 from hitl_fast.energy.reporting.carbon import JOULES_PER_KWH
 
 from . import curves
 from .carry import Carried, Range, carried, scaled
-from .checks import FALLBACK, check_number, check_options, check_parts, check_seed, chosen_score, remedy
+from .checks import FALLBACK, check_number, check_options, check_parts, chosen_score, remedy
 from .conformal import TIE, Floats, weights_of
 from .curves import Curve
 from .estimate import CostEstimate, Energy, Rival, percent
@@ -156,7 +157,7 @@ class CostModel:
         names = (scores,) if isinstance(scores, str) else tuple(scores)
         check_options(names, method, level)
         level = float(level)
-        check_seed(seed)
+        seed = checked_seed(seed)
         past = read(history, names, effort, groups)
         offset = offset_of(past.effort)
         cap = cap_of(past, level)

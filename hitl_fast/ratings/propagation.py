@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from hitl_fast._common.errors import InputError, InputTypeError
+from hitl_fast._common.seeds import checked_seed
 
 from .questions import LENGTH, checked_positions
 from .scored import UNDECLARED, ScoredItems
-from .signal_data import SignalData, checked_seed
+from .signal_data import SignalData
 
 POINTS = 4.0  # width of the scale that the constants below are of: 1 to 5
 NOISE = 0.9  # of an answer, in squared points, where the rater model gives none

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from hitl_fast._common.errors import InputError, InputTypeError
+from hitl_fast._common.seeds import checked_seed
 
-from .signal_data import SignalData, checked_seed
+from .signal_data import SignalData
 
 LENGTH = 8**0.5  # of the kernel over standardised signals
 NOISE = 0.3  # of an answer, in units of the prior variance

@@ -13,10 +13,11 @@ from hitl_kernels.leave_one_out_ridge import leave_one_out_ridge
 
 from hitl_fast._common.errors import InputError, InputTypeError, require
 from hitl_fast._common.files import why_unreadable
+from hitl_fast._common.seeds import checked_seed
 
 from .neighbours import neighbours
 from .priorities import Priorities
-from .signal_data import SignalData, checked_seed
+from .signal_data import SignalData
 
 NEIGHBOURS = 10
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)  # of the ridge; the likeliest is taken

@@ -574,7 +574,9 @@ def test_a_score_may_be_as_large_as_a_float() -> None:
         ({"groups": 3}, TypeError, "groups.*3"),
         ({"groups": ["shift"]}, TypeError, r"groups.*\['shift'\]"),
         ({"groups": None, "seed": -1}, ValueError, "seed.*-1"),
-        ({"groups": None, "seed": "a"}, ValueError, "seed.*'a'"),
+        ({"groups": None, "seed": "a"}, TypeError, "seed.*'a'"),
+        ({"seed": 0.5}, TypeError, "seed.*0.5"),
+        ({"seed": True}, TypeError, "seed.*True"),
         ({"scores": "steps"}, ValueError, "'steps' is not"),
     ],
 )

@@ -252,6 +252,7 @@ def test_given_groups_and_cleanlab_replace_parts() -> None:
         ({"radius": "far"}, InputError, "radius"),
         ({"seed": -1}, InputError, "seed"),
         ({"seed": 0.5}, InputTypeError, "seed"),
+        ({"seed": True}, InputTypeError, "seed"),
         ({"labels": np.arange(40)}, InputError, "40 classes"),
         ({"labels": pandas.Series(np.arange(40) % 3)[::-1]}, InputError, "sort_index"),
     ],
