@@ -13,7 +13,7 @@ from hitl_fast.experiments.guidance.by_defect import of_the_balanced_test
 from hitl_fast.experiments.guidance.plan import FULL_SECOND
 from hitl_fast.experiments.guidance.second_edition import SecondReport
 
-MINUTES = {"ask_54": 4.0, "all": 400.0}
+MINUTES = {"ask_54": 4.0, "ask_108": 8.0, "all": 400.0}
 
 
 def grid(
@@ -69,6 +69,25 @@ def test_people_pay_by_the_condition_of_fewest_minutes() -> None:
     assert "40 %" in answer  # of ask_54 with systematic noise
 
 
+@pytest.mark.parametrize(
+    ("less", "more", "wanted"),
+    [
+        (600, 500, "ask_54"),  # more answers save more samples, and fewer pay already
+        (950, 600, "ask_108"),  # fewer save less than asking nobody
+        (910, 950, "all"),
+    ],
+)
+def test_fewest_minutes_among_few_answers(less: float, more: float, wanted: str) -> None:
+    both = {**arms("all-four", 1000, 900, less, 500), ("all-four", "ask_108"): more}
+    report = grid(both)
+    (cell,) = report.cells()
+    assert cell.people is not None
+    assert cell.people.condition == wanted
+    assert cell.few is not None
+    assert cell.few.condition == ("ask_54" if wanted == "all" else wanted)
+    assert f"in {'none' if wanted == 'all' else 1} of them by few answers" in report.answer()
+
+
 @pytest.mark.parametrize("late", [("all-four", "all"), ("all-four", "auto")])
 def test_budgets_that_end_too_early_prove_nothing(late: tuple[str, str]) -> None:
     report = grid(arms("all-four", 1000, 900, 950, 500), (late,))
@@ -98,6 +117,14 @@ def test_what_is_owed_to_a_balanced_test() -> None:
     assert "60 % and 20 % (difference 40 points" in report.balance()
     assert of_the_balanced_test(report.records, "text", "auto") is None
     assert not grid(arms("all-defects", 1000, 400, 600, 500)).balance()
+
+
+@pytest.mark.parametrize("late", [("all-defects", "auto"), ("unbalanced-test", "uniform")])
+def test_a_run_without_the_target_says_nothing_of_a_balanced_test(late: tuple[str, str]) -> None:
+    both = {**arms("all-defects", 1000, 400, 600, 500), **arms("unbalanced-test", 2000, 1600, 600, 500)}
+    report = grid(both, (late,))
+    assert of_the_balanced_test(report.records, "image", "auto") is None
+    assert not report.balance()
 
 
 def test_few_seeds_and_no_people() -> None:

@@ -100,3 +100,4 @@ def test_balancing_owes_much_to_the_balanced_test(task: str) -> None:
     found = of_the_balanced_test(RECORDS, task, "class_balance")
     assert found is not None
     assert found[2].low > 0
+    assert of_the_balanced_test(RECORDS, task, "auto") is not None  # no run ended with its budget

@@ -20,12 +20,14 @@ BALANCED, UNBALANCED = "all-defects", "unbalanced-test"
 
 @dataclass(frozen=True)
 class Cell:
-    """One kind of defects in one task: the condition that saves most samples of each sort, against the control.
+    """One kind of defects in one task: the best condition of each sort, against the control.
 
     Attributes:
-        without: the best that asks nobody.
-        few, rated: the best with few answers; with ratings of all samples.
-        few_gain, rated_gain: these against ``without``.
+        without: the one that asks nobody and saves most samples.
+        few, rated: with few answers, with ratings of all samples: the one of fewest minutes by which people pay; where
+            there is none, the one that saves most samples.
+        people: the one of fewest minutes by which people pay, ``few`` or ``rated``: it saves samples beyond doubt both
+            against the control and against ``without``. None where that is not shown of any.
     """
 
     task: str
@@ -33,16 +35,7 @@ class Cell:
     without: Comparison | None
     few: Comparison | None
     rated: Comparison | None
-    few_gain: Comparison | None
-    rated_gain: Comparison | None
-
-    @property
-    def people(self) -> Comparison | None:
-        """The condition by which people pay, the one of fewest minutes; None where that is not shown."""
-        for found, gain in ((self.few, self.few_gain), (self.rated, self.rated_gain)):
-            if found is not None and gain is not None and _beyond_doubt(found) and _beyond_doubt(gain):
-                return found
-        return None
+    people: Comparison | None
 
 
 def _beyond_doubt(c: Comparison) -> bool:
@@ -55,16 +48,23 @@ def cell(records: Sequence[Record], found: Sequence[Comparison], task: str, sett
     control = SETTINGS[setting].control
     here = [c for c in found if (c.task, c.setting) == (task, setting)]
     without = _most([c for c in found if (c.task, c.setting) == (task, control) and c.condition in AUTOMATIC])
-    few = _most([c for c in here if CONDITIONS[c.condition].answers])
-    rated = _most([c for c in here if CONDITIONS[c.condition].human and not CONDITIONS[c.condition].answers])
+    human = [c for c in here if CONDITIONS[c.condition].human]
 
-    def gain(c: Comparison | None) -> Comparison | None:
-        against = CONTROL if without is None else without.condition
-        if c is None or against == CONTROL:
-            return c
-        return compare(records, task, setting, c.condition, against=against, against_setting=control)
+    def pays(c: Comparison) -> bool:
+        if without is None or not _beyond_doubt(c):
+            return _beyond_doubt(c)
+        gain = compare(
+            records, task, setting, c.condition, against=without.condition, against_setting=control
+        )
+        return gain is not None and _beyond_doubt(gain)
 
-    return Cell(task, setting, without, few, rated, gain(few), gain(rated))
+    paying = sorted(filter(pays, human), key=lambda c: (c.minutes, -c.samples.value))
+
+    def best(answers: bool) -> Comparison | None:
+        of_sort = [c for c in human if bool(CONDITIONS[c.condition].answers) == answers]
+        return next((c for c in paying if c in of_sort), _most(of_sort))
+
+    return Cell(task, setting, without, best(True), best(False), paying[0] if paying else None)
 
 
 def _most(found: Sequence[Comparison]) -> Comparison | None:
@@ -75,11 +75,16 @@ def _most(found: Sequence[Comparison]) -> Comparison | None:
 def of_the_balanced_test(
     records: Sequence[Record], task: str, condition: str
 ) -> tuple[float, float, Interval] | None:
-    """Samples saved with the balanced test set, with the unbalanced one, and the difference; None where one is missing.
+    """Samples saved with the balanced test set, with the unbalanced one, and the difference.
+
+    None where one is missing, or where a run ended with its budget: what it would have taken is not known, and seeds
+    without such runs are not a fair choice of all.
 
     Each saving is a share of what the control takes on average with that test set; seeds are paired.
     """
     balanced, unbalanced = (_savings(records, task, setting, condition) for setting in (BALANCED, UNBALANCED))
+    if balanced is None or unbalanced is None:
+        return None
     seeds = sorted(balanced.keys() & unbalanced.keys())
     if len(seeds) < 2:
         return None
@@ -87,16 +92,14 @@ def of_the_balanced_test(
     return float(np.mean(with_it)), float(np.mean(without)), paired_difference(with_it, without, seed=0)
 
 
-def _savings(records: Sequence[Record], task: str, setting: str, condition: str) -> dict[int, float]:
-    """By seed, samples that a condition saves as a share of what the control takes on average."""
+def _savings(records: Sequence[Record], task: str, setting: str, condition: str) -> dict[int, float] | None:
+    """By seed, samples saved as a share of what the control takes on average; None where a run missed the target."""
     ours, theirs = (
-        {
-            r["seed"]: r["samples"]
-            for r in records
-            if (r["task"], r["setting"], r["arm"]) == (task, setting, arm)
-        }
+        {r["seed"]: r for r in records if (r["task"], r["setting"], r["arm"]) == (task, setting, arm)}
         for arm in (condition, CONTROL)
     )
     seeds = ours.keys() & theirs.keys()
-    scale = float(np.mean([theirs[seed] for seed in seeds])) if seeds else 1.0
-    return {seed: (theirs[seed] - ours[seed]) / scale for seed in seeds}
+    if any(r[seed]["steps_to_target"] is None for r in (ours, theirs) for seed in seeds):
+        return None
+    scale = float(np.mean([theirs[seed]["samples"] for seed in seeds])) if seeds else 1.0
+    return {seed: (theirs[seed]["samples"] - ours[seed]["samples"]) / scale for seed in seeds}
