@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,8 @@ LOGGER = logging.getLogger("hitl_fast.ratings.live")
 class LiveRatings:
     """A source for ``sampler.follow``: at each epoch's start it reads new answers, propagates them, and gives weights.
 
-    Before the first answer it gives None, so that the sampler keeps its own weights. A change is logged by
+    Before the first answer it gives None, so that the sampler keeps its own weights. Where the database is gone or all
+    answers were taken back, the last weights stay. A change is logged by
     ``logging.getLogger("hitl_fast.ratings.live")`` at level INFO: how many answers there are, by how many people, how
     many weights changed by more than a tenth, and whether the answers contradict the automatic priorities.
 
@@ -85,21 +87,19 @@ class LiveRatings:
 
     def _current(self, epoch: int) -> np.ndarray | None:
         if not is_begun(self.path):
-            if self._read:
-                LOGGER.warning("epoch %d: %s is gone; the last weights stay", epoch, self.path)
-            return None
+            return self._last_weights(epoch, "is gone")
         about, answers = read_collection(self.path)
         if about.get("items") != len(self.signals):
             raise InputError(
                 f"{self.path.name} is of {about.get('items')} items, and signals are of {len(self.signals)}"
             )
-        if answers == self._read:
+        if self.last is not None and answers == self._read:
             return self._weights
         self._read = answers
         priorities = collected_priorities(about, answers)
         if priorities is None:
-            self._weights = self.last = None
-            return None
+            self.last = None
+            return self._last_weights(epoch, "has no answer that counts")
         self.last = priorities.propagate(self.signals, self.prior)
         weights = self.last.weights(**self.options)
         before = np.full(len(weights), np.nan) if self._weights is None else self._weights
@@ -109,6 +109,17 @@ class LiveRatings:
             epoch, len(answers), len(priorities), len({a.rater for a in answers}), changed, self.last.check,
         )  # fmt: skip
         self._weights = weights
+        return weights
+
+    def _last_weights(self, epoch: int, problem: str) -> np.ndarray | None:
+        """Of the last recorded epoch: a resumed run or another rank, which read no answers, draws from the same."""
+        weights = self._weights
+        if self.record is not None:
+            before = [place for place in self.record.glob("epoch-*.npz") if _epoch_of(place) < epoch]
+            found = _recorded(max(before, key=_epoch_of), len(self.signals)) if before else np.empty(0)
+            weights = found if found.size else None
+        if weights is not None:
+            LOGGER.warning("epoch %d: %s %s; the last weights stay", epoch, self.path, problem)
         return weights
 
 
@@ -139,6 +150,11 @@ def _keep_first(place: Path, weights: np.ndarray) -> None:
         with suppress(FileExistsError):  # another process was first
             os.link(temporary, place)
     place.with_name(f"{os.getpid()}-{place.name}").unlink()
+
+
+def _epoch_of(place: Path) -> int:
+    number = place.stem.removeprefix("epoch-")
+    return int(number) if number.isascii() and number.isdigit() else sys.maxsize
 
 
 def _recorded(place: Path, size: int) -> np.ndarray:

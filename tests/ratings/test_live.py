@@ -157,10 +157,11 @@ def test_a_database_that_begins_or_goes_while_a_model_trains(
     path.unlink()
     store = store_of(path)
     rate(store, {4: 1.0})
-    assert live(1) is not None
+    found = live(1)
+    assert found is not None
     store.close()
     path.unlink()
-    assert live(2) is None  # the sampler keeps its weights
+    assert live(2) is found
     assert "gone" in caplog.text
     with pytest.raises(InputError, match="prior"):
         LiveRatings(path, signals, prior="mine")  # not first at the first answer
@@ -175,9 +176,47 @@ def test_skipped_and_undone_answers_do_not_count(signals: Signals, tmp_path: Pat
     assert live(1) is not None
     assert live.last is not None
     assert live.last.count.sum() == 1
+    found = live(1)
     store.undo("anna")
-    assert live(2) is None
+    assert live(2) is found  # what the sampler has; no answer says what else it should have
+    assert live.last is None
     store.close()
+
+
+@pytest.mark.parametrize("lost", ["gone", "undone"])
+def test_a_resumed_run_sees_the_weights_that_stayed(signals: Signals, tmp_path: Path, lost: str) -> None:
+    path, record = tmp_path / "r.db", tmp_path / "weights"
+    store = store_of(path)
+
+    def made() -> PrioritySampler:
+        sampler = PrioritySampler(np.ones(N), seed=7)
+        sampler.follow(LiveRatings(path, signals, record=record))
+        return sampler
+
+    first = made()
+    list(first)  # epoch 0, before the first answer
+    rate(store, {0: 1.0})
+    list(first)
+    rated = first.epoch_weights.copy()
+    assert not (rated == 1).all()
+    if lost == "undone":
+        store.undo("anna")
+    store.close()
+    if lost == "gone":
+        for file in tmp_path.glob("r.db*"):
+            file.unlink()
+    iterator = iter(first)
+    head = [next(iterator) for _ in range(50)]
+    second = made()
+    second.load_state_dict(first.state_dict())
+    rest = list(second)
+    assert rest == list(iterator)
+    assert len(head) + len(rest) == N
+    assert list(second) == list(first)  # an epoch that was recorded by the process that read no answer
+    assert second.epoch_weights.tolist() == rated.tolist()
+    fresh = LiveRatings(path, signals, record=tmp_path / "none")
+    assert fresh(3) is None
+    assert fresh(4) is None
 
 
 def test_an_answer_about_a_pair_is_one_of_both() -> None:
