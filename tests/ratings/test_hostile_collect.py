@@ -69,9 +69,14 @@ def test_strange_values_are_refused_and_leave_no_trace(
         status, told = page.post("/api/answer", {**good, **change})
         assert 400 <= status < 500
         assert told["error"]
-        assert page.post("/api/join", {**anna, **change})[0] in (200, 400, 409)
+        status = 400 if change.keys() & {"name", "secret"} else 200
+        assert page.post("/api/join", {**anna, **change})[0] == status
         assert page.post("/api/answer", good)[1]["kept"]
         assert page.request("GET", f"/api/image/{'9' * 5000}", headers=HEADERS)[0] == 404
+    connection = sqlite3.connect(tmp_path / "r.db")
+    for table, column in (("people", "name"), ("answers", "rater")):
+        assert connection.execute(f"SELECT {column} FROM {table}").fetchall() == [("anna",)]
+    connection.close()
 
 
 def test_one_name_however_it_is_written(
@@ -167,6 +172,23 @@ def test_a_clock_that_is_set_loses_no_seconds(
     store.close()
 
 
+def test_an_answer_that_is_sent_again_keeps_its_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, usual = Store(tmp_path / "r.db", ABOUT), time.time
+    ticket = store.give("anna", 0, None, 0).ticket
+    store._run("CREATE TRIGGER full BEFORE INSERT ON answers BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    monkeypatch.setattr(
+        time, "time", lambda: usual() - 86400
+    )  # the clock was set while the question was shown
+    with pytest.raises(sqlite3.DatabaseError, match="full"):
+        store.answer("anna", ticket, 4.0, 1.5)
+    store._run("DROP TRIGGER full")
+    assert store.answer("anna", ticket, 4.0, 1.5)
+    assert [a.seconds for a in store.answers()] == [1.5]
+    store.close()
+
+
 DAMAGE = {
     "no about": "DELETE FROM about",
     "about is no JSON": "UPDATE about SET value = '{'",
@@ -179,6 +201,12 @@ DAMAGE = {
     "an item out of range": "UPDATE answers SET item = 20",
     "an item below 0": "UPDATE answers SET item = -1",
     "a second item": "UPDATE answers SET other = 3",
+    "seconds that are text": "UPDATE answers SET seconds = 'abc'",
+    "seconds below 0": "UPDATE answers SET seconds = -1",
+    "seconds without end": "UPDATE answers SET seconds = 9e999",
+    "a rater who is no text": "UPDATE answers SET rater = x'00ff'",
+    "a time that is no text": "UPDATE answers SET at = x'00ff'",
+    "a repeat that is text": "UPDATE answers SET repeat = 'abc'",
     "an older version": "PRAGMA user_version = 0",
     "a newer version": "PRAGMA user_version = 2",
     "another program": "PRAGMA application_id = 5",
@@ -208,7 +236,7 @@ def test_damaged_databases_are_one_line(
         assert cli.main(arguments) == 2
         assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "x.csv").exists()
-    if damage not in ("a value out of range", "a value that is text") and "item" not in damage:
+    if not DAMAGE.get(damage, "").startswith("UPDATE answers"):
         with pytest.raises(InputError, match="r.db"):
             Store(path, {**ABOUT, "data set": open_items(texts).fingerprint()})
 
@@ -289,8 +317,14 @@ def test_the_page_comes_back_where_it_was(
     assert ports[0] == ports[1] == last_port(tmp_path / "r.db")
     with server.bound("127.0.0.1", ports[0]):
         assert cli.main(arguments) == 0
-    assert ports[2] != ports[0]
+    assert ports[2] != ports[0] == last_port(tmp_path / "r.db")
     assert f"port {ports[0]}" in capsys.readouterr().err
+    assert cli.main(arguments) == 0
+    assert ports[3] == ports[0]  # one start elsewhere loses nobody's name
+    with server.bound("127.0.0.1", 0) as sock:
+        other = sock.getsockname()[1]
+    assert cli.main([*arguments, "--port", str(other)]) == 0
+    assert ports[4] == other == last_port(tmp_path / "r.db")  # asked for
     assert cli.main([*arguments, "--host", "0.0.0.0", "--token", TOKEN]) == 0
     assert "//0.0.0.0" not in capsys.readouterr().out
     for wrong in (["--seed", "-1"], ["--host", " ", "--token", TOKEN]):
@@ -329,11 +363,11 @@ def test_a_database_on_a_disk_that_cannot_be_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = filled(tmp_path / "r.db")
-    connect = sqlite3.connect
+    connect, said = sqlite3.connect, "unable to open database file"
 
     class Unshared(sqlite3.Connection):
         def execute(self, *_: object) -> sqlite3.Cursor:
-            raise sqlite3.OperationalError("unable to open database file")
+            raise sqlite3.OperationalError(said)
 
     def refused(address: str, **options: object) -> sqlite3.Connection:
         if "immutable" in str(address):
@@ -343,8 +377,15 @@ def test_a_database_on_a_disk_that_cannot_be_written_to(
     monkeypatch.setattr(sqlite3, "connect", refused)
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert len(read_collection(path)[1]) == 1
-    (tmp_path / "r.db-wal").write_bytes(b"more")  # what is in the log would be left out
-    with pytest.raises(InputError, match="cannot be read"):
+    for name, content in (("r.db-wal", b"more"), ("r.db-wal", b""), ("r.db-shm", b"")):
+        (tmp_path / name).write_bytes(
+            content
+        )  # another account may be writing, also into the log's beginning
+        with pytest.raises(InputError, match="cannot be read"):
+            read_collection(path)
+        (tmp_path / name).unlink()
+    said = "database is locked"
+    with pytest.raises(InputError, match="locked"):
         read_collection(path)
 
 

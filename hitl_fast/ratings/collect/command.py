@@ -80,12 +80,16 @@ def run(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     host = LOOPBACK[0] if arguments.host is None else arguments.host
     everywhere = host in ("0.0.0.0", "::")
-    with _listening(host, arguments) as sock:
+    before = last_port(arguments.out) if arguments.port == 0 else None
+    with _listening(host, before, arguments.port) as sock:
         store = Store(arguments.out, _about(items, schedule))
         try:
             hosts = LOOPBACK if arguments.host is None else (host.lower(), *_names_of(host))
             collection = Collection(items, store, schedule, token, arguments.prompt, hosts, everywhere)
-            store.keep_port(sock.getsockname()[1])
+            if (
+                before is None
+            ):  # where it was taken, the next start goes back there: people's names are known there
+                store.keep_port(sock.getsockname()[1])
             shown = _outward() if everywhere else f"[{host}]" if ":" in host else host
             server = serve(collection, sock)
             print(f"{len(items):,} items of {items.source}; answers go to {arguments.out}; Ctrl-C ends")
@@ -97,9 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _listening(host: str, arguments: argparse.Namespace) -> socket.socket:
+def _listening(host: str, before: int | None, port: int) -> socket.socket:
     """The port asked for; else that of the last time, under whose address browsers know their people; else any."""
-    before = last_port(arguments.out) if arguments.port == 0 else None
     if before is not None:
         with suppress(OSError):
             return bound(host, before)
@@ -108,7 +111,7 @@ def _listening(host: str, arguments: argparse.Namespace) -> socket.socket:
             "names that they had",
             file=sys.stderr,
         )
-    return bound(host, arguments.port)
+    return bound(host, port)
 
 
 def _manage(arguments: argparse.Namespace) -> int:

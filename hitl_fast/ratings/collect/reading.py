@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import sqlite3
 from contextlib import suppress
@@ -132,15 +133,17 @@ def _reading(path: Path) -> sqlite3.Connection:
     """A connection that changes nothing.
 
     On a disk that cannot be written to, SQLite cannot share a database with writers. There are none, so that it is
-    read as it is, unless a log beside it holds more.
+    read as it is, unless a log or its index lies beside it: then another account may be writing, and a file that
+    changes while it is read as one that does not gives wrong rows.
     """
     address = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(address, uri=True, timeout=10)
     try:
         connection.execute("PRAGMA schema_version")
-    except sqlite3.OperationalError:
-        log = path.with_name(path.name + "-wal")
-        if os.access(path.absolute().parent, os.W_OK) or (log.exists() and log.stat().st_size):
+    except sqlite3.OperationalError as problem:
+        beside = any(path.with_name(path.name + end).exists() for end in ("-wal", "-shm"))
+        # Only Python 3.11 gives the code of SQLITE_BUSY and SQLITE_LOCKED; both say "locked".
+        if os.access(path.absolute().parent, os.W_OK) or beside or "lock" in str(problem):
             return connection  # the next statement says what is wrong
         connection.close()
         return sqlite3.connect(f"{address}&immutable=1", uri=True)
@@ -176,6 +179,17 @@ def _check_answers(name: str, about: dict[str, Any], answers: list[Answer]) -> N
             raise InputError(
                 f"{name}, answer {number}: no question about item {a.item!r} and {a.other!r} was put of "
                 f"{about['items']} items: the file is damaged"
+            )
+        seconds = 0.0 if a.seconds is None else a.seconds
+        if not (isinstance(seconds, float) and 0 <= seconds < math.inf):
+            raise InputError(
+                f"{name}, answer {number}: seconds must be a finite number of 0 or more, not {seconds!r:.40}: "
+                "the file is damaged"
+            )
+        if a.repeat not in (0, 1) or not (isinstance(a.rater, str) and isinstance(a.at, str)):
+            raise InputError(
+                f"{name}, answer {number}: rater and time must be text and repeat 0 or 1, not {a.rater!r:.40}, "
+                f"{a.at!r:.40} and {a.repeat!r:.40}: the file is damaged"
             )
 
 

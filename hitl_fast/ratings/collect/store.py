@@ -189,7 +189,7 @@ class Store:
             *question, given = row
             if self._one("SELECT 1 FROM answers WHERE ticket = ?", ticket) is not None:
                 return False
-            shown = self._shown.pop(ticket, None)
+            shown = self._shown.get(ticket)  # kept until the answer is: where writing fails, it is sent again
             passed = time.time() - given if shown is None else time.monotonic() - shown
             if seconds is not None and seconds > passed + 2:
                 seconds = None
@@ -198,6 +198,7 @@ class Store:
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 ticket, rater, *question, value, seconds, _now(),
             )  # fmt: skip
+        self._shown.pop(ticket, None)
         return True
 
     def undo(self, rater: str) -> bool:

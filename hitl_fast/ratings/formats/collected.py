@@ -37,10 +37,8 @@ def read(path: Path) -> Answers:
             answers.add(a.item, a.rater, "", a.value, seconds, line, a.at)
     found = answers.finish()
     found.num_items = about["items"]
-    found.comparisons, found.later_replaces = (
-        comparisons,
-        False,
-    )  # a repeat for the test-retest reliability counts too
+    found.comparisons = comparisons
+    found.later_replaces = False  # a repeat for the test-retest reliability counts too
     if not comparisons:
         found.scale = (values[0], values[-1])
     return found
