@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from bench_preindex import paired, resnet18
+from bench_preindex import Batches, paired, resnet18
 from race import record
 from torch import nn
 
@@ -33,6 +33,21 @@ CASES = {
 }
 
 
+def _timed(model: nn.Module, loaders: tuple[Batches, Batches]) -> tuple[float, float]:
+    """Seconds of the forward pass of both sides, and of what follows it."""
+    clean, shifted = loaders
+    hf.preindex(model, clean[:1], shifted[:1], progress=False)
+    ended = [0.0]  # when the model last gave something
+    handle = model.register_forward_hook(lambda *_: ended.__setitem__(0, time.perf_counter()))
+    report = hf.preindex(model, clean, shifted, progress=False)
+    after = time.perf_counter() - ended[0]
+    handle.remove()
+    assert report.samples == sum(len(y) for _, y in clean)
+    assert report.classes == max(int(y.max()) for _, y in clean) + 1
+    assert report.clusters["clean_kmeans++"] is None
+    return report.seconds["forward"], after
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_after_pass(name: str) -> None:
     """One run, long for ResNet-18, after a short one that loads what is compiled; the effort score is included."""
@@ -41,18 +56,28 @@ def test_after_pass(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = make(k)
-    clean, shifted = paired(n, shape, 64, k)
-    hf.preindex(model, clean[:1], shifted[:1], progress=False)
-    ended = [0.0]  # when the model last gave something
-    handle = model.register_forward_hook(lambda *_: ended.__setitem__(0, time.perf_counter()))
-    report = hf.preindex(model, clean, shifted, progress=False)
-    after = time.perf_counter() - ended[0]
-    handle.remove()
-    assert report.samples == n
-    assert report.classes == k
-    assert report.clusters["clean_kmeans++"] is None
+    forward, after = _timed(model, paired(n, shape, 64, k))
     where = f"{name} N={n} K={k}"
-    forward = report.seconds["forward"]
     record("after_pass", "forward of both sides", "time", forward, unit="s", shape=where)
     record("after_pass", "after-pass", "time", after, unit="s", shape=where)
     record("after_pass", "after-pass / forward", "ratio", np.array([after / forward]), unit="x", shape=where)
+
+
+def test_after_pass_in_parts() -> None:
+    """The ResNet-18 of the table without its long forward pass, which grows with the samples alone.
+
+    The forward pass is that of 2,048 pairs, as many as the effort score takes, times the rest. The after-pass is that
+    of these pairs, with every layer's inputs, and that of embeddings of all samples: more than that of a whole run.
+    """
+    samples, classes, few = int(50_000 * SCALE), max(2, int(1_000 * SCALE)), 2_048
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, head = resnet18(classes), nn.Sequential(nn.Linear(512, 512), nn.Linear(512, classes)).eval()
+    forward, of_few = _timed(model, paired(few, (3, 32, 32), 64, classes))
+    _, of_all = _timed(head, paired(samples, (512,), 64, classes))
+    where = f"ResNet-18 32x32 N={samples} K={classes}, in parts"
+    whole, after = forward * samples / few, of_few + of_all
+    record("after_pass", f"forward of {few} pairs", "time", forward, unit="s", shape=where)
+    record("after_pass", f"after-pass of {few} pairs, all layers", "time", of_few, unit="s", shape=where)
+    record("after_pass", "after-pass of all embeddings", "time", of_all, unit="s", shape=where)
+    record("after_pass", "after-pass / forward", "ratio", np.array([after / whole]), unit="x", shape=where)

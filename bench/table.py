@@ -111,7 +111,7 @@ def table(selection: Sequence[Row]) -> str:
             lines.append(f"| {row.text} | {row.target} | not measured | |")
             continue
         unit = found["unit"] if found["unit"] == "x" else f" {found['unit']}"
-        other = "" if _where(found) == usual else f" ({_where(found)})"
+        other = "" if _where(found) == usual else f" ({_apart(found, usual)})"
         lines.append(
             f"| {row.text}{other} | {row.target} | {found['p50']}{unit} | {found['p20']} to {found['p80']} |"
         )
@@ -120,6 +120,12 @@ def table(selection: Sequence[Row]) -> str:
 
 def _where(found: dict[str, str]) -> str:
     return f"{found['device'].partition(', load')[0]}, {found['date']}"
+
+
+def _apart(found: dict[str, str], usual: str) -> str:
+    """Where and when, without the machine if it is the one of most numbers."""
+    machine = found["device"].partition(", load")[0]
+    return found["date"] if usual.startswith(f"{machine}, ") else _where(found)
 
 
 def newest(row: Row) -> dict[str, str] | None:

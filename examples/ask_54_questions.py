@@ -18,7 +18,7 @@ generator = np.random.default_rng(1)
 
 signals = hf.Signals.of(images[:1000].numpy(), labels.numpy())
 nobody = signals.priorities()
-asked = hf.ratings.ask_next(signals, 54)
+asked = hf.ask_next(signals, 54)
 answers = np.where(wrong[asked] ^ (generator.random(54) < 0.1), 1.0, 5.0)
 ratings = hf.Ratings.from_arrays(asked, np.full(54, "ana"), answers, scale=(1.0, 5.0))
 everyone = ratings.aggregate("mean").propagate(signals)
@@ -37,8 +37,8 @@ def trained(weight: np.ndarray) -> float:
 
 print(f"asked about {len(asked)} of 1,000 samples")
 for name, weight in (
-    ("all alike", np.ones(1000)),
-    ("nobody asked", nobody.weights(num_items=1000, floor=0.02)),
+    ("equal weights", np.ones(1000)),
+    ("without people", nobody.weights(num_items=1000, floor=0.02)),
     ("54 answers", everyone.weights(num_items=1000, floor=0.02)),
 ):
     print(f"accuracy, {name}: {trained(weight):.3f}")

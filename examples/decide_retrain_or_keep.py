@@ -17,8 +17,8 @@ goal = _digits.accuracy(model, images[1400:], digits[1400:]) - 0.05
 
 
 def scored(shifted):
-    clean = _digits.batches(images[1000:1200], digits[1000:1200])
-    return hf.preindex(model, clean, _digits.batches(shifted[1000:1200], digits[1000:1200]), progress=False)
+    clean = _digits.batches(images[1000:1400], digits[1000:1400])
+    return hf.preindex(model, clean, _digits.batches(shifted[1000:1400], digits[1000:1400]), progress=False)
 
 
 def epochs_to_recover(shifted, most=20):
@@ -34,14 +34,14 @@ def epochs_to_recover(shifted, most=20):
 history = []
 for name, shifted in _digits.shifts(images).items():
     epochs, censored = epochs_to_recover(shifted)
-    score = scored(shifted).probe_error
-    history.append({"shift": name, "probe_error": score, "epochs": epochs, "censored": censored})
-    print(f"{name:>14}: probe error {score:.3f}, {'more than ' if censored else ''}{epochs} epochs")
-cost = hf.CostModel.fit(history, "probe_error")
+    score = scored(shifted).effort_score
+    history.append({"shift": name, "effort_score": score, "epochs": epochs, "censored": censored})
+    print(f"{name:>14}: effort score {score:.3f}, {'more than ' if censored else ''}{epochs} epochs")
+cost = hf.CostModel.fit(history, "effort_score")
 
 fresh = (0.7 * images + 0.15).roll(1, 1)  # a new shift: less contrast, and moved by a pixel
 report = scored(fresh)
-now = _digits.accuracy(model, fresh[1000:1200], digits[1000:1200])
+now = _digits.accuracy(model, fresh[1000:1400], digits[1000:1400])
 estimate = cost.predict(report)
 print(f"new shift: {estimate}")
 (advice,) = decide([Candidate("digits", "new shift", goal + 0.05, now, estimate)], tolerance=5.0)

@@ -17,9 +17,10 @@ rows = []
 for name, shifted in _digits.shifts(held).items():
     # The same samples in the same order, before and after the shift.
     report = hf.preindex(model, clean, _digits.batches(shifted, truth), progress=False)
-    rows.append((report.probe_error, name, report.index, _digits.accuracy(model, shifted, truth)))
+    now = _digits.accuracy(model, shifted, truth)
+    rows.append((report.effort_score, name, report.probe_error, report.index, now))
 
-print(f"{'shift':>14}  probe error  PreIndex  accuracy now")
-for probe_error, name, index, accuracy in sorted(rows, reverse=True):
-    print(f"{name:>14}  {probe_error:11.3f}  {index:8.3f}  {accuracy:12.3f}")
+print(f"{'shift':>14}  effort score  probe error  PreIndex  accuracy now")
+for effort_score, name, probe_error, index, accuracy in sorted(rows, reverse=True):
+    print(f"{name:>14}  {effort_score:12.3f}  {probe_error:11.3f}  {index:8.3f}  {accuracy:12.3f}")
 print("The first rows need most retraining; where the accuracy is still good, retraining can wait.")

@@ -1,7 +1,7 @@
 """People's ratings from a Label Studio export become sample weights in a plain training loop.
 
-The export is written here by simulated raters, who rate real digits by how legible they are; a third of the images is
-defective. With your own export start at the line that reads it.
+The export is written here by simulated raters, who rate whether the label of a digit is right; a third of the labels is
+wrong. With your own export start at the line that reads it.
 
     python examples/ratings_into_a_loop.py
 """

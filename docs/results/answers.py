@@ -23,6 +23,7 @@ from hitl_fast.experiments.calibration.report import answer, unseen
 from hitl_fast.experiments.calibration.wording import cell, listed
 from hitl_fast.experiments.common.journal import Record, read
 from hitl_fast.experiments.guidance.breakeven import Prices
+from hitl_fast.experiments.guidance.by_defect import of_the_balanced_test
 from hitl_fast.experiments.guidance.formatting import percent, points
 from hitl_fast.experiments.guidance.plan import MAIN
 from hitl_fast.experiments.guidance.report import Report
@@ -44,7 +45,7 @@ RIVALS = (
     ("p", "distance"),
 )
 CONDITIONS = {
-    "random_priority": "weights of random samples (control)",
+    "random_priority": "weights dealt to random samples (placebo)",
     "sampler": "samples drawn by rating",
     "loss": "loss weighted by rating",
     "sampler+loss": "both",
@@ -52,6 +53,12 @@ CONDITIONS = {
     "automatic": "high-loss samples first, without people",
 }
 FEW_ANSWERS = ("class_balance", "auto", "ask_54", "ask_54_prior", "ask_108", "ask_108_prior", "all")
+LEGEND = (
+    "`class_balance` draws rare classes more often; `auto` uses label doubt, near copies and class balance; `ask_54` "
+    "is 54 answers, propagated to all samples, and `_prior` says that they are added to `auto`; `all` is every sample "
+    'rated by three people. "At least", "at most" and "within the budget": runs that did not reach the target count as '
+    "if they had at the end of the budget."
+)
 DEFECTS = ("all-defects", "systematic-noise", "all-four")
 
 
@@ -64,6 +71,7 @@ def sections(header: Mapping[str, Any], findings: Findings) -> tuple[str, dict[s
             f"**Does human guidance save energy?** {report.answer()}",
             _guidance(report),
             f"**Do few answers suffice, and do they beat asking nobody?** {_few_answers_in_words(few)}",
+            LEGEND,
             _few_answers(few),
             f"**Does PreIndex predict retraining cost?** {answer(findings)} {unseen(findings)}",
             _calibration(findings),
@@ -99,8 +107,8 @@ def rivals(findings: Findings) -> str:
         f"formula of the effort score was chosen on mnist; nothing was chosen on {HELD_OUT}. Behind it (paired "
         "difference on the same resamples of shift types, 95 % interval clear of 0) are, of "
         f"{len(order)} others: {'; '.join(told)}. Where something is left out, log(1 + steps) is a line in the score's "
-        "quantile, fitted on the rest. Scores are turned so that higher is to mean dearer: a value below 0 says the "
-        "opposite."
+        "quantile, fitted on the rest. Scores are turned so that higher is to mean more effort: a value below 0 says "
+        "the opposite."
     )
     columns = [
         "Spearman with steps",
@@ -181,17 +189,24 @@ def _few_answers_in_words(report: SecondReport) -> str:
     ]
     random, systematic, four = DEFECTS
     return (
-        f"{report.answer()} Training samples saved ({' and '.join(report.tasks)}). Random defects: `auto`, without "
-        f"people, "
-        f"{saved(random, 'auto')}; 54 answers on it {saved(random, 'ask_54_prior')}; all samples rated "
+        f"{report.summary()} Training samples saved ({' and '.join(report.tasks)}). Random defects: `auto`, without "
+        f"people, {saved(random, 'auto')}; 54 answers on it {saved(random, 'ask_54_prior')}; all samples rated "
         f"{saved(random, 'all')}. Systematic label noise: `auto` {saved(systematic, 'auto')}; 108 answers "
         f"{saved(systematic, 'ask_108')}; all rated {saved(systematic, 'all')}; class balance alone, without people, "
         f"{saved(systematic, 'class_balance')}, as relabelling made classes unequal. All four together: all rated "
         f"{saved(four, 'all')}, `auto` {saved(four, 'auto')}, 108 answers {saved(four, 'ask_108')}. "
-        f"{report.balance()} The signals take "
+        f"{_balance(report)} The signals take "
         f"{' and '.join(f'{ratio:.1f}' for ratio in ratios)} times the operations of a whole training of these small "
         "models, which the page counts as spent."
     )
+
+
+def _balance(report: SecondReport) -> str:
+    """What class balance saves with a test set of balanced classes, and with one like the pool."""
+    found = [of_the_balanced_test(report.records, task, "class_balance") for task in report.tasks]
+    shares = [parts[:2] for parts in found if parts is not None]
+    with_it, without = (" and ".join(f"{100 * share[side]:.0f} %" for share in shares) for side in (0, 1))
+    return f"Where test samples are as unequal as the pool's, class balance saves {without} in place of {with_it}."
 
 
 def _few_answers(report: SecondReport) -> str:

@@ -30,7 +30,7 @@ class MissingExtraError(UserError, ImportError):
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import an optional module, or name the extra that brings it.
+    """Import an optional module, or name the extra that brings it; "" for one that no extra brings.
 
     Raises:
         MissingExtraError: ``module`` is not installed; the message holds the command that installs it.
@@ -43,8 +43,9 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     except ModuleNotFoundError as problem:
         if problem.name != module.partition(".")[0]:
             raise
+        wanted = f"'hitl-fast[{extra}]'" if extra else module
         raise MissingExtraError(
-            f"{purpose} needs {module}: run pip install 'hitl-fast[{extra}]'", name=problem.name
+            f"{purpose} needs {module}: run pip install {wanted}", name=problem.name
         ) from None
 
 

@@ -73,12 +73,11 @@ def preindex(
     ``offset`` here, 0 unless you give them. The report also has what else one pass tells (accuracy drop, probe error,
     linear CKA, ...): compare before you trust one number.
 
-    The defaults of arithmetic, pooling, measure and bins are those of the paper's text, corrected. A grid of 324 real
-    retrainings (three architectures, twelve shifts) found no better defaults: within a model the index ranked the
-    steps to recover with Spearman 0.74 [0.59, 0.86], the best of 60 choices (Wasserstein of heights) with 0.01 [-0.01,
-    0.03] more. It ranked them no better than the accuracy drop (0.74 [0.53, 0.89]) and worse than the probe error
-    (0.88 [0.76, 0.93]), because inverse ARI carries it: p alone ranks with 0.46 [0.24, 0.69], and p of different
-    architectures cannot be compared. ``hitl-fast experiment calibration`` repeats the grid.
+    The defaults of arithmetic, pooling, measure and bins are those of the paper's text, corrected. In 1,152
+    retrainings the best of 60 choices was ahead by 0.01 in Spearman within a model. The index ranked the steps to
+    recover with 0.72, no better than the accuracy drop (0.66) and worse than the probe error (0.82) and the effort
+    score (0.86), because inverse ARI carries it: p alone ranks with 0.46, and p of different architectures cannot be
+    compared. Intervals are in docs/results.md; ``hitl-fast experiment calibration`` repeats the study.
 
     Args:
         model: any module. It is evaluated (eval mode, no gradient) under the ambient autocast, and left as it was.

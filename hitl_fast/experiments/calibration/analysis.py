@@ -35,7 +35,7 @@ from .transfer import LEFT_OUT, SETS, CostIntervals, Prediction, cost_intervals,
 RESAMPLES = 1000
 SEED = 0  # of the resamples
 
-# name: what it is for a reader; all are turned so that higher should mean dearer.
+# name: what it is for a reader; all are turned so that higher should mean more effort.
 SCORES = {
     "effort_score": "effort score",
     "path_excess": "path excess alone",
@@ -187,7 +187,7 @@ def effort_of(rows: Sequence[Record]) -> Effort:
 
 
 def column(rows: Sequence[Record], name: str) -> Floats:
-    """A score, higher for dearer; where it has no value it is as high as the highest."""
+    """A score, higher for more effort; where it has no value it is as high as the highest."""
     sign = -1.0 if name in FALLING else 1.0
     values = np.array([np.nan if row["scores"][name] is None else sign * row["scores"][name] for row in rows])
     return np.where(np.isnan(values), np.nanmax(values) if not np.isnan(values).all() else 0.0, values)

@@ -16,7 +16,7 @@ RIDGE = 0.01  # of the mean variance, so that a covariance of dead units can be 
 
 
 def forward_scores(model: nn.Module, clean: Samples, shifted: Samples) -> dict[str, float]:
-    """By name, higher for what should be dearer to retrain to; labels are used where the name of a class matters.
+    """By name, higher for what should take longer to retrain to; labels are used where the name of a class matters.
 
     - loss: mean cross entropy on shifted data.
     - entropy: mean entropy of the predictions on shifted data. Needs no labels.

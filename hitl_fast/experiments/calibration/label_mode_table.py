@@ -38,7 +38,7 @@ class ModeResult:
     """One score of one mode on the cells of one data set, or of all that the mode has.
 
     Attributes:
-        cells: how many; ``missing`` of them have no value, and rank with the dearest.
+        cells: how many; ``missing`` of them have no value, and rank with those of the highest effort.
         spearman: with steps, within a model.
         paired: the same of the score from all pairs and labels, on the same cells; None where it has no value.
         behind: ``paired`` less ``spearman``, on the same resamples.

@@ -75,7 +75,10 @@ def unseen(findings: Findings) -> str:
     ]
     for name in ("probe error", "accuracy drop", "index"):
         differences = [behind for by_set in found.values() if (behind := by_set[name].behind) is not None]
-        sentences.append(f"The {name} is {listed([apart(behind) for behind in differences])}.")
+        if all(behind.excludes_zero and behind.value > 0 for behind in differences):
+            sentences.append(f"The {name} is behind by {listed([plain(behind) for behind in differences])}.")
+        else:
+            sentences.append(f"The {name} is {listed([apart(behind) for behind in differences])}.")
     if findings.intervals:
         sentences.append(_costs(findings))
     sentences.append("Intervals of Spearman resample shift types, with the fits held fixed.")

@@ -28,7 +28,7 @@ SHIFTS = (
     *("unknown", "truncation", "reversal", "dialect", "simplification"),
     *("noise", "rotation", "inversion", "occlusion", "patches"),
 )
-LEFT_OUT = (("glosses", "cnn"),)  # for time: its embeddings are the dearest to train
+LEFT_OUT = (("glosses", "cnn"),)  # for time: its embeddings take longest to train
 PARTS = (3, 1)  # a third of the training samples, and all of them
 
 

@@ -56,15 +56,34 @@ class SecondReport(Report):
         )
         return f"{begin} In the other {rest} {NOTHING_ADDED}." if rest else begin
 
+    def summary(self) -> str:
+        """The answer without the cells one by one."""
+        cells = [cell for cell in self.cells() if cell.people is not None]
+        if not cells:
+            return self.answer()
+        found = [(cell.people, self._against_of(cell)) for cell in cells if cell.people is not None]
+        minutes = [c.minutes for c, _ in found]
+        sizes = [self._size(c, against) for c, against in found]
+        all_rated = not any(CONDITIONS[c.condition].answers for c, _ in found)
+        how = "each time by ratings of all samples" if all_rated else "by ratings of all samples or of a few"
+        return (
+            f"People pay in {len(cells)} of {len(self.cells())} kinds of defects and tasks, {how} "
+            f"({min(minutes):.0f} to {max(minutes):.0f} minutes; in models of {number(min(sizes))} to "
+            f"{number(max(sizes))} operations a sample and more). In the others {NOTHING_ADDED}."
+        )
+
     def paid(self, cell: Cell) -> str:
         """What people save in a cell, in how many minutes, from which size on, and what asking nobody saves."""
-        c, against = cell.people, CONTROL if cell.without is None else cell.without.condition
+        c, against = cell.people, self._against_of(cell)
         assert c is not None
         without = "" if cell.without is None else f", without people {against} {_samples(cell.without)}"
         return (
             f"{SETTINGS[cell.setting].says}, {cell.task} ({c.condition} saves {_samples(c)} of the training samples in "
             f"{c.minutes:.0f} minutes{without}; from {number(self._size(c, against))} operations a sample on)"
         )
+
+    def _against_of(self, cell: Cell) -> str:
+        return CONTROL if cell.without is None else cell.without.condition
 
     def cells(self) -> list[Cell]:
         return [

@@ -53,7 +53,7 @@ def open_saved(folder: Path, text: str | None) -> Items:
         if not splits:
             raise InputError(f"{folder} is no whole saved DatasetDict: the folders of its splits are missing")
         raise InputError(f"{folder} holds several splits: name the folder of one, such as {splits[0]}")
-    datasets = require("datasets", "collect", "reading a saved Dataset")
+    datasets = require("datasets", "", "reading a saved Dataset")
     try:
         data = datasets.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
@@ -102,7 +102,7 @@ class DatasetImages(Items):
     kind = "image"
 
     def __init__(self, data: Any, source: str, column: str, on_disk: bool) -> None:
-        datasets = require("datasets", "collect", "reading a Dataset")
+        datasets = require("datasets", "", "reading a Dataset")
         self.source, self.column, self.on_disk = source, column, on_disk
         label = next((n for n in LABEL_FIELDS if n in data.features), None)
         self._label = data.features[label] if label is not None else None
