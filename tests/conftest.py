@@ -17,6 +17,8 @@ LONGEST = (
     "test_readme.py", "test_examples.py", "test_demo.py", "test_guidance.py", "test_ray.py", "test_committed_pages.py",
 )  # fmt: skip
 INTERPRETER = os.environ.get("TRITON_INTERPRET") == "1"
+# The interpreter takes the place of the compiler.
+collect_ignore = ["test_gpu_kernels_compile.py"] if INTERPRETER else []
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

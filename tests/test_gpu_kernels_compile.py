@@ -8,7 +8,6 @@ its launch, ``enable_fp_fusion`` among them: its default differs between Triton'
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import shutil
 import subprocess
@@ -23,12 +22,9 @@ if TYPE_CHECKING:
 
 KERNELS_ROOT = Path(__file__).parent.parent / "kernels" / "hitl_kernels"
 OPERATIONS = sorted(path.parent.name for path in KERNELS_ROOT.glob("*/gpu.py"))
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def declared() -> list[tuple[str, str]]:
-    if INTERPRETED:
-        return []  # the decorator then makes interpreter objects, which cannot be compiled
     names = []
     for operation in OPERATIONS:
         module = importlib.import_module(f"hitl_kernels.{operation}.gpu")
@@ -101,12 +97,11 @@ STREAMING = [
 ]
 
 
-@pytest.mark.parametrize(("operation", "name"), STREAMING if not INTERPRETED else [])
+@pytest.mark.parametrize(("operation", "name"), STREAMING)
 def test_rows_are_loaded_128_bits_at_a_time(operation: str, name: str) -> None:
     assert global_loads(compiled(operation, name, 90, True).asm["ptx"])[128] > 0
 
 
-@pytest.mark.skipif(INTERPRETED, reason="the interpreter compiles nothing")
 def test_the_counts_of_a_row_are_read_in_one_loop() -> None:
     """Bytes read per value of a row: 4 for its extremes and 4 for its counts, whatever the number of bin sizes."""
     wide = {}

@@ -205,10 +205,7 @@ def length_of(loader: object) -> int | None:
     """Batches that a loader says it has; None where it says nothing: it is read as a stream then."""
     try:
         return len(loader) if isinstance(loader, Sized) else None
-    except (
-        TypeError,
-        NotImplementedError,
-    ):  # as a DataLoader of an iterable dataset answers; so length_hint takes it
+    except (TypeError, NotImplementedError):  # as a DataLoader of an iterable dataset answers
         return None
 
 
