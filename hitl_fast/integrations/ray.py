@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hitl_fast._common.errors import InputError, InputTypeError, MissingExtraError, require
@@ -97,7 +97,8 @@ def preindex_ray(
             num_gpus=num_gpus or None,
         )
         makers = f"{actors} Ray actor{'s' * (actors > 1)}"
-        return of_parts(module, _results(made), request, makers, progress)
+        with contextlib.closing(_results(made)) as parts:  # Ray stops its actors here where a part is refused
+            return of_parts(module, parts, request, makers, progress)
 
 
 class _Actor:
@@ -280,7 +281,7 @@ def _refuse_missing(names: Mapping[str, list[str]], splitting: Any) -> None:
             )
 
 
-def _results(dataset: Any) -> Iterator[bytes]:
+def _results(dataset: Any) -> Generator[bytes, None, None]:
     """What the actors give, in order.
 
     Raises:
@@ -289,8 +290,11 @@ def _results(dataset: Any) -> Iterator[bytes]:
     from ray.exceptions import RayError
 
     try:
-        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from table["part"].to_pylist()
+        with contextlib.closing(
+            iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
+        ) as tables:
+            for table in tables:
+                yield from table["part"].to_pylist()
     except RayError as problem:
         cause = getattr(problem, "cause", None) or problem.__cause__ or problem
         raise RuntimeError(f"an actor of Ray failed: {type(cause).__name__}: {cause}") from problem

@@ -36,7 +36,8 @@ class Watch:
         reading: how outputs become rows.
         output: where the logits are, as for ``preindex``.
         found: called with (layer, clean rows, shifted rows).
-        entered: called with (layer, call, clean rows, shifted rows) of what entered a layer, while ``inputs_wanted``.
+        entered: called with (layer, call, clean rows, shifted rows) of what entered a layer, while ``inputs_wanted`` or
+            unproved; None: the inputs of layers are not looked at.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Watch:
         reading: Reading,
         output: str | int | Callable[[Any], Any] | None,
         found: RowPairs,
-        entered: InputPairs,
+        entered: InputPairs | None,
     ) -> None:
         self.model, self.reading, self.output = model, reading, output
         self.found, self.entered = found, entered
@@ -204,13 +205,18 @@ class Watch:
                 self._now.record(("in", name, call), values)
             return
         self.largest_output = max(self.largest_output, output.nbytes)
-        if values is not None and values.is_floating_point() and self.inputs_wanted:
-            self._pair_inputs(name, call, module, values)
-        wanted = self.outputs_wanted or not self._now.proof.settled  # what no proof has seen counts nowhere
-        if wanted and not (self.reading.corrected and name == self.output_layer):
+        unproved = (
+            not self._now.proof.settled
+        )  # what no proof has seen counts nowhere, in later batches either
+        reader = self.entered if self.inputs_wanted or unproved else None
+        if reader is not None and values is not None and values.is_floating_point():
+            self._pair_inputs(name, call, module, values, reader)
+        if (self.outputs_wanted or unproved) and not (self.reading.corrected and name == self.output_layer):
             self._pair_outputs(name, call, module, output)
 
-    def _pair_inputs(self, name: str, call: int, module: nn.Module, values: Tensor) -> None:
+    def _pair_inputs(
+        self, name: str, call: int, module: nn.Module, values: Tensor, reader: InputPairs
+    ) -> None:
         key = ("in", name, call)
         samples = self._now.arranged(key, values)
         if samples is None:
@@ -219,7 +225,7 @@ class Watch:
             samples, unit_axis(module, tuple(values.shape), entering=True), self._now.role.mask
         )
         if rows is not None:
-            self._pair(key, rows, lambda ours, theirs: self.entered(name, call, ours, theirs))
+            self._pair(key, rows, lambda ours, theirs: reader(name, call, ours, theirs))
 
     def _pair_outputs(self, name: str, call: int, module: nn.Module, output: Tensor) -> None:
         key = ("out", name, call)

@@ -88,6 +88,7 @@ class InputStore:
         start = self._seen
         self._seen += len(labels)
         if not self.open:
+            self._batch.clear()
             return
         rows = np.arange(len(labels)) if usable is None else np.flatnonzero(usable)
         if self._draw is None:

@@ -71,9 +71,8 @@ class Pass:
         self.sizes: list[int] = []  # of the batches, in order
         self._inputs = InputStore(effort_samples, drawn=not labelling.complete)
         reading = Reading(options.corrected, options.pooled)
-        self.watch = Watch(
-            module, sources.embedding, reading, sources.output, self._found, self._inputs.enter
-        )
+        entered = self._entered if self.captures else None
+        self.watch = Watch(module, sources.embedding, reading, sources.output, self._found, entered)
         self.watch.outputs_wanted = self.compared
         self.checking = Checking(self.watch)
         self.seconds: dict[str, float] = {}
@@ -304,6 +303,9 @@ class Pass:
             self._staged.append((name, ours, theirs))
         else:
             self.accumulator.update(name, ours, theirs)
+
+    def _entered(self, name: str, call: int, ours: Tensor, theirs: Tensor) -> None:
+        self._inputs.enter(name, call, ours, theirs)
 
     def _forget(self) -> None:
         """Take back what this batch has added so far."""

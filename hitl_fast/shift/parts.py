@@ -101,7 +101,7 @@ class Worker:
             new = self._pass is None
             run = self._pass = self._begun() if self._pass is None else self._pass
             (pair,) = pairs([clean], [shifted], self._request.sources.splitting, first=first)
-            tensors, said = run.part(pair)
+            tensors, said = run.part(pair, first)
             said |= {"worker": self.name, "place": str(run.place)}
             if new:
                 said["model"] = fingerprint(run.watch.model)
@@ -177,12 +177,14 @@ class _Pass(Pass):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._passed = 0.0
-        self._inputs_left = self.captures
         self.seconds = dict.fromkeys(("forward", "checking", "statistics"), 0.0)
 
-    def part(self, pair: Pair) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What one batch adds: of every sample, and sums with all that this pass has found out so far."""
-        self._clear()
+    def part(self, pair: Pair, first: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What one batch adds: of every sample, and sums with all that this pass has found out so far.
+
+        Batches may come in any order, as an idle worker takes whichever is ready.
+        """
+        self._clear(first)
         start = time.perf_counter()
         with undisturbed(self.watch.model, self.place, ()):
             self._see(pair)
@@ -202,7 +204,6 @@ class _Pass(Pass):
         said = summary(self, self.store, ())
         if self._inputs.samples:
             held = self.layer_inputs()
-            self._inputs_left -= len(held.labels)
             said["inputs"] = {name: len(calls[0]) for name, calls in held.inputs.items()}
             for name, (ours, theirs) in held.inputs.items():
                 for call, (a, b) in enumerate(zip(ours, theirs, strict=True)):
@@ -211,15 +212,14 @@ class _Pass(Pass):
             tensors |= _sides("logits", torch.from_numpy(clean), torch.from_numpy(shifted))
         return tensors, said
 
-    def _clear(self) -> None:
+    def _clear(self, first: int) -> None:
         """Forget what was found of samples, not what was found out about the model."""
         self.accumulator = PreIndexAccumulator(self.options.bins, self.options.arithmetic)
         self.guesses, missing = Guesses(kept=False), self.changes.missing
         self.changes = Changes()
         self.changes.missing = missing
         self.store = EmbeddingStore(self.store.max_memory, str(self.store.dtype).rpartition(".")[2])
-        self._inputs = InputStore(self._inputs_left)
-        self.watch.entered = self._inputs.enter
+        self._inputs = InputStore(max(0, self.captures - first))
         self._labels, self._finite = Column(np.int64), Column(np.bool_)
 
     def absorb(self, parts: Iterable[bytes], makers: str) -> str:
@@ -269,11 +269,8 @@ class _Pass(Pass):
             for name, calls in said.get("inputs", {}).items():
                 for call in range(calls):
                     self._inputs.enter(name, call, *_both(tensors, f"input {call} of {name}"))
-            n = min(len(labels), self._inputs.most - self._inputs.samples)
-            logits = _both(tensors, "logits") if "inputs" in said else None
-            if logits is None or len(logits[0]) < n:
-                raise RuntimeError(f"an actor was given the batch of sample {said['first']} after later ones")
-            self._inputs.end_batch((logits[0][:n], logits[1][:n]), labels[:n])
+            logits = _both(tensors, "logits")
+            self._inputs.end_batch(logits, labels[: len(logits[0])])
         self._labels.append(labels)
         self._finite.append(tensors["finite"].numpy())
         self.store.append(*_both(tensors, "rows"))

@@ -1,8 +1,9 @@
 """``preindex_ray`` on a Ray of two CPUs: the report of one process; what is refused, and how."""
 
+import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 import hitl_fast as hf
 from hitl_fast._common.errors import InputError, InputTypeError, MissingExtraError
 from hitl_fast.integrations import preindex_ray
-from hitl_fast.integrations.ray import _cuts
+from hitl_fast.integrations.ray import _cuts, _results
 
 TESTS = Path(__file__).parents[1]
 ROWS, WIDTH, CLASSES, BATCH = 203, 8, 3, 32
@@ -123,6 +124,24 @@ def test_an_error_in_an_actor_comes_with_its_cause(ray: Any) -> None:
     with pytest.raises(RuntimeError, match=r"actor.*OverflowError.*a pixel of 1e6") as caught:
         preindex_ray(Broken, *sides, batch_size=BATCH, inputs="x", progress=False)
     assert caught.value.__cause__ is not None
+
+
+def test_a_refused_batch_ends_the_actors(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of their results is not read, nor left to the garbage collector."""
+    clean, shifted, labels = arrays()
+    other = labels.copy()
+    other[40] = (other[40] + 1) % CLASSES
+    sides = dataset(ray, clean, labels, []), dataset(ray, shifted, other, [])
+    made = []
+
+    def kept(of: Any) -> Generator[bytes, None, None]:
+        made.append(_results(of))
+        return made[-1]
+
+    monkeypatch.setattr("hitl_fast.integrations.ray._results", kept)
+    with pytest.raises(InputError, match=r"sample 40\b"):
+        preindex_ray(model, *sides, batch_size=4, inputs="x", progress=False)
+    assert [inspect.getgeneratorstate(one) for one in made] == [inspect.GEN_CLOSED]
 
 
 def test_what_the_datasets_lack_is_named_before_an_actor_starts(ray: Any) -> None:

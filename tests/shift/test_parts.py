@@ -192,15 +192,26 @@ def test_batches_in_another_order_are_refused() -> None:
         of_parts(model(), [held[0], held[0]], request, "2 workers", progress=False)
 
 
-def test_a_worker_that_saw_later_batches_first_is_refused() -> None:
-    """It has kept the layer inputs of those in place of the first ones."""
+@pytest.mark.jit
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_may_see_batches_in_any_order(kind: str, workers: int) -> None:
+    """Which batch an idle worker takes next is chance."""
+    options = {"inputs": "x", "effort_samples": 64, **KINDS[kind]}
+    made, _ = options.pop("made", model), options.pop("workers", None)
     clean, shifted, labels = data()
-    request = Request.of({"inputs": "x", "effort_samples": 24})
     sides = batches(clean, labels), batches(shifted, labels)
-    worker = Worker(model, request)
-    made = {number: worker.part(sides[0][number], sides[1][number], 16 * number) for number in (3, 2, 1, 0)}
-    with pytest.raises(RuntimeError, match="sample 0 after later ones"):
-        of_parts(model(), [made[number] for number in range(4)], request, "1 worker", progress=False)
+    expected = summary(hf.preindex(made(), *sides, progress=False, **options))
+    request = Request.of(options)
+    generator = np.random.default_rng(workers)
+    for order in (list(range(len(sides[0])))[::-1], generator.permutation(len(sides[0])).tolist()):
+        team = [Worker(made, request) for _ in range(workers)]
+        seen = {
+            number: team[generator.integers(workers)].part(sides[0][number], sides[1][number], BATCH * number)
+            for number in order
+        }
+        got = of_parts(made(), [seen[number] for number in sorted(seen)], request, "workers", progress=False)
+        assert_equal(expected, summary(got))
 
 
 def test_what_a_model_raises_is_raised_by_the_worker() -> None:
