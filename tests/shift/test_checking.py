@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import hitl_fast as hf
-from hitl_fast.shift.arrangement import Arrangement, arrangements
+from hitl_fast.shift.arrangement import Arrangement, arrangements, magnitude
 
 N, CLASSES = 12, 3
 LABELS = torch.arange(N) % CLASSES
@@ -337,3 +337,13 @@ def test_labels_that_losses_ignore_are_no_class(side: str) -> None:
         hf.preindex(seeded(Grouped), *(sides if side == "shifted" else sides[::-1]))
     if side == "shifted":  # unknown, where labels may be
         assert hf.preindex(seeded(Grouped), *sides, label_budget=9).samples == N
+
+
+@given(
+    st.lists(st.floats(width=32), max_size=20), st.sampled_from([torch.float16, torch.float32, torch.float64])
+)
+def test_magnitude_is_the_largest_of_the_finite(values: list[float], dtype: torch.dtype) -> None:
+    held = torch.tensor(values, dtype=torch.float64).to(dtype)
+    finite = [abs(float(v)) for v in held if torch.isfinite(v)]
+    assert magnitude(held) == max(finite, default=0.0)
+    assert magnitude(held.reshape(1, -1, 1)) == max(finite, default=0.0)
