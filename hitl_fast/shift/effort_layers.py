@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from hitl_fast._common.errors import InputError
 
 CONSTANT = 1e-12  # centred energy of a layer, as a share of the uncentred one
 BLOCK = 1 << 22  # values that are computed with at a time
+FAR = 2.0**-200  # values below it, or above its inverse, are scaled
 COPY_DISTANCE = 1e-5  # squared distance of near copies, as a share of the mean one
 
 
@@ -32,15 +32,13 @@ class Side:
     def __init__(self, layers: Sequence[tuple[str, Any]], n: int, device: torch.device) -> None:
         self.features: Tensor | None = None
         self.gram: Tensor | None = None
-        if sum(int(layer.shape[1]) for _, layer in layers) <= n:
-            parts = [_standardised(layer, name, device) for name, layer in layers]
-            varying = [part for part in parts if part is not None]
-            self.features = torch.cat(varying, 1) if varying else None
+        width = sum(int(layer.shape[1]) for _, layer in layers)
+        if width <= n:
+            self.features = next(_joined(layers, n, width, device), None)
         else:
-            for name, layer in layers:
-                part = _layer_gram(layer, name, device)
-                if part is not None:
-                    self.gram = part if self.gram is None else self.gram.add_(part)
+            for X in _joined(layers, n, max(1, BLOCK // n), device):
+                part = self_product(X)
+                self.gram = part if self.gram is None else self.gram.add_(part)
         self.constant = self.features is None and self.gram is None
 
     def spectrum(self) -> Spectrum:
@@ -76,53 +74,74 @@ def _nearest(X: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def _standardised(layer: Any, name: str, device: torch.device) -> Tensor | None:
-    """Centred X / sqrt(|X|^2 / n), (n, width) float64; None for a constant layer."""
-    energy = _Energy()
-    blocks = list(_centred_blocks(layer, name, device, energy))
-    if energy.constant:
-        return None
-    return torch.cat(blocks, 1).mul_((len(layer) / energy.centred) ** 0.5)
+def _joined(
+    layers: Sequence[tuple[str, Any]], n: int, columns: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Centred X / sqrt(|X|^2 / n) of all layers that vary, beside each other, up to so many columns at a time.
+
+    What is given is overwritten next.
+    """
+    held = torch.empty((n, columns), dtype=torch.float64, device=device)
+    used = 0
+    for name, layer in layers:
+        width = layer.shape[1]
+        scale = scale_of(layer, name)
+        pieces = [slice(start, min(start + columns, width)) for start in range(0, width, columns)]
+        if used + width > columns and used:
+            yield held[:, :used]
+            used = 0
+        energy = _Energy()
+        if len(pieces) > 1:
+            for piece in pieces:
+                energy.add(_centred(layer[:, piece], scale, held))
+        for piece in pieces:
+            X, means = _centred(layer[:, piece], scale, held[:, used:])
+            if len(pieces) == 1:
+                energy.add((X, means))
+            if energy.constant:
+                break
+            X.mul_((n / energy.centred) ** 0.5)
+            used += X.shape[1]
+            if used == columns:
+                yield held
+                used = 0
+    if used:
+        yield held[:, :used]
 
 
-def _layer_gram(layer: Any, name: str, device: torch.device) -> Tensor | None:
-    """X X' n / |X|^2 of centred X; None for a constant layer."""
-    gram: Tensor | None = None
-    energy = _Energy()
-    for X in _centred_blocks(layer, name, device, energy):
-        part = self_product(X)
-        gram = part if gram is None else gram.add_(part)
-    assert gram is not None
-    return None if energy.constant else gram.mul_(len(layer) / energy.centred)
-
-
-@dataclass
 class _Energy:
     """Sums of squares of a layer, before and after centring."""
 
-    whole: float = 0.0
-    centred: float = 0.0
+    def __init__(self) -> None:
+        self.centred = self._of_means = 0.0
+
+    def add(self, piece: tuple[Tensor, Tensor]) -> None:
+        X, means = piece
+        self.centred += float(torch.linalg.vector_norm(X)) ** 2
+        self._of_means += len(X) * float(torch.linalg.vector_norm(means)) ** 2
 
     @property
     def constant(self) -> bool:
-        return self.centred <= CONSTANT * self.whole
+        return self.centred <= CONSTANT * (self.centred + self._of_means)
 
 
-def _centred_blocks(layer: Any, name: str, device: torch.device, energy: _Energy) -> Iterator[Tensor]:
-    """Columns of a layer less their mean, a block at a time, scaled so that their squares stay in range."""
-    n, width = layer.shape
-    step = max(1, BLOCK // n)
-    scale = scale_of(layer, name)
-    for start in range(0, width, step):
-        X = double(layer[:, start : start + step]).to(device) * scale
-        energy.whole += float(X.square().sum())
-        X -= X.mean(0)
-        energy.centred += float(X.square().sum())
-        yield X
+def _centred(values: Any, scale: float, out: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns less their means, in the first columns of ``out``, and the means."""
+    X = out[:, : values.shape[1]]
+    if isinstance(values, Tensor):
+        X.copy_(values.detach())
+    elif X.is_cuda:
+        X.copy_(double(values))
+    else:
+        X.numpy()[...] = values
+    if scale != 1:
+        X.mul_(scale)
+    means = X.mean(0)
+    return X.sub_(means), means
 
 
 def scale_of(layer: Any, name: str) -> float:
-    """A power of two that brings the largest value near 1."""
+    """1, or a power of two that brings the largest value near 1 where squares would leave the range of float64."""
     largest = float(abs(layer).max())
     if not math.isfinite(largest):
         wrong = np.argwhere(~np.isfinite(double(layer).cpu().numpy()))
@@ -131,7 +150,9 @@ def scale_of(layer: Any, name: str) -> float:
             f"{name} must be finite, but {name}[{row}, {column}] is {float(layer[row, column])}: leave that sample out "
             "of all arguments"
         )
-    return 2.0 ** -max(math.frexp(largest)[1], -1000) if largest > 0 else 1.0
+    if largest == 0 or FAR < largest < 1 / FAR:
+        return 1.0
+    return float(2.0 ** -max(math.frexp(largest)[1], -1000))
 
 
 def double(values: Any) -> Tensor:
