@@ -1,5 +1,6 @@
-"""A grid that another process can run: `python grid_of_numbers.py JOURNAL WORKERS [WORK]`."""
+"""A grid that another process can run: `python grid_of_numbers.py JOURNAL WORKERS WORK`."""
 
+import functools
 import signal
 import sys
 import time
@@ -39,12 +40,23 @@ def stuck_at_three(job):
     return work(job)
 
 
-def main(path, workers, of="work"):
+def stuck_from(first, job):
+    if job["n"] >= first:
+        time.sleep(3600)
+    return work(job)
+
+
+def main(path, workers, does):
     with Journal(Path(path), "numbers", SETTINGS) as journal:
-        return run_grid(globals()[of], JOBS, journal, workers=int(workers), progress=False)
+        return run_grid(does, JOBS, journal, workers=workers, progress=False)
+
+
+def until(path, first):
+    """In this process, as far as the job that takes an hour: whoever ends it need not be fast."""
+    main(path, 0, functools.partial(stuck_from, first))
 
 
 if __name__ == "__main__":
     # A job in the background inherits that interrupts are ignored, and whoever runs these tests may be one.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    main(*sys.argv[1:])
+    main(sys.argv[1], int(sys.argv[2]), globals()[sys.argv[3]])

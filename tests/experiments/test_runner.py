@@ -27,7 +27,7 @@ def uninterrupted(tmp_path_factory):
     return deterministic(path)
 
 
-def start(path, workers, work=grid.work):
+def start(path, workers, work):
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "kernels")])}
     return subprocess.Popen(
@@ -100,16 +100,23 @@ def test_a_worker_that_dies_is_said(tmp_path):
 def test_killed_twenty_times_and_resumed_is_as_uninterrupted(tmp_path, uninterrupted):
     path = tmp_path / "r.jsonl"
     generator = np.random.default_rng(0)
+    server = multiprocessing.get_context("forkserver")  # forks processes that need not import PyTorch again
+    server.set_forkserver_preload([grid.__name__, "numba", "torch"])
     for _ in range(20):
         # The moment is random, and late enough for some to have been written.
-        until = lines(path) + int(generator.integers(0, 5))
-        process = start(path, 0)
-        while lines(path) < until and process.poll() is None:
+        done = lines(path)
+        until = done + int(generator.integers(0, 5))
+        process = server.Process(
+            target=grid.until, args=(path, done + 3)
+        )  # four lines more, however late it is killed
+        process.start()
+        while lines(path) < until and process.is_alive():
             time.sleep(0.001)
         time.sleep(float(generator.uniform(0, 0.01)))
         process.kill()
-        assert process.wait() == -signal.SIGKILL
-    assert 0 < lines(path) < len(grid.JOBS) + 1
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert 0 < lines(path) < len(grid.JOBS)
     run(path)
     assert deterministic(path) == uninterrupted
 
@@ -118,7 +125,7 @@ def test_killed_twenty_times_and_resumed_is_as_uninterrupted(tmp_path, uninterru
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_do_not_outlive_a_killed_parent(tmp_path, sent):
     path = tmp_path / "r.jsonl"
-    process = start(path, 2)
+    process = start(path, 2, grid.stuck_at_three)
     while lines(path) < 3 and process.poll() is None:
         time.sleep(0.01)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

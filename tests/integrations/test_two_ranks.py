@@ -25,7 +25,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         [*command, str(HERE / "two_ranks.py"), str(folder)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=550,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-4000:]

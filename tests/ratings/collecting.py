@@ -3,7 +3,7 @@
 import http.client
 import json
 import os
-import socket
+import re
 import subprocess
 import sys
 import threading
@@ -20,6 +20,7 @@ from hitl_fast.ratings.collect.store import Store
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-tests-0123456789"
+WAIT = 300  # seconds; for what hangs, not for what is slow
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Page:
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
@@ -70,15 +71,9 @@ def running(data: Path, out: Path, **schedule: Any) -> Iterator[Page]:
             yield Page(sock.getsockname()[1], collection)
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(WAIT)
             store.close()
     assert not thread.is_alive()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def ended(process: subprocess.Popen[str]) -> None:
@@ -87,16 +82,17 @@ def ended(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def started(port: int, *arguments: str) -> subprocess.Popen[str]:
-    """The command in a process of its own, listening."""
+def started(*arguments: str) -> tuple[subprocess.Popen[str], Page]:
+    """The command in a process of its own, listening where it listened before, else where there is room."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "hitl_fast", "collect", *arguments, "--port", str(port), "--token", TOKEN],
+        [sys.executable, "-m", "hitl_fast", "collect", *arguments, "--token", TOKEN],
         stdout=subprocess.PIPE, text=True, cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'kernels'}"},
     )  # fmt: skip
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(2)]
-    if not lines[1].strip().endswith(f"?token={TOKEN}"):
+    address = re.fullmatch(rf"http://127\.0\.0\.1:(\d+)/\?token={TOKEN}\n", lines[1])
+    if address is None:
         ended(process)
         raise AssertionError(lines)
-    return process
+    return process, Page(int(address[1]))

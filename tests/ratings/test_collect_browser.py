@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from axe_core_python.selenium import Axe
-from collecting import Page, ended, free_port, running, started
+from collecting import WAIT, Page, ended, running, started
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 from torch.utils.data import DataLoader, TensorDataset
@@ -45,30 +45,30 @@ def ticket(driver: Any) -> str | None:
 
 def entered(driver: Any, page: Page, name: str) -> None:
     driver.get(page.url)
-    WebDriverWait(driver, 20).until(lambda d: d.find_element("id", "name").is_displayed())
+    WebDriverWait(driver, WAIT).until(lambda d: d.find_element("id", "name").is_displayed())
     driver.find_element("id", "name").send_keys(name + Keys.ENTER)
-    WebDriverWait(driver, 20).until(ticket)
+    WebDriverWait(driver, WAIT).until(ticket)
 
 
 def press(driver: Any, key: str, wait: bool = True) -> None:
     before = ticket(driver)
     driver.find_element("tag name", "body").send_keys(key)
     if wait:
-        WebDriverWait(driver, 20, 0.02).until(lambda d: ticket(d) != before)
+        WebDriverWait(driver, WAIT, 0.02).until(lambda d: ticket(d) != before)
 
 
 @pytest.mark.jit  # the same in every pass
 def test_fifty_answers_of_two_people_over_a_killed_server(
     open_browser: Callable[[], Any], browser: Any, images: Path, tmp_path: Path
 ) -> None:
-    port, out = free_port(), tmp_path / "ratings.db"
+    out = tmp_path / "ratings.db"
     arguments = (str(images), "--out", str(out), "--repeats", "0")
     people = {"anna": browser, "ben": open_browser()}
     pressed: dict[str, list[float]] = {name: [] for name in people}
-    server = started(port, *arguments)
+    server, page = started(*arguments)
     try:
         for name, driver in people.items():
-            entered(driver, Page(port), name)
+            entered(driver, page, name)
         for turn in range(25):
             if turn == 12:
                 ended(server)
@@ -78,9 +78,10 @@ def test_fifty_answers_of_two_people_over_a_killed_server(
                 press(driver, str(value), wait=turn != 12)
             if turn == 12:
                 before = {name: ticket(driver) for name, driver in people.items()}
-                server = started(port, *arguments)
+                server, again = started(*arguments)
+                assert again == page
                 for name, driver in people.items():
-                    WebDriverWait(driver, 20).until(lambda d, old=before[name]: ticket(d) != old)
+                    WebDriverWait(driver, WAIT).until(lambda d, old=before[name]: ticket(d) != old)
         assert [ticket(driver) for driver in people.values()] == ["done", "done"]
         assert "50 of 50" in people["ben"].find_element("id", "count").text  # who was last
     finally:
@@ -106,9 +107,9 @@ def test_undo_skip_and_coming_back(fresh: Any, images: Path, tmp_path: Path) -> 
             press(fresh, ignored, wait=False)
         open_ticket = ticket(fresh)
         fresh.get(page.url)  # a reload goes on where it was, without asking for the name
-        WebDriverWait(fresh, 20).until(lambda d: ticket(d) == open_ticket)
+        WebDriverWait(fresh, WAIT).until(lambda d: ticket(d) == open_ticket)
         fresh.find_elements("css selector", "#choices button")[0].click()
-        WebDriverWait(fresh, 20).until(lambda d: ticket(d) != open_ticket)
+        WebDriverWait(fresh, WAIT).until(lambda d: ticket(d) != open_ticket)
     assert [a.value for a in read_collection(tmp_path / "r.db")[1]] == [4.0, None, 5.0, 1.0]
     assert fresh.get_log("browser") == []
 
@@ -168,11 +169,11 @@ def test_the_first_and_last_screen_are_accessible(fresh: Any, images: Path, tmp_
     axe = Axe()
     with running(images, tmp_path / "r.db", limit=1) as page:
         fresh.get(page.url)
-        WebDriverWait(fresh, 20).until(lambda d: d.find_element("id", "name").is_displayed())
+        WebDriverWait(fresh, WAIT).until(lambda d: d.find_element("id", "name").is_displayed())
         look(fresh, "light", *SIZES[1])
         assert not axe.run(fresh)["violations"]
         fresh.find_element("id", "name").send_keys("anna" + Keys.ENTER)
-        WebDriverWait(fresh, 20).until(ticket)
+        WebDriverWait(fresh, WAIT).until(ticket)
         press(fresh, "3")
         assert ticket(fresh) == "done"
         look(fresh, "dark", *SIZES[0])

@@ -31,7 +31,7 @@ def test_two_processes_draw_what_one_would(tmp_path: Path) -> None:
         for rank in range(2)
     ]  # fmt: skip
     try:
-        problems = [process.communicate(timeout=280)[1] for process in processes]
+        problems = [process.communicate(timeout=550)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()

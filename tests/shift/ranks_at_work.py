@@ -13,7 +13,6 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -237,14 +236,15 @@ def expected() -> dict[str, Any]:
     return {name: outcome(case) for name, case in every.items()}
 
 
-def as_rank(folder: str, rank: int, size: int, fatal: bool, port: int) -> None:
+def as_rank(folder: str, rank: int, size: int, fatal: bool, listening: socket.socket) -> None:
     ranks.BEAT = 0.1
-    held = torch.distributed.TCPStore("127.0.0.1", port, size, is_master=rank == 0)
-    torch.distributed.init_process_group(
-        "gloo", store=held, rank=rank, world_size=size, timeout=timedelta(seconds=60)
-    )
+    port, first = listening.getsockname()[1], rank == 0
+    socket_of_first = os.dup(listening.fileno()) if first else None
+    held = torch.distributed.TCPStore("127.0.0.1", port, size, first, master_listen_fd=socket_of_first)
+    listening.close()
+    torch.distributed.init_process_group("gloo", store=held, rank=rank, world_size=size)
     if fatal:
-        ranks.SILENCE = 2.0
+        ranks.SILENCE = 10.0  # more than a busy machine keeps a process waiting
         killed = Killed(rank == size - 1)
         every = {
             "killed": lambda: hf.preindex(killed, *shard(loaders(size=4)), group="world", progress=False)
@@ -255,16 +255,10 @@ def as_rank(folder: str, rank: int, size: int, fatal: bool, port: int) -> None:
     with open(f"{folder}/{'killed' if fatal else size}.{rank}.json", "w") as file:
         json.dump(found, file)
     if fatal and rank == 0:  # this process holds the store
-        for _ in range(600):
+        for _ in range(3000):
             if os.path.exists(f"{folder}/killed.1.json"):
                 break
             time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def forked(action: Callable[[], None]) -> int:
@@ -283,17 +277,27 @@ def forked(action: Callable[[], None]) -> int:
         os._exit(code)  # without waiting for connections to ranks that have been killed
 
 
+def group(folder: str, size: int, fatal: bool = False) -> list[int]:
+    with socket.create_server(
+        ("127.0.0.1", 0)
+    ) as listening:  # of the first rank's store: nobody takes the port
+        return [
+            forked(functools.partial(as_rank, folder, rank, size, fatal, listening)) for rank in range(size)
+        ]
+
+
+def codes_of(children: list[int]) -> list[int]:
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
 def main(folder: str) -> None:
     torch.set_num_threads(1)
     with open(f"{folder}/expected.json", "w") as file:
         json.dump(expected(), file)
-    for size, fatal in ((1, False), (2, False), (3, False), (3, True)):
-        port = free_port()
-        children = [
-            forked(functools.partial(as_rank, folder, rank, size, fatal, port)) for rank in range(size)
-        ]
-        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        assert codes == ([0, 0, -signal.SIGKILL] if fatal else [0] * size), codes
+    fatal = group(folder, 3, fatal=True)  # it waits for a sign of life meanwhile
+    for size in (1, 2, 3):
+        assert codes_of(group(folder, size)) == [0] * size
+    assert codes_of(fatal) == [0, 0, -signal.SIGKILL]
 
 
 if __name__ == "__main__":

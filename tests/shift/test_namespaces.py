@@ -23,7 +23,7 @@ def test_two_namespaces_report_what_one_process_does(tmp_path: Path) -> None:
         pytest.skip(f"the kernel refuses a veth pair in a network namespace: {tried.stderr.strip()}")
     run = subprocess.run(
         ["unshare", "-rn", sys.executable, str(WORKER), str(tmp_path)],
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, timeout=550, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-4000:]
     expected = json.loads((tmp_path / "expected.json").read_text())["value"]
