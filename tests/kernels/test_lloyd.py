@@ -134,6 +134,14 @@ def test_equals_sklearn_on_wide_and_long_data(n: int, d: int, k: int) -> None:
 TILES = [(k, 3) for k in (1, 8, 9, 16, 17, 24, 25, 40, 48, 49, 485)] + [(17, 512), (50, 513), (5, 1100)]
 
 
+def assign(
+    x: Float32, mean: Float32, centroids: Float32, labels: NDArray[np.int32], bounds: nearest.Bounds
+) -> None:
+    packed, norms = nearest.panels(centroids)
+    moved = bounds.move_to(centroids, norms)
+    nearest.assign(x, mean, packed, norms, labels, bounds.gaps, moved, bounds.largest)
+
+
 def assigned(k: int, d: int, n: int = 131) -> None:
     """Rows beside known centroids find them."""
     generator = np.random.default_rng(k)
@@ -142,13 +150,43 @@ def assigned(k: int, d: int, n: int = 131) -> None:
     own = generator.integers(k, size=n)
     x = (mean + centroids[own] + 0.001 * generator.standard_normal((n, d))).astype(np.float32)
     labels = np.full(n, -1, np.int32)
-    nearest.assign(x, mean, *nearest.panels(centroids), labels)
+    assign(x, mean, centroids, labels, nearest.Bounds(n))
     np.testing.assert_array_equal(labels, own)
 
 
 @pytest.mark.parametrize(("k", "d"), TILES)
 def test_every_tile_finds_the_nearest_centroid(k: int, d: int) -> None:
     assigned(k, d)
+
+
+@pytest.mark.parametrize(
+    ("k", "d", "close"), [(1, 3, 1), (2, 1, 1), (3, 2, 0), (10, 5, 1), (49, 3, 1), (5, 520, 0)]
+)
+def test_rows_that_are_not_looked_at_keep_the_label_they_would_get(k: int, d: int, close: float) -> None:
+    """Centroids that move little, much, toward each other and onto each other, and ties."""
+    generator = np.random.default_rng(k)
+    n, mean = 150, np.zeros(d, np.float32)
+    centroids = generator.standard_normal((k, d)).astype(np.float32)
+    x = np.concatenate([close * generator.standard_normal((n, d)), centroids[generator.integers(k, size=n)]])
+    x = x.astype(np.float32)
+    x[:9] = (centroids[:1] + centroids[-1:]) / 2  # as far from one as from the other
+    bounds, labels = nearest.Bounds(2 * n), np.full(2 * n, -1, np.int32)
+    kept = 0
+    for step in (0, 1e-7, 1e-4, 1e-4, 0.02, 0, 1e-3, 3, 1e-3, 100, 0.1, -1, 0):
+        change = step * generator.standard_normal((k, d))
+        centroids = (
+            centroids[generator.integers(k, size=k)] if step < 0 else centroids + change.astype(np.float32)
+        )
+        assign(x, mean, centroids, labels, bounds)
+        expected = np.full(2 * n, -1, np.int32)
+        assign(x, mean, centroids, expected, nearest.Bounds(2 * n))
+        np.testing.assert_array_equal(labels, expected)
+        distances = np.sqrt(((x[:, None].astype(np.float64) - centroids) ** 2).sum(2))
+        own = distances[np.arange(2 * n), labels]
+        distances[np.arange(2 * n), labels] = np.inf
+        assert (bounds.gaps <= distances.min(1) - own).all()
+        kept += int((bounds.gaps > 0).sum())
+    assert kept > 0
 
 
 NARROW = """

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..policy import compiled, compiled_fast_by_size, compiled_fast_part
-from .nearest import Labels, assign, distances, panels, squared_distance
+from .nearest import Bounds, Labels, assign, distances, panels, squared_distance
 from .rows import Float32, Float64, Rows, Run
 from .tile import LINE, prefetch
 
@@ -25,20 +25,20 @@ PARTIAL = 1 << 22  # numbers that the sums of all parts may have together
 def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float, settled: float = 0.0) -> Run:
     """From centroids about the mean of the rows."""
     run = Run(centroids, np.full(rows.samples, -1, np.int32))
-    sums = _Sums(rows, len(centroids))
+    sums, bounds = _Sums(rows, len(centroids)), Bounds(rows.samples)
     tolerance = tol * rows.variance
     while run.iterations < max_iter:
         run.iterations += 1
-        changed = _assign_all(rows, run, sums)
+        changed = _assign_all(rows, run, bounds, sums)
         previous, run.centroids = run.centroids, _average(rows, run, sums)
         if not changed:
             break
         moved = ((run.centroids - previous).astype(np.float64) ** 2).sum()
         if moved <= tolerance or changed <= settled * rows.samples:
-            _assign_all(rows, run, None)
+            _assign_all(rows, run, bounds, None)
             break
     else:
-        _assign_all(rows, run, None)
+        _assign_all(rows, run, bounds, None)
     run.inertia = float(
         sum(
             _inertia(x.size, x, rows.mean, run.centroids, run.labels[start : start + len(x)], _blocks(x))
@@ -66,17 +66,17 @@ class _Sums:
         return changed
 
 
-def _assign_all(rows: Rows, run: Run, sums: _Sums | None) -> int:
+def _assign_all(rows: Rows, run: Run, bounds: Bounds, sums: _Sums | None) -> int:
     """The E-step, and the sums of the M-step if asked: how many rows changed cluster."""
     packed, norms = panels(run.centroids)
+    moved = bounds.move_to(run.centroids, norms)
     changed = 0
     for start, x in rows.chunks():
-        labels = run.labels[start : start + len(x)]
-        if sums is None:
-            assign(x, rows.mean, packed, norms, labels)
-        else:
-            nearest = np.empty_like(labels)
-            assign(x, rows.mean, packed, norms, nearest)
+        part = slice(start, start + len(x))
+        labels, gaps = run.labels[part], bounds.gaps[part]
+        nearest = labels if sums is None else labels.copy()
+        assign(x, rows.mean, packed, norms, nearest, gaps, moved, bounds.largest)
+        if sums is not None:
             changed += sums.move(x, nearest, labels)
     return changed
 

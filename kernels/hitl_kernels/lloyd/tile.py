@@ -13,6 +13,7 @@ BLAS with the argmin fused in Numba, CPU time of the E-step on an AMD EPYC, MKL 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -196,10 +197,13 @@ def _emit(  # pragma: no cover (runs inside the compiler)
             b.store(added[r, v], vector_at(out_rows[r], v), align=4)
 
 
-def lowest_score(products: Float32, row: int, column: int, norms: Float32, first: int) -> tuple[float, int]:
-    """The lowest of ``norms[first + k] - 2 * products[row, column + k]`` over a panel, and its first k."""
+def lowest_scores(
+    products: Float32, row: int, column: int, norms: Float32, first: int
+) -> tuple[float, int, float]:
+    """The lowest of ``norms[first + k] - 2 * products[row, column + k]`` over a panel, its first k, and the next."""
     scores = norms[first : first + PANEL] - 2 * products[row, column : column + PANEL]
-    return scores.min(), int(scores.argmin())
+    k = int(scores.argmin())
+    return scores[k], k, np.delete(scores, k).min()
 
 
 @intrinsic
@@ -207,12 +211,13 @@ def _lowest_in_registers(  # pragma: no cover (runs inside the compiler)
     _context: Any, products: Any, row: Any, column: Any, norms: Any, first: Any
 ) -> tuple[Any, Callable[..., Any]]:
     result = types.Tuple(  # type: ignore[attr-defined]
-        (types.float32, types.int64)
+        (types.float32, types.int64, types.float32)
     )
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
         products, norms = (context.make_array(signature.args[n])(context, b, arguments[n]) for n in (0, 3))
         index, kind = ir.IntType(64), ir.VectorType(ir.FloatType(), LANES)
+        lane, lanes = ir.IntType(32), ir.VectorType(ir.IntType(32), LANES)
         place = b.add(b.mul(arguments[1], b.extract_value(products.shape, 1)), arguments[2])
         product, norm = b.gep(products.data, [place]), b.gep(norms.data, [arguments[4]])
 
@@ -222,28 +227,45 @@ def _lowest_in_registers(  # pragma: no cover (runs inside the compiler)
         def smaller(one: Any, other: Any) -> Any:
             return b.select(b.fcmp_ordered("<", one, other), one, other)
 
+        undefined = ir.Constant(kind, ir.Undefined)
+
+        def least(vectors: list[Any]) -> Any:
+            """The smallest number of all, in every lane."""
+            found = functools.reduce(smaller, vectors)
+            distance = LANES // 2
+            while distance:
+                turned = [lane ^ distance for lane in range(LANES)]
+                turn = ir.Constant(lanes, turned)
+                found = smaller(found, b.shuffle_vector(found, undefined, turn))
+                distance //= 2
+            return found
+
         two = ir.Constant(kind, [2.0] * LANES)
         scores = [b.fsub(load(norm, v), b.fmul(two, load(product, v))) for v in range(0, PANEL, LANES)]
-        lowest = functools.reduce(smaller, scores)
-        undefined = ir.Constant(kind, ir.Undefined)
-        distance = LANES // 2
-        while distance:
-            turned = [lane ^ distance for lane in range(LANES)]
-            turn = ir.Constant(ir.VectorType(ir.IntType(32), LANES), turned)
-            lowest = smaller(lowest, b.shuffle_vector(lowest, undefined, turn))
-            distance //= 2
+        lowest = least(scores)
         places = index(0)
         for v, part in enumerate(scores):
             bits = b.bitcast(b.fcmp_ordered("==", part, lowest), ir.IntType(LANES))
             places = b.or_(places, b.shl(b.zext(bits, index), index(v * LANES)))
-        value = b.extract_element(lowest, ir.IntType(32)(0))
-        return context.make_tuple(b, result, (value, b.cttz(places, ir.IntType(1)(0))))
+        k = b.cttz(places, ir.IntType(1)(0))
+        one = b.insert_element(ir.Constant(lanes, ir.Undefined), b.trunc(k, lane), lane(0))
+        spread = b.shuffle_vector(one, ir.Constant(lanes, ir.Undefined), ir.Constant(lanes, [0] * LANES))
+        others = [
+            b.select(
+                b.icmp_signed("==", spread, ir.Constant(lanes, list(range(v * LANES, (v + 1) * LANES)))),
+                ir.Constant(kind, [math.inf] * LANES),
+                part,
+            )
+            for v, part in enumerate(scores)
+        ]
+        values = [b.extract_element(vector, lane(0)) for vector in (lowest, least(others))]
+        return context.make_tuple(b, result, (values[0], k, values[1]))
 
     return result(MATRIX, INDEX, INDEX, VECTOR, INDEX), generate
 
 
-@overload(lowest_score, strict=False)
-def _compiled_lowest_score(  # pragma: no cover (runs inside the compiler)
+@overload(lowest_scores, strict=False)
+def _compiled_lowest_scores(  # pragma: no cover (runs inside the compiler)
     products: Any, row: Any, column: Any, norms: Any, first: Any
 ) -> Callable[..., Any]:
     return lambda products, row, column, norms, first: _lowest_in_registers(
