@@ -21,11 +21,19 @@ def weights_of(residuals: Floats, groups: NDArray[np.intp] | None) -> Floats:
     return np.asarray(worth / (worth + 1) / (len(sizes) * sizes[groups]))
 
 
+def weights_of_some(residuals: Floats, groups: NDArray[np.intp] | None, there: NDArray[np.bool_]) -> Floats:
+    """Of those past retrainings that are ``there`` alone: the fewer they are, the more weighs infinity."""
+    members = None if groups is None else np.unique(groups[there], return_inverse=True)[1]
+    return weights_of(residuals[there], members)
+
+
 def intraclass(residuals: Floats, groups: NDArray[np.intp], sizes: NDArray[np.intp]) -> float:
     """Share of the residuals' variance that is between groups (one-way analysis of variance), within 0 and 1."""
     finite = np.isfinite(residuals)
     values = np.where(finite, residuals, residuals[finite].max() if finite.any() else 0.0)
     n, k = len(values), len(sizes)
+    if k == 1:
+        return 1.0  # nothing tells how much others would differ from the only group
     means = np.bincount(groups, values) / sizes
     between = float((sizes * (means - values.mean()) ** 2).sum()) / (k - 1)
     if n == k:

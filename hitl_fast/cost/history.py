@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import difflib
-import io
 import os
 import re
+import unicodedata
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,16 +20,17 @@ from hitl_fast._common.errors import InputError, InputTypeError, MissingExtraErr
 
 from .carry import FROM, Range
 from .conformal import Floats
+from .csv_text import of_csv, refuse_repeated
 
 EFFORTS = ("epochs", "samples", "flops", "joules")
 FEWEST = 8
 COPIES = 0.05  # by chance, easy retrainings can be equal in the few columns that there are
+# So many efforts equal to the largest, beside fewer ties at the other large ones, look like a limit.
+FEW_AT_CAP, CAP_SHARE, CAP_TIES = 3, 0.1, 2
+UNLIKE_SIZES = 2.5  # a last epoch counted as whole makes samples / epochs up to 2 times too small
 AUTO = "auto"
 GROUP_COLUMN = "shift"
 READ = ("censored", "joules", "accuracy_drop", *FROM)
-# Numbers with a decimal comma, and those that may be thousands instead.
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
     if effort not in EFFORTS:
         raise InputError(f"effort must be {', '.join(EFFORTS)}, not {effort!r}{_near(effort, EFFORTS)}")
     columns = [str(name) for name in frame.columns]
-    _refuse_repeated(columns)
+    refuse_repeated(columns)
     _refuse_spellings(
         columns, {*READ, effort, *([GROUP_COLUMN] if groups == AUTO else [])}, {*scores, groups}
     )
@@ -94,6 +95,7 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
         row = int(np.flatnonzero(y < 0)[0])
         raise InputError(f"history row {row}: {effort} is {y[row]:g}; an effort must be at least 0")
     _warn_of_copies(frame, y)
+    _warn_of_a_cap(frame, y)
     if np.ptp(y) == 0:
         raise InputError(f"{effort} is {y[0]:g} in every past retraining, so there is nothing to predict")
     censored = np.zeros(len(frame), dtype=bool)
@@ -123,7 +125,7 @@ def table(history: Any) -> Any:
         raise MissingExtraError("cost models need pandas: pip install 'hitl-fast[experiment]'") from None
     if isinstance(history, (str, os.PathLike)):
         try:
-            return _csv(Path(history).read_text(encoding="utf-8-sig"))
+            return of_csv(Path(history).read_text(encoding="utf-8-sig"))
         except (
             csv.Error, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError
         ) as problem:  # fmt: skip
@@ -154,48 +156,6 @@ def complete(frame: Any, name: str) -> bool:
     return True
 
 
-def _csv(text: str) -> Any:
-    """The table, where pandas alone would rename a second column of a name, and shift rows longer than the first.
-
-    Columns are apart by what the first line has most of: a comma, or a semicolon, tab or bar as spreadsheets write.
-    """
-    import pandas as pd
-
-    said = re.match(r"sep=(.)\r?\n", text)  # Excel's own line
-    text = text[said.end() :] if said else text
-    text = text.lstrip("\r\n")
-    first = text.partition("\n")[0]
-    between = said.group(1) if said else max(",;\t|", key=first.count)
-    names = [name for name in next(csv.reader(io.StringIO(text), delimiter=between), []) if name]
-    _refuse_repeated(names)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        found = pd.read_csv(io.StringIO(text), index_col=False, sep=between)
-    for name in found.columns if between != "," else ():
-        cells = found[name].dropna()
-        if not pd.api.types.is_numeric_dtype(found[name]) and _decimal_commas(
-            [str(cell).strip() for cell in cells]
-        ):
-            found[name] = found[name].str.replace(",", ".").astype(float)
-    return found
-
-
-def _decimal_commas(cells: Sequence[str]) -> bool:
-    """Whether all are numbers with a decimal comma or none, and not such as may all be thousands."""
-    with_comma = [cell for cell in cells if "," in cell]
-    return (
-        bool(with_comma)
-        and all(_DECIMAL_COMMA.fullmatch(cell) for cell in cells)
-        and not all(_THOUSANDS.fullmatch(cell) for cell in with_comma)
-    )
-
-
-def _refuse_repeated(names: Sequence[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InputError(f"history has more than one column {repeated[0]!r}")
-
-
 def _refuse_spellings(names: Sequence[str], read: Collection[str], named: Collection[str | None]) -> None:
     """A column of another spelling would be left out in silence: given-up retrainings would count as finished."""
     for name in names:
@@ -206,11 +166,38 @@ def _refuse_spellings(names: Sequence[str], read: Collection[str], named: Collec
 
 def _warn_of_copies(frame: Any, effort: Floats) -> None:
     """Retrainings that are there twice count twice, and one predicts the other."""
-    copies = int((frame.astype(str).duplicated().to_numpy() & (effort > 0)).sum())
+    told = frame[[name for name in frame.columns if not _counts_rows(frame[name])]]
+    copies = int((told.astype(str).duplicated().to_numpy() & (effort > 0)).sum())
     if copies > COPIES * len(frame):
         warnings.warn(
             f"{copies} of {len(frame)} past retrainings equal another one in every column: leave copies out, or the"
             " intervals are too narrow",
+            stacklevel=4,
+        )
+
+
+def _counts_rows(column: Any) -> bool:
+    """Whether a column only numbers the rows, as the index that pandas writes: it tells no copy from its original."""
+    if column.dtype.kind not in "iu":
+        return False
+    values = column.to_numpy()
+    return bool((np.diff(values) == 1).all())
+
+
+def _warn_of_a_cap(frame: Any, effort: Floats) -> None:
+    """Many efforts that equal the largest one may be those of retrainings that were given up, and count as finished."""
+    if "censored" in frame.columns:
+        return
+    values, counts = np.unique(effort, return_counts=True)
+    upper = counts[values > np.median(effort)]
+    at_most = int(counts[-1])
+    if at_most >= max(FEW_AT_CAP, CAP_SHARE * len(effort)) and at_most > CAP_TIES * max(
+        upper[:-1], default=1
+    ):
+        warnings.warn(
+            f"{at_most} of {len(effort)} past retrainings took the largest effort, {values[-1]:g}: if they were given"
+            " up there, say so in a column 'censored' (1 for these, 0 for others), or large efforts are predicted too"
+            " low; a column of zeros says that none was",
             stacklevel=4,
         )
 
@@ -235,6 +222,8 @@ def _numbers(frame: Any, name: str) -> Floats:
     values = np.empty(len(column))
     for row, value in enumerate(column.tolist()):
         try:
+            if isinstance(value, (bool, np.bool_)) and name != "censored":
+                raise TypeError
             values[row] = np.nan if value is None else float(value)
         except (TypeError, ValueError, OverflowError):
             shown = str(value)[:40]
@@ -269,12 +258,31 @@ def _sizes(frame: Any, name: str) -> Range | None:
         if (sizes <= 0).any():
             row = int(np.flatnonzero(sizes <= 0)[0])
             raise InputError(f"history row {row}: {name} is {sizes[row]:g}; it must be above 0")
+        _refuse_unlike_sizes(frame, name, sizes)
     else:
         if not all(complete(frame, column) for column in FROM[name]):
             return None
         samples, count = (_numbers(frame, column) for column in FROM[name])
         sizes = samples[(samples > 0) & (count > 0)] / count[(samples > 0) & (count > 0)]
     return (float(sizes.min()), float(sizes.max())) if len(sizes) else None
+
+
+def _refuse_unlike_sizes(frame: Any, name: str, sizes: Floats) -> None:
+    """A size in another unit than the samples, such as thousands, would carry predictions to the wrong sizes."""
+    if not all(complete(frame, column) for column in FROM[name]):
+        return
+    samples, count = (_numbers(frame, column) for column in FROM[name])
+    there = (samples > 0) & (count >= 2)
+    if not there.any():
+        return
+    by_count = samples[there] / count[there]
+    apart = float(np.median(by_count / sizes[there]))
+    if not 1 / UNLIKE_SIZES < apart < UNLIKE_SIZES:
+        row = int(np.flatnonzero(there)[0])
+        raise InputError(
+            f"history row {row}: {name} is {sizes[row]:g}, but {FROM[name][0]} / {FROM[name][1]} is {by_count[0]:.4g}:"
+            " one of these columns is in another unit or counts something else; correct it or leave it out"
+        )
 
 
 def _groups(frame: Any, name: str | None) -> NDArray[np.intp] | None:
@@ -284,9 +292,15 @@ def _groups(frame: Any, name: str | None) -> NDArray[np.intp] | None:
     if column.isna().any():
         row = int(np.flatnonzero(column.isna().to_numpy())[0])
         raise InputError(f"history row {row}: {column.name} is missing, so its group is unknown")
-    kinds, members = np.unique(column.astype(str).to_numpy(), return_inverse=True)
+    names = [_group_name(value) for value in column.tolist()]
+    kinds, members = np.unique(np.array(names), return_inverse=True)
     if len(kinds) < 3:
         if name == AUTO:
             return None
         raise InputError(f"groups: column {name!r} has {len(kinds)} values; leaving out one takes at least 3")
     return np.asarray(members, dtype=np.intp)
+
+
+def _group_name(value: Any) -> str:
+    """One name for the spellings of a kind: "Noise ", "noise": left out apart, one would predict the other."""
+    return " ".join(unicodedata.normalize("NFKC", str(value)).casefold().split())

@@ -25,7 +25,7 @@ from hitl_fast.energy.reporting.carbon import JOULES_PER_KWH
 from . import curves
 from .carry import Carried, Range, carried, scaled
 from .checks import FALLBACK, check_number, check_options, check_parts, chosen_score, remedy
-from .conformal import TIE, Floats, weights_of
+from .conformal import TIE, Floats, weights_of, weights_of_some
 from .curves import Curve
 from .estimate import CostEstimate, Energy, Rival, percent
 from .fitting import bounds_of, cap_of, cross_fit, energy_of, errors_of, folds_of, offset_of
@@ -131,8 +131,8 @@ class CostModel:
             method: isotonic (monotone in one score), log_linear (least squares on log effort) or ridge (with a penalty
                 picked by leave-one-out error).
             level: how often the intervals shall hold the truth, within 0 and 1.
-            groups: column of what is left out together; "auto": ``shift``, if there; None: retrainings one by one,
-                for predicting shifts like those of the past.
+            groups: column of what is left out together (upper case and spaces do not count); "auto": ``shift``, if
+                there; None: retrainings one by one, for predicting shifts like those of the past.
             seed: of the split into folds where there are no groups.
 
         Raises:
@@ -432,7 +432,8 @@ class CostModel:
         there = ~np.isnan(residuals)
         folds, _, weights = self._arrays
         means = np.array(self.energy.fold_means)[folds]
-        weights = weights[there] * (weights.sum() / weights[there].sum())
+        if not there.all():
+            weights = weights_of_some(residuals, folds if self.groups else None, there)
         unit = math.exp(self.energy.mean)
         median = None if self.median is None else self.median * unit
         spread = Spread(residuals[there], weights, self.level, self.offset * unit, median)

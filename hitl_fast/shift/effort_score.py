@@ -228,11 +228,7 @@ def doubts(
             f"{n} samples of {classes} classes are {n / classes:.1f} a class: probe_increase means little below "
             f"{FEW_PER_CLASS}"
         )
-    if near_copies > COPIES * n:
-        found.append(
-            f"{near_copies} of {n} samples are near copies of others, which tell their labels to the leave-one-out "
-            "predictions: the score is too low; leave copies out"
-        )
+    found += copies_doubt(near_copies, n, "samples")
     if clean_accuracy is None and clean_error <= TRAINED_ON:
         found.append(
             f"the model errs on {clean_error:.1%} of the clean samples: if it was trained on them, give held-out ones, "
@@ -241,17 +237,34 @@ def doubts(
     return tuple(found)
 
 
+def copies_doubt(near_copies: int, n: int, whose: str) -> list[str]:
+    if near_copies <= COPIES * n:
+        return []
+    return [
+        f"{near_copies} of {n} {whose} are near copies of others, which tell their labels to the leave-one-out "
+        "predictions: the score is too low; leave copies out"
+    ]
+
+
 def checked_labels(labels: Any) -> Tensor:
-    values = labels.detach() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
-    if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool:
-        raise InputTypeError(f"labels must hold integers, not {values.dtype}")
+    if isinstance(labels, Tensor):
+        _check_there(labels, "labels")
+        values = labels.detach()
+        if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool:
+            raise InputTypeError(f"labels must hold integers, not {values.dtype}")
+        values = values.long()  # unsigned integers of 16 bits and more have no order in PyTorch
+    else:
+        array = np.asarray(labels)
+        if array.dtype.kind not in "iu":
+            raise InputTypeError(f"labels must hold integers, not {array.dtype}")
+        values = torch.from_numpy(array.astype(np.int64))
     if values.ndim != 1 or len(values) < 2:
         raise InputError(f"labels must have shape (n,) with n >= 2, not {tuple(values.shape)}")
     negative = (values < 0).nonzero()
     if len(negative):
         row = int(negative[0, 0])
         raise InputError(f"labels must be at least 0, but that of sample {row} is {int(values[row])}")
-    return values.long()
+    return values
 
 
 def checked_logits(logits: Any, name: str, n: int) -> Tensor:
@@ -264,9 +277,16 @@ def checked_logits(logits: Any, name: str, n: int) -> Tensor:
     return double(logits)
 
 
+def _check_there(values: Tensor, name: str) -> None:
+    if values.is_meta:
+        raise InputError(f"{name} is on the meta device, so it has no values: compute it on another device")
+
+
 def _check_floats(values: Any, name: str) -> None:
     if not (hasattr(values, "shape") and hasattr(values, "dtype")):
         raise InputTypeError(f"{name} must be an array or a tensor, not {type(values).__name__}")
+    if isinstance(values, Tensor):
+        _check_there(values, name)
     floating = values.dtype.is_floating_point if isinstance(values, Tensor) else values.dtype.kind == "f"
     if not floating:
         raise InputTypeError(f"{name} must hold floats, not {values.dtype}")

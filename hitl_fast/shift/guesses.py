@@ -10,6 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NO_GUESS = -(
+    2**62
+)  # of a sample with a NaN logit, which is nobody's label; argmax would take NaN for the largest
+
 
 class Column:
     """One value a sample, in one growing array: small blocks a batch would keep the heap from ever shrinking."""
@@ -31,13 +35,13 @@ class Column:
 
 
 class Guesses:
-    """Of clean (side 0) and shifted (side 1) samples: guesses, how many are right, and the largest probabilities."""
+    """Of clean (side 0) and shifted (side 1) samples: guesses, how many are right or NaN, and largest probabilities."""
 
     def __init__(self, kept: bool = True) -> None:
         """``kept``: the guess for every single sample is; else sums alone."""
         self._kept = kept
         self._columns = Column(np.int64), Column(np.int64)
-        self._right = [0, 0]
+        self._right, self._lost = [0, 0], [0, 0]
         self._count = 0  # samples that have guesses
         # Sums of the largest probability, by batch.
         self._confidence: tuple[list[float], list[float]] = ([], [])
@@ -50,7 +54,7 @@ class Guesses:
             return
         # Two transfers from the device a batch, whichever side they are of.
         sides = logits[:1] if logits[1] is logits[0] else logits
-        guesses = torch.stack([values.argmax(1) for values in sides]).cpu().numpy()
+        guesses = torch.stack([_guessed(values) for values in sides]).cpu().numpy()
         largest = [values.float().softmax(1).amax(1).sum(dtype=torch.float64) for values in sides]
         confidences = torch.stack(largest).tolist()
         for side, of in enumerate((0, len(sides) - 1)):
@@ -58,6 +62,7 @@ class Guesses:
             if self._kept:
                 self._columns[side].append(guesses[of])
             self._right[side] += int((guesses[of] == labels).sum())
+            self._lost[side] += int((guesses[of] == NO_GUESS).sum())
             self._confidence[side].append(confidence)
         self._count += n
         self._logits = int(logits[0].shape[1])
@@ -89,10 +94,19 @@ class Guesses:
             return None
         return {"clean": self._right[0] / classes.size, "shifted": self._right[1] / classes.size}
 
+    def notes(self, paired: bool) -> list[str]:
+        """How many samples have NaN logits, if any."""
+        if not any(self._lost):
+            return []
+        clean, shifted = self._lost
+        whose = f"{clean} clean and {shifted} shifted" if paired else f"{clean}"
+        return [f"NaN among the logits of {whose} samples: they count as wrong in the accuracy"]
+
     def hits(self) -> dict[str, Any]:
         """What ``accuracy`` and ``confidence_drop`` are made of."""
         return {
             "right": list(self._right),
+            "lost": list(self._lost),
             "of": self._count,
             "logits": self._logits,
             "confidence": [list(side) for side in self._confidence],
@@ -101,7 +115,13 @@ class Guesses:
     def take(self, parts: Sequence[Mapping[str, Any]]) -> None:
         """Replace the hits so far by the sum of such parts."""
         self._right = [sum(part["right"][side] for part in parts) for side in (0, 1)]
+        self._lost = [sum(part["lost"][side] for part in parts) for side in (0, 1)]
         self._count = sum(part["of"] for part in parts)
         self._logits = max(part["logits"] for part in parts)
         clean, shifted = ([one for part in parts for one in part["confidence"][side]] for side in (0, 1))
         self._confidence = clean, shifted
+
+
+def _guessed(logits: Tensor) -> Tensor:
+    """(samples,) the class of the largest logit."""
+    return torch.where(logits.amax(1).isnan(), NO_GUESS, logits.argmax(1))

@@ -162,7 +162,7 @@ class Pass:
                 f"padding counted: {name} is not used under arithmetic='reference' or pooling='flatten'"
                 for name in self.masks_used
             ]
-        return [*self.checking.notes, *used, *self.changes.notes]
+        return [*self.checking.notes, *used, *self.changes.notes, *self.guesses.notes(self.compared)]
 
     @property
     def classes(self) -> np.ndarray:

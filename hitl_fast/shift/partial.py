@@ -18,6 +18,7 @@ from .accumulator import Distances, LayerReport, mean_over_layers
 from .after_pass import effort_of, unpaired_effort_of
 from .batches import all_numbered, one_side, pairs
 from .effort_score import EffortScore
+from .effort_unpaired import unlike_classes
 from .embedding_scores import Embedding
 from .embeddings import EmbeddingStore
 from .inputs import Inputs
@@ -275,6 +276,13 @@ def missing(material: Material, labelling: Labelling, scores: PartialScores) -> 
         notes.append(f"not reported without pairs: {', '.join(NEED_PAIRS)}")
     if not labelling.shifted_known:
         notes.append(f"not reported without labels of shifted samples: {', '.join(NEED_LABELS)}")
+    known = material.shifted.labels[material.shifted.known]
+    apart = unlike_classes(material.clean.labels, known) if not labelling.paired and len(known) else None
+    if apart:
+        notes.append(
+            f"classes have other shares on both sides (total variation {apart:.2f}), which alone moves accuracy_drop, "
+            "confidence_drop, inverse ARI and probe errors"
+        )
     if labelling.label_budget is not None:
         notes.append(
             f"label_budget: scores that need labels are of {scores.labelled} labelled shifted samples; without an "
