@@ -81,6 +81,7 @@ class Pass:
         self._before: dict[str, Any] = {}  # the sums before this batch
         self._staged: list[RowPair] = []  # short rows of this batch
         self._waiting: dict[str, list[RowPair]] = {}  # short rows of the batches before
+        self._waiting_bytes = 0
         self._labels, self._finite, self._known = Column(np.int64), Column(np.bool_), Column(np.bool_)
         self.guesses = Guesses(kept=not labelling.complete)
         self.changes = Changes()
@@ -236,10 +237,10 @@ class Pass:
             self._known.append(pair.known)
         for row_pair in self._staged:
             self._waiting.setdefault(row_pair[0], []).append(row_pair)
+            self._waiting_bytes += 2 * row_pair[1].nbytes
         self._staged.clear()
         self.watch.seconds += time.perf_counter() - start
-        waiting = sum(2 * ours.nbytes for row_pairs in self._waiting.values() for _, ours, _ in row_pairs)
-        if waiting > WAITING_BYTES:
+        if self._waiting_bytes > WAITING_BYTES:
             self._compare()
         self._labels.append(pair.labels)
         self.store.append(*embeddings)
@@ -294,6 +295,7 @@ class Pass:
                 _, ours, theirs = zip(*alike, strict=True)
                 self.accumulator.update(name, torch.cat(ours), torch.cat(theirs))
         self._waiting.clear()
+        self._waiting_bytes = 0
         self.watch.seconds += time.perf_counter() - start
 
     def _found(self, name: str, ours: Tensor, theirs: Tensor) -> None:

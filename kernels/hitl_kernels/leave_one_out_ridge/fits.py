@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from ..lloyd.rows import Sliceable, read_chunks
 from ..segment_sums import segment_sums
@@ -18,10 +17,11 @@ from .reference import FLOOR
 BLOCK = 1 << 21  # float64 values of a block of rows: 16 MiB
 # Centred features whose energy is at most this share of the uncentred one are the rounding of a constant.
 ROUNDING = 1e-24
+FAR = 2.0**-200  # features below it, or above its inverse, are scaled
 
 
 class Targets:
-    """(n, K) float64, or labels (n,) that stand for one-hot rows, which are written out a block at a time only."""
+    """(n, K) float64, or labels (n,) that stand for one-hot rows, which are never written out."""
 
     def __init__(self, values: Tensor, classes: int | None = None) -> None:
         self.values = values
@@ -32,9 +32,16 @@ class Targets:
             self.columns = classes
             self.mean = torch.bincount(values, minlength=classes).double() / len(values)
 
-    def rows(self, place: slice) -> Tensor:
-        values = self.values[place]
-        return one_hot(values, self.columns).double() if self._one_hot else values
+    def add_to(self, values: Tensor, place: slice) -> Tensor:
+        """Adds the rows at ``place`` to values of their shape, which are given back."""
+        if self._one_hot:
+            values[torch.arange(len(values), device=values.device), self.values[place]] += 1
+            return values
+        return values.add_(self.values[place])
+
+    def missed(self, place: slice, X: Tensor, weights: Tensor) -> Tensor:
+        """R - m - X W of the rows at ``place``, whose features are X."""
+        return self.add_to(torch.addmm(-self.mean, X, weights, alpha=-1), place)
 
     def products(self, X: Tensor) -> Tensor:
         """X' (R - m), (width, K), of all rows (n, width)."""
@@ -62,12 +69,13 @@ class Centred:
         self.shape = int(features.shape[0]), int(features.shape[1])
         self._scale = 1.0
         self._mean = torch.zeros(self.shape[1], dtype=torch.float64, device=device)
-        largest = max(_largest(place, rows) for place, rows in self._raw(0))
-        if largest > 0:
-            self._scale = 2.0 ** -max(math.frexp(largest)[1], -1000)
-        total = torch.zeros_like(self._mean)
-        for _, rows in self.blocks(0):
+        largest, total = 0.0, torch.zeros_like(self._mean)
+        for place, rows in self._raw(0):
+            largest = max(largest, _largest(place, rows))
             total += rows.sum(0)
+        if largest > 0 and not FAR < largest < 1 / FAR:
+            self._scale = 2.0 ** -max(math.frexp(largest)[1], -1000)
+            total = sum((rows.sum(0) for _, rows in self.blocks(0)), torch.zeros_like(total))
         self._mean = mean = total / self.shape[0]
         # What the rounding of the mean alone leaves of the sum of squares.
         self.rounding = ROUNDING * self.shape[0] * float(mean.square().sum())
@@ -75,7 +83,7 @@ class Centred:
     def blocks(self, columns: int) -> Iterator[tuple[slice, Tensor]]:
         """Blocks of rows that are small, and small beside as many rows of ``columns`` targets."""
         for place, rows in self._raw(columns):
-            yield place, rows * self._scale - self._mean
+            yield place, (rows if self._scale == 1 else rows * self._scale) - self._mean
 
     def gram(self) -> Tensor:
         X = torch.cat([rows for _, rows in self.blocks(0)])
@@ -99,7 +107,7 @@ class Centred:
 
 
 def _largest(place: slice, rows: Tensor) -> float:
-    largest = float(rows.abs().max())
+    largest = max(abs(float(value)) for value in torch.aminmax(rows))
     if math.isfinite(largest):
         return largest
     row, column = (int(i) for i in (~torch.isfinite(rows)).nonzero()[0])
@@ -109,7 +117,7 @@ def _largest(place: slice, rows: Tensor) -> float:
 
 
 class Fit(Protocol):
-    """A ridge fit. ``leverage`` is (n,) float64, with the 1/n of the intercept."""
+    """A ridge fit. ``leverage`` is (n,) float64, with the 1/n of the intercept: of rows that residuals has given."""
 
     leverage: Tensor
 
@@ -133,19 +141,20 @@ class Primal:
             total += X.sum(0)
         products = targets.finished(sums, total)
         self.leverage = targets.mean.new_full((n,), 1 / n)
+        self._inverse: Tensor | None = None
         factor = _cholesky(gram, penalty, features.rounding)
         if factor is None:
             self._weights = products.zero_()
             return
         self._weights = torch.cholesky_solve(products, factor)
-        for place, X in features.blocks(targets.columns):
-            half = torch.linalg.solve_triangular(factor, X.T, upper=False)
-            self.leverage[place] += half.square_().sum(0)
+        self._inverse = torch.linalg.solve_triangular(factor, torch.eye(width).to(factor), upper=False)
 
     def residuals(self) -> Iterator[tuple[slice, Tensor]]:
         targets = self._targets
         for place, X in self._features.blocks(targets.columns):
-            yield place, (targets.rows(place) - targets.mean).addmm_(X, self._weights, alpha=-1)
+            if self._inverse is not None:
+                self.leverage[place] += (X @ self._inverse.T).square_().sum(1)
+            yield place, targets.missed(place, X, self._weights)
 
 
 class Dual:
@@ -180,7 +189,7 @@ def left_out(fit: Fit, targets: Targets) -> Iterator[tuple[slice, Tensor]]:
     """R - (R - fit) / max(1 - h, 1e-9), block by block."""
     for place, residuals in fit.residuals():
         rest = (1 - fit.leverage[place]).clamp(min=FLOOR)
-        yield place, targets.rows(place) - residuals / rest[:, None]
+        yield place, targets.add_to(residuals.div_(-rest[:, None]), place)
 
 
 def self_product(X: Tensor) -> Tensor:

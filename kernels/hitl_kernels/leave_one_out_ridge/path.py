@@ -70,7 +70,7 @@ class SpectralFit:
         step = block_rows(max(n, targets.columns))
         for start in range(0, n, step):
             place = slice(start, min(start + step, n))
-            yield place, (targets.rows(place) - targets.mean).addmm_(self._U[place], self._gained, alpha=-1)
+            yield place, targets.missed(place, self._U[place], self._gained)
 
 
 def path_errors(
