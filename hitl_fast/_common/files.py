@@ -12,7 +12,15 @@ from contextlib import contextmanager, suppress
 
 from .errors import InputError
 
-__all__ = ["atomic_path", "is_stream", "refuse_overwriting", "why_unreadable", "write_bytes", "write_text"]
+__all__ = [
+    "atomic_path",
+    "beside",
+    "is_stream",
+    "refuse_overwriting",
+    "why_unreadable",
+    "write_bytes",
+    "write_text",
+]
 
 
 @contextmanager
@@ -28,8 +36,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[str]:
         return
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{os.getpid()}-{name}")
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
+    temporary = os.path.join(folder, beside(name))
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield temporary
         os.replace(temporary, target)
@@ -37,6 +45,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[str]:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def beside(name: str) -> str:
+    """A hidden name that no other writer of this file chooses: two machines or containers may have one process id."""
+    return f".{os.getpid()}-{os.urandom(4).hex()}-{name}"
 
 
 def is_stream(path: str | os.PathLike[str]) -> bool:

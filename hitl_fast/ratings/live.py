@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hitl_fast._common.errors import InputError, InputTypeError
-from hitl_fast._common.files import atomic_path, why_unreadable
+from hitl_fast._common.files import beside, why_unreadable
 
 from .collect.reading import VALUES, Answer, is_begun, read_collection
 from .priorities import Priorities, Propagated
@@ -86,9 +86,13 @@ class LiveRatings:
         return weights if weights.size else None
 
     def _current(self, epoch: int) -> np.ndarray | None:
-        if not is_begun(self.path):
+        try:
+            found = read_collection(self.path) if is_begun(self.path) else None
+        except FileNotFoundError:  # since it was looked for
+            found = None
+        if found is None:
             return self._last_weights(epoch, "is gone")
-        about, answers = read_collection(self.path)
+        about, answers = found
         if about.get("items") != len(self.signals):
             raise InputError(
                 f"{self.path.name} is of {about.get('items')} items, and signals are of {len(self.signals)}"
@@ -144,12 +148,16 @@ def collected_priorities(about: dict[str, Any], answers: list[Answer]) -> Priori
 
 def _keep_first(place: Path, weights: np.ndarray) -> None:
     """Write the weights unless another process was first."""
-    with atomic_path(place.with_name(f"{os.getpid()}-{place.name}")) as temporary:
-        with open(temporary, "wb") as file:
+    temporary = place.with_name(beside(place.name))
+    try:
+        with temporary.open("xb") as file:
             np.savez(file, weights=weights)
+            file.flush()
+            os.fsync(file.fileno())
         with suppress(FileExistsError):  # another process was first
             os.link(temporary, place)
-    place.with_name(f"{os.getpid()}-{place.name}").unlink()
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _epoch_of(place: Path) -> int:

@@ -21,7 +21,7 @@ from hitl_fast._common.errors import InputError, InputTypeError
 from .sharding import place_in
 
 BEAT = 1.0  # seconds between signs of life
-SILENCE = 30.0  # seconds without one after which a rank counts as dead
+SILENCE = 30.0  # seconds without one after which a rank counts as dead, counted in signs of one's own
 LAST_WORDS = 5.0  # seconds that the first rank waits for the others to read why it ends
 BLOCK = 1 << 24  # bytes sent at a time
 KINDS = {"ValueError": InputError, "TypeError": InputTypeError, "ConnectionError": ConnectionError}
@@ -237,7 +237,7 @@ class Ranks:
         except (RuntimeError, OSError) as problem:
             if self._told:
                 raise
-            deadline = time.monotonic() + SILENCE + 3 * BEAT
+            deadline = time.monotonic() + 2 * SILENCE  # whoever watches that rank may need longer than one
             while self._failed is None and self._thread.is_alive() and time.monotonic() < deadline:
                 time.sleep(BEAT / 10)
             self.check()
@@ -247,7 +247,8 @@ class Ranks:
     def _beat(self) -> None:
         """Give signs of life and watch for those of the next rank."""
         store, ahead = self._store.clone(), (self.rank + 1) % self.size
-        seen, since = -1, time.monotonic()
+        # Counted, not timed: where all have been stopped (a suspended job), time has passed for all alike.
+        seen, silent = -1, 0
         while not self._closed.wait(BEAT):
             try:
                 store.add(f"{self._prefix}/beat {self.rank}", 1)
@@ -257,8 +258,10 @@ class Ranks:
                     return
                 found = store.add(f"{self._prefix}/beat {ahead}", 0)
                 if found != seen or store.add(f"{self._prefix}/done {ahead}", 0):
-                    seen, since = found, time.monotonic()
-                elif time.monotonic() - since > SILENCE:
+                    seen, silent = found, 0
+                    continue
+                silent += 1
+                if silent * BEAT > SILENCE:
                     name = self._names[ahead]
                     reason = (
                         f"rank {name} has given no sign of life for {SILENCE:g} s: it was killed or cut off"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,36 @@ def test_holder_that_wrote_nothing(tmp_path: Path) -> None:
     finally:
         device_locks._held[path] = held
         locks.release()
+
+
+def test_nobody_looks_who_has_a_lock_before_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file still names the last run's holder, and the new one is about to write."""
+    path = str(tmp_path / "x.lock")
+    Path(path).write_text("rank 9 (process 1)")
+    locked, looked, found = threading.Event(), threading.Event(), []
+    truncate, read = os.truncate, os.pread
+
+    def late(descriptor: int, length: int) -> None:
+        locked.set()
+        looked.wait(1)  # where another can look meanwhile, it does
+        truncate(descriptor, length)
+
+    def look(*arguments: int) -> bytes:
+        looked.set()
+        return read(*arguments)
+
+    monkeypatch.setattr(os, "truncate", late)
+    monkeypatch.setattr(os, "pread", look)
+    monkeypatch.setenv("RANK", "3")
+    first = threading.Thread(target=lambda: found.append(device_locks._locked(path)))
+    first.start()
+    assert locked.wait(60)
+    held = device_locks._locked(path)
+    first.join()
+    assert held == f"rank 3 (process {os.getpid()})"
+    os.close(found[0])
 
 
 def test_forked_child_closes_what_is_the_parents(tmp_path: Path) -> None:

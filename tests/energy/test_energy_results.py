@@ -14,7 +14,7 @@ import pytest
 from energy_fakes import Tree
 from prometheus_client.openmetrics import parser
 
-from hitl_fast._common.files import write_text
+from hitl_fast._common.files import atomic_path, write_text
 from hitl_fast.energy import (  # fmt: skip
     INTENSITIES,
     Domain,
@@ -109,6 +109,16 @@ def test_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "no folder" / "x", "")
+
+
+def test_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    """Two threads of one process, or two containers whose processes have one number."""
+    path = tmp_path / "file"
+    with atomic_path(path) as one, atomic_path(path) as other:
+        for place, text in ((one, "one"), (other, "another")):
+            Path(place).write_text(text)
+    assert path.read_text() == "one"  # who ended last
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_csv_leaves_what_is_absent_empty(report: EnergyReport, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 
@@ -100,6 +101,34 @@ def test_two_writers_are_refused(path):
     with Journal(path, "test", {}), pytest.raises(BlockingIOError, match="being written by another process"):
         Journal(path, "test", {})
     write(path, A, settings={})  # free again
+
+
+@pytest.mark.parametrize("then", ["goes on", "ends", "is removed"])
+def test_a_file_that_is_replaced_while_it_is_opened_is_not_written(path, monkeypatch, then):
+    """The other writer puts the finished file in place between the opening and the lock."""
+    other = Journal(path, "test", {"seed": 0})
+    other.append(A)
+    lock = fcntl.flock
+    moments = iter([True])
+
+    def late(file, kind):
+        if kind & fcntl.LOCK_NB and next(moments, False):
+            other.finish(["a"])
+            if then != "goes on":
+                other.close()
+            if then == "is removed":
+                path.unlink()
+        return lock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    if then == "goes on":
+        with pytest.raises(BlockingIOError, match="being written by another process"):
+            Journal(path, "test", {"seed": 0})
+        other.append(B)
+        other.close()
+    else:
+        write(path, B)
+    assert read(path)[1] == ([B] if then == "is removed" else [A, B])
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,22 @@ def test_schedules_are_checked(wrong: dict[str, object], named: str) -> None:
         Schedule(**{"question": "rating", "size": 20, **wrong})  # type: ignore[arg-type]
 
 
+def test_a_commit_that_fails_is_taken_back_and_the_next_is_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path / "r.db", ABOUT)
+    statements = (
+        "PRAGMA defer_foreign_keys = ON",
+        "INSERT INTO answers (ticket, rater, item, repeat, at) VALUES ('no ticket', 'anna', 0, 0, '')",
+    )
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"), store.transaction():
+        list(map(store._run, statements))
+    assert store.join("anna", None)
+    assert store.answer("anna", store.give("anna", 0, None, 0).ticket, 4.0, 0.0)
+    assert [a.value for a in store.answers()] == [4.0]
+    with pytest.raises(StopIteration), store.transaction():
+        next(store._run("ROLLBACK"))  # SQLite has ended it by itself, as on a full disk
+    store.close()
+
+
 def test_a_database_that_cannot_be_made_or_written_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,6 +166,51 @@ def test_a_database_that_begins_or_goes_while_a_model_trains(
     assert "gone" in caplog.text
     with pytest.raises(InputError, match="prior"):
         LiveRatings(path, signals, prior="mine")  # not first at the first answer
+
+
+def test_a_database_that_goes_while_it_is_looked_at(
+    signals: Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "r.db"
+    store = store_of(path)
+    rate(store, {4: 1.0})
+    live = LiveRatings(path, signals)
+    found = live(0)
+    store.close()
+
+    def gone(place: Path) -> bool:
+        place.unlink()
+        return True
+
+    monkeypatch.setattr("hitl_fast.ratings.live.is_begun", gone)
+    assert live(1) is found
+    assert "gone" in caplog.text
+
+
+def test_ranks_with_one_process_id_keep_one_whole_file(
+    signals: Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in containers of two machines, which write one epoch at the same time."""
+    path, record = tmp_path / "r.db", tmp_path / "weights"
+    store = store_of(path)
+    rate(store, {4: 1.0})
+    others: list[Any] = []
+    save = np.savez
+
+    def two(file: Any, weights: Any) -> None:
+        file.write(b"half")
+        if not others:
+            others.append(None)
+            others[0] = LiveRatings(path, signals, record=record)(0)
+        file.seek(0)
+        save(file, weights=weights)
+
+    monkeypatch.setattr(np, "savez", two)
+    mine = LiveRatings(path, signals, record=record)(0)
+    assert mine is not None
+    assert mine.tolist() == others[0].tolist()
+    assert [file.name for file in record.iterdir()] == ["epoch-00000.npz"]
+    store.close()
 
 
 def test_skipped_and_undone_answers_do_not_count(signals: Signals, tmp_path: Path) -> None:

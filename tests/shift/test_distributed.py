@@ -1,5 +1,6 @@
 """Ranks of a group report what one process does, refuse together, and end together (gloo on this machine)."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from hitl_kernels.shift_distances import MEASURES
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 import hitl_fast as hf
+from hitl_fast.shift import ranks
 from hitl_fast.shift.distributed import fingerprint
 
 WORKER = Path(__file__).parent / "ranks_at_work.py"
@@ -247,6 +249,36 @@ def test_a_group_of_one(request: pytest.FixtureRequest) -> None:
     assert grouped.clusters == alone.clusters
     assert grouped.effort_score == alone.effort_score
     assert grouped.mode == f"{alone.mode}, 1 ranks"
+
+
+@pytest.mark.parametrize(
+    ("signs", "dead"),
+    [([True, False, True] * 20, False), ([False] * 30, False), ([True] + [False] * 33, True)],
+)
+def test_a_rank_is_dead_when_this_one_has_long_been_alive_alone(
+    signs: list[bool], dead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a job was stopped and goes on, every rank has been silent for long, and each goes on at its own time."""
+    store = torch.distributed.HashStore()
+    given = iter(signs)
+
+    class Closed:
+        def wait(self, seconds: float) -> bool:
+            sign = next(given, None)
+            if sign:
+                store.add("job/beat 1", 1)
+            return sign is None
+
+    clock = itertools.count(step=1000.0)
+    monkeypatch.setattr(ranks.time, "monotonic", lambda: next(clock))
+    first = ranks.Ranks.__new__(ranks.Ranks)
+    first.rank, first.size, first._names, first._prefix, first._failed = 0, 2, [4, 7], "job", None
+    first._store, first._closed = store, Closed()  # type: ignore[assignment]
+    first._beat()
+    assert (first._failed is not None) == dead
+    if dead:
+        with pytest.raises(ConnectionError, match="rank 7 has given no sign of life for 30 s"):
+            first.check()
 
 
 def test_states_are_exact_and_plain() -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 
 try:
     import fcntl
@@ -92,22 +93,37 @@ def _locked(path: str) -> int | str:
         warn_unshared(OSError("this system has no file locks"))
         return -1
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as problem:
+        guard = _opened(f"{path}.guard")
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX)  # nobody looks who has the lock before that name is in the file
+            return _claimed(path)
+        finally:
+            with suppress(OSError):
+                fcntl.flock(guard, fcntl.LOCK_UN)  # also where another thread has forked meanwhile
+            os.close(guard)
+    except OSError as problem:  # somebody else's folder, or a file system without locks: nobody holds it
         warn_unshared(problem)
         return -1
+
+
+def _opened(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _claimed(path: str) -> int | str:
+    """The descriptor of the lock, or who has it."""
+    descriptor = _opened(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, _self().encode(), 0)
     except BlockingIOError:
         holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
         os.close(descriptor)
         return -1 if _is_other_program(holder) else holder or "another process"
-    except OSError as problem:  # a file system without locks: nobody holds it, and nobody can
+    except OSError:
         os.close(descriptor)
-        warn_unshared(problem)
-        return -1
-    os.truncate(descriptor, 0)
-    os.pwrite(descriptor, _self().encode(), 0)
+        raise
     return descriptor
 
 

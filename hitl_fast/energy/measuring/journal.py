@@ -39,7 +39,7 @@ class Journal:
         if self._process != os.getpid():  # forked: the parent writes its file
             return
         self._stopped.set()
-        self._thread.join(10)
+        self._thread.join()  # else its older version may come after the last one
         self._write()
 
     def _run(self) -> None:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from hitl_fast._common.errors import InputError
+from hitl_fast._common.files import beside
 
 Record = dict[str, Any]
 
@@ -69,7 +70,7 @@ class Journal:
             "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         }  # fmt: skip
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        self._file: int | None = None
         try:
             self._lock()
             self.header = self._resume(header)
@@ -103,16 +104,16 @@ class Journal:
         if wrong or len(order) != len(self.done):
             raise InputError(f"the order must name each finished job once; wrong: {wrong[:5]}")
         lines = [_line(self.header), *(_line(self.done[key]) for key in order)]
-        beside = self.path.with_name(f".{os.getpid()}-{self.path.name}")
-        file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+        temporary = self.path.with_name(beside(self.path.name))
+        file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
         try:
             # Locked before it gets its name, so that no other writer finds the new file free.
             fcntl.flock(file, fcntl.LOCK_EX)
             _write_all(file, "".join(lines).encode())
-            os.replace(beside, self.path)
+            os.replace(temporary, self.path)
         except BaseException:
             os.close(file)
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         self.close()
         self._file = file
@@ -133,11 +134,17 @@ class Journal:
         self.close()
 
     def _lock(self) -> None:
-        assert self._file is not None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(f"{self.path} is being written by another process") from None
+        """Open and lock the file that has the name: another writer may put its finished one there in between."""
+        while True:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BlockingIOError(f"{self.path} is being written by another process") from None
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._file), os.stat(self.path)):
+                    return
+            self.close()
 
     def _resume(self, header: Record) -> Record:
         content = self.path.read_bytes()
