@@ -35,6 +35,13 @@ def check_number(name: str, value: Any) -> None:
         raise InputTypeError(f"{name} must be a number, not {value!r}")
 
 
+def check_defined(names: tuple[str, ...], x: Any, *predicted: Any) -> None:
+    """Refuse scores so far away that several of them, each infinite in the sum, cancel."""
+    if any(np.isnan(value).any() for value in predicted):
+        values = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, x, strict=True))
+        raise InputError(f"{values}: too far from the past retrainings for a prediction")
+
+
 def check_parts(model: Any) -> None:
     """Refuse parts that cannot be of one ``CostModel``."""
     lengths = {len(model.folds), len(model.residuals), len(model.weights), model.retrainings}

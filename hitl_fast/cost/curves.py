@@ -27,18 +27,30 @@ class Steps:
     values: tuple[float, ...]
 
     def __call__(self, X: Floats) -> Floats:
-        return np.asarray(np.interp(X[:, 0], self.knots, self.values))
+        knots = np.array(self.knots)
+        unit = _unit(knots)  # the slope between subnormal knots is infinite
+        with np.errstate(over="ignore"):
+            return np.asarray(np.interp(X[:, 0] / unit, knots / unit, self.values))
 
 
 @dataclass(frozen=True)
 class Line:
-    """``X @ coefficients + intercept``; no coefficients: a constant."""
+    """``(X / units) @ coefficients + intercept``; no coefficients: a constant; no units: 1 each.
+
+    Units are powers of 2, of scores so large or small that a coefficient would be 0 or infinite. Far from the scores
+    that it was fitted to, the value may be infinite; it is NaN where two scores are, in opposite directions.
+    """
 
     coefficients: tuple[float, ...]
     intercept: float
+    units: tuple[float, ...] = ()
 
     def __call__(self, X: Floats) -> Floats:
-        return np.asarray(X[:, : len(self.coefficients)] @ np.array(self.coefficients) + self.intercept)
+        X = X[:, : len(self.coefficients)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.units:
+                X = X / np.array(self.units)
+            return np.asarray(X @ np.array(self.coefficients) + self.intercept)
 
 
 Curve = Steps | Line
@@ -78,6 +90,8 @@ def _regression(method: str, X: Floats, z: Floats) -> Callable[[Floats], Curve]:
         return lambda target: _monotone(X[:, 0], target)
     # X stays the same from round to round, so that one decomposition does: scikit-learn's classes would check and
     # decompose it 50 times (150 s for 3 in the ridge models of the calibration study).
+    units = np.array([_unit(column) for column in X.T])
+    X = X / units
     mean, spread = X.mean(0), _spread(X)
     rows = (X - mean) / spread
     if method == "ridge":
@@ -87,7 +101,8 @@ def _regression(method: str, X: Floats, z: Floats) -> Callable[[Floats], Curve]:
 
     def line(target: Floats) -> Line:
         slopes = solve @ (target - target.mean()) / spread
-        return Line(tuple(map(float, slopes)), float(target.mean() - mean @ slopes))
+        scaled = tuple(map(float, units)) if (units != 1).any() else ()
+        return Line(tuple(map(float, slopes)), float(target.mean() - mean @ slopes), scaled)
 
     return line
 
@@ -103,7 +118,10 @@ def _monotone(x: Floats, z: Floats) -> Steps:
 
 
 def _unit(x: Floats) -> float:
-    """1, or a power of 2 near the largest score where that is far from 1: scikit-learn merges scores 1e-16 apart."""
+    """1, or a power of 2 near the largest score where that is far from 1.
+
+    scikit-learn merges scores that are 1e-16 apart; sums and slopes of others leave the range of floats.
+    """
     exponent = int(np.frexp(np.abs(x).max())[1])
     return float(2.0 ** min(exponent, 1023)) if abs(exponent) > 20 else 1.0
 
@@ -134,7 +152,10 @@ def from_json(held: Mapping[str, Any], scores: int) -> Curve:
         if not (rise and scores == 1 and np.isfinite(knots + values).all()):
             raise InputError("knots must rise and have a value each, of one score")
         return Steps(knots, values)
-    line = Line(tuple(map(float, held["coefficients"])), float(held["intercept"]))
+    units = tuple(map(float, held.get("units", ())))
+    line = Line(tuple(map(float, held["coefficients"])), float(held["intercept"]), units)
+    if units and (len(units) != len(line.coefficients) or not all(0 < unit < np.inf for unit in units)):
+        raise InputError("a line must have no units, or one above 0 for each coefficient")
     if (
         len(line.coefficients) not in (0, scores)
         or not np.isfinite([*line.coefficients, line.intercept]).all()

@@ -86,7 +86,7 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
     )
     X = np.column_stack([_numbers(frame, name) for name in scores])
     for name, column in zip(scores, X.T, strict=True):
-        if np.ptp(column) == 0:
+        if column.min() == column.max():
             raise InputError(
                 f"score {name!r} is {column[0]:g} in every past retraining, so nothing can be predicted from it"
             )
@@ -96,7 +96,7 @@ def read(history: Any, scores: Sequence[str], effort: str, groups: str | None) -
         raise InputError(f"history row {row}: {effort} is {y[row]:g}; an effort must be at least 0")
     _warn_of_copies(frame, y)
     _warn_of_a_cap(frame, y)
-    if np.ptp(y) == 0:
+    if y.min() == y.max():
         raise InputError(f"{effort} is {y[0]:g} in every past retraining, so there is nothing to predict")
     censored = np.zeros(len(frame), dtype=bool)
     if "censored" in frame.columns:

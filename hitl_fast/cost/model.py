@@ -24,7 +24,7 @@ from hitl_fast.energy.reporting.carbon import JOULES_PER_KWH
 
 from . import curves
 from .carry import Carried, Range, carried, scaled
-from .checks import FALLBACK, check_number, check_options, check_parts, chosen_score, remedy
+from .checks import FALLBACK, check_defined, check_number, check_options, check_parts, chosen_score, remedy
 from .conformal import TIE, Floats, weights_of, weights_of_some
 from .curves import Curve
 from .estimate import CostEstimate, Energy, Rival, percent
@@ -373,15 +373,12 @@ class CostModel:
         return np.array(self.folds, dtype=np.intp), np.array(self.residuals), np.array(self.weights)
 
     def effort_at(self, x: Floats, other: Carried) -> tuple[Interval, Interval | None, list[str]]:
-        """Effort, kWh as learnt from the past, and notes, at the sizes that ``carried`` was given.
-
-        Args:
-            x: (k,) scores in the order of ``scores``.
-        """
+        """Effort, kWh as learnt from the past, and notes, of (k,) scores, at the sizes that ``carried`` was given."""
         notes = []
         centre = self._clipped(self.curve, x)
-        folds, residuals, weights = self._arrays
         of_folds = np.array([curve(x[None])[0] for curve in self.fold_curves])
+        check_defined(self.scores, x, centre, of_folds)
+        folds, residuals, weights = self._arrays
         centres = np.clip(of_folds, *bounds_of(self.offset, self.cap))[folds]
         effort = Spread(residuals, weights, self.level, self.offset, self.median).interval(
             centre, centres, other

@@ -7,6 +7,7 @@ import os
 import sys
 import zipfile
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ LOGGER = logging.getLogger("hitl_fast.ratings.live")
 class LiveRatings:
     """A source for ``sampler.follow``: at each epoch's start it reads new answers, propagates them, and gives weights.
 
-    Before the first answer it gives None, so that the sampler keeps its own weights. Where the database is gone or all
-    answers were taken back, the last weights stay. A change is logged by
-    ``logging.getLogger("hitl_fast.ratings.live")`` at level INFO: how many answers there are, by how many people, how
-    many weights changed by more than a tenth, and whether the answers contradict the automatic priorities.
+    Before the first answer it gives None, so that the sampler keeps its own weights; that there is no database yet is
+    logged once, with its whole path and what is named alike beside it. Where the database is gone or all answers were
+    taken back, the last weights stay. A change is logged by ``logging.getLogger("hitl_fast.ratings.live")`` at level
+    INFO: how many answers there are, by how many people, how many weights changed by more than a tenth, and whether the
+    answers contradict the automatic priorities.
 
     Args:
         path: database of ``hitl-fast collect``; it need not exist yet.
@@ -42,6 +44,7 @@ class LiveRatings:
 
     Attributes:
         last: the last propagated priorities; None before the first answer.
+        found: whether the database has been there, at any epoch so far.
 
     Raises:
         TypeError: signals are no `Signals`.
@@ -66,6 +69,7 @@ class LiveRatings:
         signals.priorities().weights(**self.options)  # refuses options that are out of range
         self.record = None if record is None else Path(record)
         self.last: Propagated | None = None
+        self.found = self._missed = False
         self._weights: np.ndarray | None = None
         self._read: list[Answer] = []
 
@@ -91,7 +95,11 @@ class LiveRatings:
         except FileNotFoundError:  # since it was looked for
             found = None
         if found is None:
+            if not (self.found or self._missed):
+                self._missed = True
+                LOGGER.warning("epoch %d: %s", epoch, _absent(self.path))
             return self._last_weights(epoch, "is gone")
+        self.found = True
         about, answers = found
         if about.get("items") != len(self.signals):
             raise InputError(
@@ -144,6 +152,21 @@ def collected_priorities(about: dict[str, Any], answers: list[Answer]) -> Priori
     scale = (values[0], values[-1])
     # No variance: `propagate` then takes its stated noise an answer.
     return Priorities(items, mean, np.zeros(len(items)), count, scale, "mean", about["items"])
+
+
+def _absent(path: Path) -> str:
+    """What to know of a database that is not there: others of its folder that are named alike."""
+    folder = path.absolute().parent
+    advice = "until people answer there, weights stay as they are"
+    if not folder.is_dir():
+        return f"there is no database {path.absolute()}, for there is no folder {folder}; {advice}"
+    names: list[str] = []
+    with suppress(OSError):  # a folder that may not be listed
+        names = [p.name for p in folder.iterdir() if p.is_file() and not p.name.endswith(("-wal", "-shm"))]
+    near = [name for name in get_close_matches(path.name, names, n=3, cutoff=0.6) if name != path.name]
+    alike = f" (there is {', '.join(near)})" if near else ""
+    state = "nothing in the database" if path.exists() else "no database"
+    return f"there is {state} {path.absolute()}{alike}; {advice}"
 
 
 def _keep_first(place: Path, weights: np.ndarray) -> None:

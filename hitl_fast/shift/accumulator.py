@@ -128,9 +128,16 @@ class PreIndexAccumulator:
             shifted_rows: same shape, dtype and device, in the same order.
 
         Raises:
-            TypeError, ValueError: as ``hitl_kernels.shift_distances.shift_distances``; nothing is added then.
+            TypeError, ValueError: as ``hitl_kernels.shift_distances.shift_distances``, with the layer's name; nothing
+                is added then.
         """
-        found = shift_distances(clean_rows, shifted_rows, self.bins, arithmetic=self.arithmetic, per_row=True)
+        try:
+            found = shift_distances(
+                clean_rows, shifted_rows, self.bins, arithmetic=self.arithmetic, per_row=True
+            )
+        except (TypeError, ValueError) as problem:
+            kind = InputTypeError if isinstance(problem, TypeError) else InputError
+            raise kind(f"rows of layer {name!r}: {problem}") from problem
         part = _Sums(found.distances, found.counts, found.left_out, len(clean_rows), clean_rows.shape[1])
         sums = self._sums.get(name)
         if sums is None:

@@ -7,7 +7,7 @@ import functools
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from .clusters import CLUSTERINGS, ClusterReport, cluster_tasks
 from .effort_score import EffortScore, effort_score
 from .effort_unpaired import EffortSide, unpaired_effort_score
 from .embedding_scores import Embedding, class_sums, linear_cka, probe_error, resque_angle
+from .origin import Origin
 
 Tasks = dict[str, Callable[[], Any]]
 
@@ -52,6 +53,7 @@ def score_tasks(
     restarts: int,
     samples: int | None = None,
     progress: bool = False,
+    origin: Origin | None = None,
 ) -> Tasks:
     """What clusters the embeddings and compares both sides, in parts that do not need each other.
 
@@ -61,6 +63,7 @@ def score_tasks(
         restarts: of k-means++; 0: none.
         samples: cluster a random sample of so many, the same on both sides; None: all. The other scores are of all.
         progress: progress lines on a terminal.
+        origin: what the embedding is, and whose.
 
     Returns:
         By name, functions whose values JSON holds; ``scores_of`` reads them.
@@ -70,7 +73,10 @@ def score_tasks(
         names += ["clean_kmeans++", "shifted_kmeans++"] if restarts else []
         return dict.fromkeys([*names, "cka", "probe_error", "resque_angle"], _elsewhere)
     kinds, classes = np.unique(labels, return_inverse=True)
-    clean, shifted = (Embedding(side, classes, len(kinds)) for side in rows)
+    clean, shifted = (
+        Embedding(side, classes, len(kinds), origin=replace(origin or Origin(), side=name))
+        for name, side in zip(("clean", "shifted"), rows, strict=True)
+    )
     parts = clean.subset(samples), shifted.subset(samples)
 
     @functools.cache

@@ -33,6 +33,7 @@ class Pair:
     clean_mask: Tensor | None = None  # (n, positions) bool, as ``mask=`` picks it
     shifted_mask: Tensor | None = None
     known: np.ndarray | None = None  # (n,) bool: the shifted label is known; None: all are
+    only: str = ""  # the name of the loader that serves as both sides
 
 
 def pairs(
@@ -143,7 +144,7 @@ def one_side(
         if labelling is None:
             _refuse_ignored(classes, name, position)
         known = np.ones(classes.size, bool) if labelling is None else _known(classes, labelling, position)
-        yield Pair(inputs, inputs, classes, mask, mask, known)
+        yield Pair(inputs, inputs, classes, mask, mask, known, name)
         position += classes.size
     if not position:
         raise InputError(f"{name} holds no batch")

@@ -15,6 +15,7 @@ from .current_pass import Role
 from .inputs import Inputs
 from .masks import Mask
 from .options import Options
+from .refusal import NAMES, is_of_model, refusal, shapes
 
 # On a CPU one batch of both is faster while its largest activation stays in a cache (measured: SmallResNet 1.13 times,
 # 1 MiB), and slower where it does not (ResNet-18, 32 MiB: 0.85 times).
@@ -53,13 +54,27 @@ class BothSides:
         on_sight = self._masked and place.type == "cpu"
         # Whether clean and shifted samples go through the model as one batch; None: to be seen from the first.
         self._together = False if mixing or not options.corrected else None if on_sight else True
+        self.batch: int | None = 0  # the number of the next one; None: not known
+        self.position = 0  # of its first sample
+        self._taken = ""  # the shapes of a batch that did
         self.ways: dict[str, None] = {}  # how batches went through the model, in order of appearance
 
-    def run(self, clean: Inputs, shifted: Inputs, n: int, masks: Masks) -> Sides:
-        """Logits and embeddings of both sides of ``n`` pairs."""
+    def run(self, clean: Inputs, shifted: Inputs, n: int, masks: Masks, only: str = "") -> Sides:
+        """Logits and embeddings of both sides of ``n`` pairs; ``only``: the name of the side that serves as both.
+
+        Raises:
+            ValueError: the model raised an error, which is the cause of this one; side, batch and shapes are named.
+        """
+        sides = self._run(clean, shifted, n, masks, only)
+        self.batch = None if self.batch is None else self.batch + 1
+        self.position += n
+        self.checking.watch.take_raised()  # by ways to take samples that were tried
+        return sides
+
+    def _run(self, clean: Inputs, shifted: Inputs, n: int, masks: Masks, only: str) -> Sides:
         if same(clean, shifted):
             self.ways["equal batches once"] = None
-            made = self._go(clean, self._role("same", n, masks[0]))
+            made = self._go(clean, self._role("same", n, masks[0]), only)
             return Sides(_both(made.logits, made.logits), (made.embeddings, made.embeddings))
         if self._together and self.checking.taking is not None:
             joined = self._joined(clean, shifted, n, masks)
@@ -85,8 +100,17 @@ class BothSides:
             return mask
         return None if taking.axes[mask.input] is None else mask
 
-    def _go(self, inputs: Inputs, role: Role) -> Passed:
-        return self.checking.run(inputs, role, self._forget)
+    def _go(self, inputs: Inputs, role: Role, only: str = "") -> Passed:
+        try:
+            passed = self.checking.run(inputs, role, self._forget)
+        except Exception as problem:
+            if not self.checking.watch.take_raised(problem) or not is_of_model(problem):
+                raise
+            side = only or NAMES[role.name]
+            raise refusal(problem, side, self.batch, self.position, inputs, self._taken) from problem
+        if role.name != "both":
+            self._taken = shapes(inputs)
+        return passed
 
     def _role(self, name: str, n: int, mask: Mask | None) -> Role:
         mask = self.of_padding(mask) if self._masked else None

@@ -40,19 +40,17 @@ class Changes:
                 continue
             self.none = False
             if a.shape == b.shape and masks == (None, None):
-                change = (b - a if a.element_size() > 2 else b.float() - a.float()).movedim(axis, 0)
-                change = change.reshape(n, -1)
-                total += change.square().sum(1, dtype=torch.float64).cpu()
-                size += change.shape[1]
+                left, right = (x.movedim(axis, 0).reshape(n, -1) for x in (a, b))
+                total += _squares(left, right).cpu()
+                size += left.shape[1]
                 continue
             ours, theirs = _kept(a.movedim(axis, 0), masks[0]), _kept(b.movedim(axis, 0), masks[1])
             if [x.shape for x in ours] != [x.shape for x in theirs]:
                 self.missing = f"clean inputs of shape {tuple(a.shape)} and shifted ones of {tuple(b.shape)}"
                 return
             for i, (x, y) in enumerate(zip(ours, theirs, strict=True)):
-                change = (y - x if x.element_size() > 2 else y.float() - x.float()).square()
-                total[i] += change.sum(dtype=torch.float64).cpu()
-                size[i] += change.numel()
+                total[i] += _squares(x.reshape(1, -1), y.reshape(1, -1))[0].cpu()
+                size[i] += x.numel()
         if not self.none and bool((size > 0).all()):
             self._squares.append((total / size).numpy())
 
@@ -85,6 +83,19 @@ class Changes:
     @property
     def notes(self) -> list[str]:
         return [f"no input_rms: {self.missing} cannot be compared"] if self.missing else []
+
+
+def _squares(a: Tensor, b: Tensor) -> Tensor:
+    """(n,) float64: the sum of the squared differences of each row."""
+    if a.element_size() < 4:
+        a, b = a.float(), b.float()
+    change = b - a
+    total = change.square().sum(1, dtype=torch.float64)
+    # Squares of float32 leave its range beyond 1e19, and lose their digits below 1e-15.
+    doubtful = ~((total > 1e-30) & (total < torch.inf)) & (change != 0).any(1)
+    if bool(doubtful.any()):
+        total[doubtful] = (b[doubtful].double() - a[doubtful].double()).square().sum(1)
+    return total
 
 
 def _kept(values: Tensor, mask: Tensor | None) -> list[Tensor]:

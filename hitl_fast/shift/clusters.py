@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from .embedding_scores import Embedding
 from .intervals import Ends, rand_index_interval
+from .origin import named
 
 PARTS = 10  # the jackknife leaves out each in turn
 
@@ -69,13 +70,16 @@ def cluster_tasks(
         means = (sums()[of][there] / counts[there, None]).astype(np.float32)
         if not _can(side, len(means)):
             return None
-        return _report(side, lloyd(side.rows, means), name, intervals)
+        with named(side, source):
+            found = lloyd(side.rows, means)
+        return _report(side, found, name, intervals)
 
     def from_starts(side: Embedding, name: str) -> ClusterReport | None:
         clusters = int((_counts(clean, clean.n_classes) > 0).sum())
         if not _can(side, clusters):
             return None
-        with tqdm(total=1, desc=name, unit=" data set", disable=None if progress else True) as bar:
+        line = tqdm(total=1, desc=name, unit=" data set", disable=None if progress else True)
+        with line as bar, named(side):
             result = kmeans(side.rows, clusters, n_init=restarts, random_state=0)
             bar.update()
         return _report(side, result, name, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from hitl_kernels.leave_one_out_ridge import leave_one_out_labels
 from hitl_kernels.lloyd.rows import read_chunks
 from hitl_kernels.segment_sums import segment_sums
 from torch import Tensor
+
+from .origin import Origin, named, refuse_too_large
 
 # Wider embeddings, or more values than samples, are compared through the Gram matrix of at most SAMPLES samples: both
 # bounds are where (width, width) algebra over all samples would become the dearer one.
@@ -29,6 +31,7 @@ class Embedding:
     Attributes:
         labelled: (N,) bool, whose class is known; None: all are. Scores of classes are of ``known`` embeddings.
         sampled: the rows are a sample of more, or not all labelled, so that agreement with classes has an error.
+        origin: whose they are, for messages.
     """
 
     rows: Any
@@ -36,6 +39,7 @@ class Embedding:
     n_classes: int
     labelled: np.ndarray | None = None
     sampled: bool = False
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,18 +67,28 @@ class Embedding:
         kinds, found = np.unique(self.classes[which][known], return_inverse=True)
         codes = np.zeros(most, found.dtype)
         codes[known] = found
-        return Embedding(
-            _rows_at(self.rows, which), codes, len(kinds), None if labelled is None else known, sampled=True
-        )
+        unlabelled = None if labelled is None else known
+        rows, origin = _rows_at(self.rows, which), self.origin.at(which)
+        return Embedding(rows, codes, len(kinds), unlabelled, sampled=True, origin=origin)
 
     def known(self) -> Embedding:
         """The labelled rows alone."""
         if self.labelled is None:
             return self
         if self.labelled.all():
-            return Embedding(self.rows, self.classes, self.n_classes)
+            return Embedding(self.rows, self.classes, self.n_classes, origin=self.origin)
         which = np.flatnonzero(self.labelled)
-        return Embedding(_rows_at(self.rows, which), self.classes[which], self.n_classes)
+        rows, origin = _rows_at(self.rows, which), self.origin.at(which)
+        return Embedding(rows, self.classes[which], self.n_classes, origin=origin)
+
+    def largest(self) -> tuple[float, int]:
+        """The largest magnitude, and the row that has it."""
+        found, start = (0.0, 0), 0
+        for rows in self._chunks():
+            value, row = rows.abs().amax(1).max(0)
+            found = max(found, (float(value), start + int(row)), key=lambda one: one[0])
+            start += len(rows)
+        return found
 
     def mean(self) -> Tensor:
         """(D,) float64, where the rows are."""
@@ -163,6 +177,8 @@ def linear_cka(clean: Embedding, shifted: Embedding) -> float | None:
         AA, BB, AB = _products(clean, shifted)
         cross, left, right = _inner(AB, AB), _inner(AA, AA), _inner(BB, BB)
         spreads = float(AA.trace()), float(BB.trace())
+    if not np.isfinite([cross, left, right]).all():
+        refuse_too_large(clean, shifted)
     if any(spread <= e.rounding() for spread, e in zip(spreads, (clean, shifted), strict=True)):
         return None
     return min(cross / float(np.sqrt(left) * np.sqrt(right)), 1.0)
@@ -184,7 +200,8 @@ def _self_product(X: Tensor) -> Tensor:
     if X.is_cuda:
         return (X @ X.T).double()
     rows = X.numpy()
-    return torch.from_numpy(rows @ rows.T).double()
+    with np.errstate(over="ignore", invalid="ignore"):  # linear_cka names what overflows
+        return torch.from_numpy(rows @ rows.T).double()
 
 
 def _inner(K: Tensor, L: Tensor) -> float:
@@ -205,9 +222,10 @@ def probe_error(shifted: Embedding) -> float:
         classes = classes[which]
     if len(classes) < 2:
         return 0.0
-    found = leave_one_out_labels(
-        classes, RIDGE / shifted.shape[1], features=rows, n_classes=shifted.n_classes
-    )
+    with named(shifted):
+        found = leave_one_out_labels(
+            classes, RIDGE / shifted.shape[1], features=rows, n_classes=shifted.n_classes
+        )
     found = found.cpu().numpy() if isinstance(found, Tensor) else found
     wrong = float((np.asarray(found) != classes).mean())
     return min(wrong, 1 - float(np.bincount(classes).max()) / classes.size)

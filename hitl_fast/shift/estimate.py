@@ -153,6 +153,7 @@ def preindex(
             weights, bad options; with ``group``: options, weights, embedding or output layer differ between ranks, two
             ranks have read the same data. What one rank raises, all raise, with its number.
         TypeError: batches without labels, labels that are not classes, no logits where ``output`` says.
+        RuntimeError, IndexError, ...: the model raised it on a batch; a ValueError too, with side, batch and shapes.
         ConnectionError: a rank has ended, or given no sign of life for 30 s.
 
     Warns:

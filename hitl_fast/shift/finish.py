@@ -20,6 +20,7 @@ from .effort_score import EffortScore, target_error
 from .layer_inputs import LayerInputs
 from .one_pass import Pass
 from .options import Options, whole_number
+from .origin import Origin
 from .ranks import Joined
 from .report import PreIndexReport
 
@@ -144,6 +145,7 @@ def _scores(
         restarts=after.restarts(run.options),
         samples=after.embedding_samples,
         progress=progress,
+        origin=Origin("", run.watch.embedding.name, np.flatnonzero(run.finite)),
     )
     done = ranks.run(tasks)
     effort, notes = effort_from(done["effort"][0]) if after.effort_samples else (None, [])

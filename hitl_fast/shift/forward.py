@@ -66,6 +66,8 @@ class Watch:
         self.largest_output = 0  # bytes of the largest layer output seen
         self.ran: set[str] = set()
         self._now = lone_pass()
+        self.raised: list[Exception] = []  # by the model itself, not by hooks; see take_raised
+        self._hook_failed = False
         self._waiting: dict[Key, Tensor] = {}
         self._handles: list[Any] = []
 
@@ -94,7 +96,7 @@ class Watch:
             if self.head is None:
                 self._find_head(inputs, copies)
             self._now = lone_pass()
-            output = self.model(*inputs.args, **inputs.kwargs)
+            output = self._called(inputs)
             logits = logits_of(output, self.output)
             return Lone(index, copies, {**(self._now.recorded or {}), LOGITS: logits.detach().clone()})
         finally:
@@ -111,7 +113,7 @@ class Watch:
     def _find_head(self, inputs: Inputs, copies: int) -> None:
         self._now = lone_pass()
         with Calls(self.model) as calls:
-            output = self.model(*inputs.args, **inputs.kwargs)
+            output = self._called(inputs)
         self.take_head(find_head(calls.made, logits_of(output, self.output), copies, self.layers))
 
     @property
@@ -126,6 +128,22 @@ class Watch:
             hook = self._timed(self._see_head, head.name)
             self._handles.append(head.module.register_forward_hook(hook, with_kwargs=True))
 
+    def take_raised(self, problem: BaseException | None = None) -> bool:
+        """Whether the model itself raised this error since the last call of this method; the others are let go."""
+        found = any(raised is problem for raised in self.raised)
+        self.raised.clear()
+        return found
+
+    def _called(self, inputs: Inputs) -> Any:
+        """What the model returns; remembers what it raises, since hooks run inside the call and raise there, too."""
+        self._hook_failed = False
+        try:
+            return self.model(*inputs.args, **inputs.kwargs)
+        except Exception as problem:
+            if not self._hook_failed:
+                self.raised.append(problem)
+            raise
+
     def forget_head(self) -> None:
         """Look for the head again: samples were taken from the inputs in a wrong way."""
         if self.head is not None:
@@ -137,7 +155,7 @@ class Watch:
         self._now = CurrentPass(role, proof)
         if role.name != "shifted":
             self._waiting.clear()
-        logits = logits_of(self.model(*inputs.args, **inputs.kwargs), self.output)
+        logits = logits_of(self._called(inputs), self.output)
         if role.name == "shifted":
             for _, name, _ in self._waiting:
                 self._skip(name, "it runs more often on clean than on shifted data (experts, early exit)")
@@ -181,7 +199,11 @@ class Watch:
     def _timed(self, see: Callable[..., None], name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             start = time.perf_counter()
-            see(name, module, args, kwargs, output)
+            try:
+                see(name, module, args, kwargs, output)
+            except BaseException:
+                self._hook_failed = True
+                raise
             self.seconds += time.perf_counter() - start
 
         return hook

@@ -213,7 +213,7 @@ class Pass:
         masks = mask, mask if alike else self._mask(shifted, pair.shifted_mask, n)
         self.watch.inputs_wanted = self._inputs.open
         self._before = self.accumulator.snapshot()
-        logits, embeddings = self._sides.run(clean, shifted, n, masks)
+        logits, embeddings = self._sides.run(clean, shifted, n, masks, pair.only)
         start = time.perf_counter()
         masks = (self._sides.of_padding(masks[0]), self._sides.of_padding(masks[1]))
         self.masks_used.update({mask.name: None for mask in masks if mask is not None})

@@ -27,6 +27,7 @@ from .labelling import Labelling
 from .layer_inputs import LayerInputs
 from .one_pass import Pass, Sources
 from .options import Options
+from .origin import Origin
 from .set_scores import SetScores, scores_of_sets
 
 NEED_PAIRS = ("index", "distance", "u", "distances", "layers", "input_rms", "cka")
@@ -65,6 +66,7 @@ class Kept:
         rows: (finite samples, D).
         guesses: (n,) the class of the largest logit; None without logits.
         known: (n,) bool, whose label is known.
+        origin: whose the rows are.
     """
 
     rows: Any
@@ -74,13 +76,14 @@ class Kept:
     guesses: np.ndarray | None
     confidence: float | None
     captured: LayerInputs
+    origin: Origin
 
     def embedding(self, kinds: np.ndarray, labelled: np.ndarray) -> Embedding:
         """The finite rows, with classes as positions in ``kinds`` where they are ``labelled``, (n,) bool."""
         here = labelled[self.finite]
         classes = np.zeros(len(here), np.int64)
         classes[here] = np.searchsorted(kinds, self.labels[self.finite][here])
-        return Embedding(self.rows, classes, len(kinds), here, sampled=not here.all())
+        return Embedding(self.rows, classes, len(kinds), here, sampled=not here.all(), origin=self.origin)
 
     def right(self, labelled: np.ndarray) -> np.ndarray | None:
         """For each labelled sample whether the model is right."""
@@ -153,7 +156,10 @@ def collect(
         run.refuse_nothing_finite("sample pairs")
         rows, captured = run.store.arrays(), run.layer_inputs()
         every = np.ones(len(run.classes), bool)
-        kept = [_kept(run, side, rows[side], captured, every if side == 0 else run.known) for side in (0, 1)]
+        kept = [
+            _kept(run, name, rows[name == "shifted"], captured, every if name == "clean" else run.known)
+            for name in ("clean", "shifted")
+        ]
         runs, rms, mode = [run], run.changes.rms(), run.mode
         numbered = run.guesses.numbered(run.classes)
     else:
@@ -169,7 +175,7 @@ def collect(
         runs[1].stream(batches, None, resources.progress)
         for name, run in zip(("clean", "shifted"), runs, strict=True):
             run.refuse_nothing_finite(f"{name} samples")
-            kept.append(_kept(run, 0, run.store.arrays()[0], run.layer_inputs(), run.known))
+            kept.append(_kept(run, name, run.store.arrays()[0], run.layer_inputs(), run.known))
         _refuse_unlike(runs, kept)
         layers, rms, mode = {}, None, "clean and shifted apart"
         skipped = runs[0].layers()[1] | runs[1].layers()[1]
@@ -313,12 +319,12 @@ def _effort(
     return unpaired_effort_of(clean, theirs, resources.clean_accuracy)
 
 
-def _kept(run: Pass, side: int, rows: Any, captured: LayerInputs, known: np.ndarray) -> Kept:
-    n = len(run.classes)
-    guesses = run.guesses
-    return Kept(
-        rows, run.classes, run.finite, known, guesses.of(side, n), guesses.confidence(side, n), captured
-    )
+def _kept(run: Pass, name: str, rows: Any, captured: LayerInputs, known: np.ndarray) -> Kept:
+    n, guesses = len(run.classes), run.guesses
+    side = 1 if run.compared and name == "shifted" else 0
+    origin = Origin(name, run.watch.embedding.name, np.flatnonzero(run.finite))
+    found = guesses.of(side, n), guesses.confidence(side, n)
+    return Kept(rows, run.classes, run.finite, known, *found, captured, origin)
 
 
 def _counter(run: Pass) -> Any:

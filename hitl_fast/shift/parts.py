@@ -218,6 +218,7 @@ class _Pass(Pass):
         self.guesses, missing = Guesses(kept=False), self.changes.missing
         self.changes = Changes()
         self.changes.missing = missing
+        self._sides.batch, self._sides.position = None, first
         self.store = EmbeddingStore(self.store.max_memory, str(self.store.dtype).rpartition(".")[2])
         self._inputs = InputStore(max(0, self.captures - first))
         self._labels, self._finite = Column(np.int64), Column(np.bool_)

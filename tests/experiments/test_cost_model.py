@@ -547,7 +547,7 @@ def test_retrainings_that_are_there_twice_are_doubted() -> None:
         CostModel.fit(history(20, 0) * 2, "probe_error")
 
 
-@pytest.mark.parametrize("scale", [1e-200, 1e200])
+@pytest.mark.parametrize("scale", [1e-307, 1e-200, 1e200, 1e308])
 @pytest.mark.parametrize("method", ["isotonic", "log_linear", "ridge"])
 def test_the_unit_of_a_score_does_not_count(scale: float, method: str) -> None:
     """Down to where squares are 0, and up to where they are infinite; falling scores too."""
@@ -558,6 +558,49 @@ def test_the_unit_of_a_score_does_not_count(scale: float, method: str) -> None:
             {"probe_error": sign * scale * 0.3}
         )
         assert tuple(scaled.effort) == pytest.approx(tuple(plain.effort))
+
+
+@pytest.mark.parametrize("method", ["isotonic", "log_linear", "ridge"])
+@pytest.mark.parametrize("scale", [5e-324, 1e-310, 1.7e308])
+def test_scores_at_the_ends_of_floats_predict(scale: float, method: str, tmp_path: Path) -> None:
+    rows = [{"probe_error": (i % 8) / 7, "epochs": 2.0 ** (i % 8) + i / 100} for i in range(40)]
+    units = [{**row, "probe_error": row["probe_error"] * 7} for row in rows]
+    if scale > 5e-324:
+        units = rows
+    plain = CostModel.fit(units, "probe_error", method=method)
+    model = CostModel.fit(
+        [{**row, "probe_error": row["probe_error"] * scale} for row in units], "probe_error", method=method
+    )
+    model.to_json(tmp_path / "m.json")
+    for at in (0, 3, 7):
+        x = units[at]["probe_error"]
+        expected = pytest.approx(tuple(plain.predict({"probe_error": x}).effort), rel=1e-9)
+        for read in (model, CostModel.from_json(tmp_path / "m.json")):
+            assert tuple(read.predict({"probe_error": x * scale}).effort) == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*is outside")
+@pytest.mark.parametrize("method", ["log_linear", "ridge"])
+def test_scores_that_cancel_at_infinity_are_refused(method: str) -> None:
+    rows = [{**row, "other": row["probe_error"] ** 2} for row in history(20, 0)]
+    model = CostModel.fit(rows, ["probe_error", "other"], method=method)
+    opposed = replace(model, curve=curves.Line((3.0, -3.0), 0.0))
+    with pytest.raises(ValueError, match=r"probe_error 1e\+308, other 1e\+308"):
+        opposed.predict({"probe_error": 1e308, "other": 1e308})
+
+
+@pytest.mark.parametrize("units", [(1.0, 2.0), (0.0,), (math.inf,), (math.nan,)])
+def test_files_with_units_that_cannot_be_are_refused(units: tuple[float, ...], tmp_path: Path) -> None:
+    model = CostModel.fit(history(20, 0), "probe_error", method="ridge")
+    model.to_json(tmp_path / "m.json")
+    held = json.loads((tmp_path / "m.json").read_text())
+    held["curve"]["units"] = [str(unit) for unit in units]
+    (tmp_path / "m.json").write_text(json.dumps(held))
+    with pytest.raises(ValueError, match="units"):
+        CostModel.from_json(tmp_path / "m.json")
+    del held["curve"]["units"]  # as files of before have it
+    (tmp_path / "m.json").write_text(json.dumps(held))
+    assert CostModel.from_json(tmp_path / "m.json") == model
 
 
 def test_a_score_may_be_as_large_as_a_float() -> None:

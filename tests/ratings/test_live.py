@@ -148,6 +148,30 @@ def test_databases_that_do_not_fit(signals: Signals, tmp_path: Path) -> None:
         LiveRatings(tmp_path / "absent.db", signals, record=tmp_path / "w")(0)
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_database_that_is_not_there_is_named_once(
+    signals: Signals, tmp_path: Path, caplog: pytest.LogCaptureFixture, recorded: bool
+) -> None:
+    store = store_of(tmp_path / "ratings.db")
+    rate(store, {4: 1.0})
+    record = tmp_path / "weights" if recorded else None
+    for misspelt, named in (("rating.db", "ratings.db"), ("absent/ratings.db", "no folder")):
+        caplog.clear()
+        live = LiveRatings(tmp_path / misspelt, signals, record=record and record / misspelt)
+        assert [live(epoch) for epoch in range(3)] == [None] * 3
+        assert not live.found
+        (message,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+        assert str(tmp_path / misspelt) in message
+        assert named in message
+        assert "ratings.db-wal" not in message
+    caplog.clear()
+    live = LiveRatings(tmp_path / "ratings.db", signals)
+    assert live(0) is not None
+    assert live.found
+    assert not [r for r in caplog.records if r.levelname == "WARNING"]
+    store.close()
+
+
 def test_a_database_that_begins_or_goes_while_a_model_trains(
     signals: Signals, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -224,7 +224,7 @@ def test_what_a_model_raises_is_raised_by_the_worker() -> None:
             raise KeyError("disk")
 
     clean, shifted, labels = data()
-    with pytest.raises(KeyError, match="disk"):
+    with pytest.raises(ValueError, match="a batch of clean .from sample 0.*KeyError: 'disk'"):
         put(batches(clean, labels), batches(shifted, labels), made=Broken)
 
 
