@@ -18,7 +18,7 @@ from .priorities import Priorities
 from .rating_data import RatingData
 from .scored import UNDECLARED
 from .selection import only
-from .units import coded, share_units
+from .units import coded, groups_of_pairs, share_units
 
 METHODS = ("mean", "calibrated", "dawid_skene", "bradley_terry")
 MOST_CATEGORIES = 64
@@ -84,6 +84,10 @@ def _of_one_question(ratings: RatingData, method: str, labels: Mapping[str, floa
     elif share_units(units, raters):
         model = rater_model(units, raters, values)
         mean, variance = model.score, model.variance
+        groups = groups_of_pairs(units, raters + count.size)[: count.size]
+        notes = _apart(
+            groups, "by raters of their own, whose bias is not told from what these items are worth"
+        )
     else:
         mean, variance, notes = _uncalibrated(ratings, units, raters, values, count, scale)
         method = "mean"
@@ -223,8 +227,29 @@ def _by_comparisons(ratings: RatingData, question: str | None) -> Priorities:
     first, second = np.split(codes, 2)
     model = bradley_terry(first, second, table.outcome.to_numpy(), raters)
     scale = (float(model.score.min()), float(model.score.max()))
+    notes = _apart(groups_of_pairs(first, second), "and compared among themselves only")
     return Priorities(
-        items, model.score, model.variance, np.bincount(codes), scale, "bradley_terry", ratings.num_items
+        items,
+        model.score,
+        model.variance,
+        np.bincount(codes),
+        scale,
+        "bradley_terry",
+        ratings.num_items,
+        notes=notes,
+    )
+
+
+def _apart(groups: np.ndarray, how: str) -> tuple[str, ...]:
+    """A note where items are of several groups."""
+    sizes = np.bincount(groups)
+    sizes = np.sort(sizes[sizes > 0])[::-1]
+    if len(sizes) == 1:
+        return ()
+    shown = ", ".join(map(str, sizes[:5])) + (", ..." if len(sizes) > 5 else "")
+    return (
+        f"items fall into {len(sizes)} groups ({shown} items), rated {how}: scores of different groups cannot be "
+        "compared",
     )
 
 

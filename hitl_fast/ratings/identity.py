@@ -10,11 +10,13 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError, InputTypeError, MissingExtraError
 
+from .formats.cells import is_shortened
 from .formats.column import Column
 
 if TYPE_CHECKING:
     import pandas
 
+WHOLE = re.compile(r"(?:0|[1-9]\d*)(?:\.0+)?")  # spellings of a whole number
 CANONICAL = re.compile(r"0|-?[1-9]\d{0,17}")  # text that an integer prints as: "007" stays text
 
 
@@ -64,6 +66,14 @@ def _named(codes: np.ndarray, distinct: list[Any], name: str, from_text: bool, m
     missing = codes < 0
     if missing.any() and not may_miss:
         raise InputError(f"{name}[{int(missing.argmax())}] is missing: every rating needs one")
+    for code, value in enumerate(distinct):
+        if isinstance(value, str) and is_shortened(value):
+            raise InputError(
+                f"{name}[{int((codes == code).argmax())}] is {value!r}, a long number shortened by a spreadsheet: "
+                "different ones may look the same, so export it again as text"
+            )
+    if from_text:
+        _refuse_two_spellings(codes, distinct, name)
     plain = [_plain(value, from_text) for value in distinct]
     whole = all(isinstance(value, int) for value in plain)
     if not missing.any() and whole:
@@ -71,6 +81,21 @@ def _named(codes: np.ndarray, distinct: list[Any], name: str, from_text: bool, m
     table = np.empty(len(plain) + 1, dtype=object)
     table[: len(plain)] = [value if whole else str(value) for value in plain]
     return np.asarray(table[codes])  # the last entry, None, stands for -1
+
+
+def _refuse_two_spellings(codes: np.ndarray, distinct: list[Any], name: str) -> None:
+    """Refuse "1.0" beside "1", which programs make of it: one would count as two. "007" is an id of its own."""
+    if not any(isinstance(value, str) and value.endswith("0") and "." in value for value in distinct):
+        return
+    known: dict[str, str] = {}
+    for code, value in enumerate(distinct):
+        if isinstance(value, str) and WHOLE.fullmatch(value):
+            other = known.setdefault(value.partition(".")[0], value)
+            if other != value:
+                raise InputError(
+                    f"{name}[{int((codes == code).argmax())}] is {value!r}, and another is {other!r}: if they are one, "
+                    "write it in one way; if not, give one a letter"
+                )
 
 
 def _object_array(values: Any) -> np.ndarray:

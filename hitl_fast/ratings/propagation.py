@@ -226,11 +226,12 @@ def _noise(priorities: ScoredItems, width: float) -> tuple[np.ndarray, str]:
     given = priorities.variance * (POINTS / width) ** 2
     known = np.isfinite(given) & (given > 0)
     # Where nobody rated an item twice, the variance of "mean" is that of the scores themselves, signal and all.
-    if not known.all() or (priorities.method == "mean" and (priorities.count <= 1).all()):
-        return (
-            stated,
-            f"stated: {NOISE:g} squared points an answer on a scale from 1 to 5, as no item has two answers",
+    single = priorities.method == "mean" and bool((priorities.count <= 1).all())
+    if single or not known.all():
+        why = (
+            "no item has two answers" if single or not known.any() else "some scores have no variance above 0"
         )
+        return stated, f"stated: {NOISE:g} squared points an answer on a scale from 1 to 5, as {why}"
     return given, f"variances of the scores by method {priorities.method!r}"
 
 
@@ -337,12 +338,14 @@ def _predict(
     ) -> torch.Tensor:
         same = label[:, None] == to.label
         found = s1 * _gaussian(table / LENGTH, to.table.to(table.dtype) / LENGTH)
-        found += s2 * same * _gaussian(embedding / length, to.embedding.to(table.dtype) / length)
+        # In float64: answers may lie closely together far from the origin, where float32 loses their distances.
+        near = _gaussian(embedding.double() / (length * step), to.embedding / length)
+        found += s2 * same * near.to(table.dtype)
         slope = None if to.prior is None else to.prior.to(table.dtype)
         return found + _trend(mean, slope, spread)
 
     noise = answers.noise + fitted["extra"]
-    own = covariance(answers.table, answers.embedding, answers.label, answers.prior, basis)
+    own = covariance(answers.table, answers.embedding * step, answers.label, answers.prior, basis)
     residual = answers.score - _centre(answers.prior)
     n = len(basis.score)
     if chosen is None:
@@ -355,11 +358,14 @@ def _predict(
         less = torch.linalg.solve_triangular(
             torch.linalg.cholesky(inner), torch.eye(n, dtype=torch.float64), upper=False
         )
-        seen = inner + (own / noise[:, None]).T @ own
-        more = torch.linalg.solve_triangular(
-            torch.linalg.cholesky(seen), torch.eye(n, dtype=torch.float64), upper=False
+        # Whitened by the inducing points: what is factorised stays above the identity, however small the noise is.
+        white = less @ (own / noise.sqrt()[:, None]).T  # [inducing, answers]
+        half = torch.linalg.cholesky(white @ white.T + torch.eye(n, dtype=torch.float64))
+        more = torch.linalg.solve_triangular(half, less, upper=False)
+        weights = more.T @ torch.linalg.solve_triangular(
+            half, (white @ (residual / noise.sqrt()))[:, None], upper=False
         )
-        weights = more.T @ (more @ (own.T @ (residual / noise)))
+        weights = weights[:, 0]
     total = len(signals)
     mean, variance = np.empty(total), np.empty(total)
     down, up, weights32 = less.T.float(), more.T.float(), weights.float()
@@ -369,7 +375,7 @@ def _predict(
         line = None if prior is None else torch.from_numpy(prior[rows]).float()
         across = covariance(
             table,
-            torch.from_numpy(signals.embedding[rows]) / step,
+            torch.from_numpy(signals.embedding[rows]),
             torch.from_numpy(signals.labels[rows]),
             line,
             basis,

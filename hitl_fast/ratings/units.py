@@ -7,6 +7,7 @@ import numpy as np
 from hitl_fast._common.errors import InputError
 
 from .identity import codes_of
+from .neighbours import components
 from .rating_data import RatingData
 
 
@@ -26,6 +27,16 @@ def share_units(units: np.ndarray, raters: np.ndarray) -> bool:
         return False
     pairs = np.unique(units * (int(raters.max()) + 1) + raters)
     return pairs.size > np.unique(units).size
+
+
+def groups_of_pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The group of each node: nodes that pairs (a, b) connect have one number.
+
+    >>> groups_of_pairs(np.array([0, 2]), np.array([1, 3])).tolist()
+    [0, 0, 2, 2]
+    """
+    n = int(max(a.max(), b.max())) + 1
+    return components(n, np.stack([a, b], axis=1))
 
 
 def refuse_several(ratings: RatingData, what: str) -> None:

@@ -17,6 +17,10 @@ LABELS_TOO = {"none", "missing", "pass", "cancelled"}  # no answer among numbers
 DECIMAL_COMMA = re.compile(r"\s*[+-]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+),\d+\s*")
 POINT = re.compile(r"\s*[+-]?\d+(?:\.\d+)+\s*")
 THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:\.\d{3})+\s*")
+LARGE = re.compile(r"\s*[+-]?[1-9]\d{2,}\s*")
+SHORTENED = re.compile(
+    r"[+-]?\d[.,]\d+E\+(?:1[1-9]|[2-9]\d|[1-9]\d\d)"
+)  # as Excel shows numbers of 12 digits or more
 FORMULA = re.compile(r'="(.*)"')  # how spreadsheets are made to keep 007
 DECLINED = {"skip", "skipped", "don't know", "dont know", "idk", "not sure", "unsure", "cancelled", "pass"}
 TRUE, FALSE = {"true", "1", "yes", "t", "y", "1.0"}, {"false", "0", "no", "f", "n", "", "0.0", "nan", "none"}
@@ -40,6 +44,17 @@ def cell_value(cell: Any) -> Any:
     return cell
 
 
+def is_shortened(value: Any) -> bool:
+    """Whether an id is a long number that a spreadsheet or a float has cut: different ids may then look the same.
+
+    >>> is_shortened("1.23457E+18"), is_shortened(2.0**60), is_shortened("1E5"), is_shortened(7.0)
+    (True, True, False, False)
+    """
+    if isinstance(value, str):
+        return "E+" in value and SHORTENED.fullmatch(value.strip()) is not None
+    return isinstance(value, float | np.floating) and 2.0**53 <= abs(float(value)) < math.inf
+
+
 def identity_value(cell: Any) -> Any:
     """Text or an integer; None where nothing is there."""
     if isinstance(cell, str):
@@ -59,10 +74,32 @@ def declines(value: Any) -> bool:
     return isinstance(value, str) and value.lower() in DECLINED
 
 
-def decimal_commas(column: Column) -> Column:
+def has_decimal_comma(column: Column) -> bool:
+    """Whether a cell is a number with a comma that parts no thousands."""
+    return any(
+        DECIMAL_COMMA.fullmatch(cell) and not THOUSANDS.fullmatch(cell.replace(",", "."))
+        for cell in column.values
+    )
+
+
+def doubtful_points(column: Column, commas: bool) -> Column:
+    """A column of a spreadsheet whose points may part thousands: such cells as 1,200, which is refused as a score.
+
+    So they may where all points stand as in 1.200, and the file has decimal commas (``commas``) or the column whole
+    numbers of three digits: 900 and 1.200 are hardly 900 and 1.2.
+    """
+    points = [cell for cell in column.values if POINT.fullmatch(cell)]
+    if not points or not all(map(THOUSANDS.fullmatch, points)):
+        return column
+    if not commas and not any(LARGE.fullmatch(cell) for cell in column.values):
+        return column
+    return column.map(lambda cell: cell.replace(".", ",") if THOUSANDS.fullmatch(cell) else cell)
+
+
+def decimal_commas(column: Column, commas: bool) -> Column:
     """A column of a file whose cells are parted by semicolons: 3,5 is 3.5, and beside such cells 1.000 is 1000."""
     if not any(DECIMAL_COMMA.fullmatch(cell) for cell in column.values):
-        return column
+        return doubtful_points(column, commas)
     # Beside a decimal point 1.000 may be either; written as 1,000 it is refused as that.
     points = [cell for cell in column.values if POINT.fullmatch(cell)]
     grouped = all(map(THOUSANDS.fullmatch, points))

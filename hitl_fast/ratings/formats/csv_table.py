@@ -14,7 +14,7 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError
 
-from .cells import FORMULA, decimal_commas
+from .cells import FORMULA, decimal_commas, doubtful_points, has_decimal_comma
 from .column import Column
 from .table import Table, arrow_column, check_names
 
@@ -47,8 +47,10 @@ def from_csv(text: str, name: str, header: bool = True) -> Table:
         found.columns = {column: cells.map(_unquoted) for column, cells in found.columns.items()}
     found = _without_empty_rows(found)
     found.header = header
-    if delimiter == ";":
-        points = {column: decimal_commas(cells) for column, cells in found.columns.items()}
+    if delimiter != ",":
+        commas = any(map(has_decimal_comma, found.columns.values()))
+        read = decimal_commas if delimiter == ";" else doubtful_points
+        points = {column: read(cells, commas) for column, cells in found.columns.items()}
         found.written = {n: cells for n, cells in found.columns.items() if points[n] is not cells}
         found.columns = points
     return found

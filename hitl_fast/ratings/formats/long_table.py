@@ -10,7 +10,7 @@ import numpy as np
 from hitl_fast._common.errors import InputError
 
 from .answers import UNKNOWN, AnswerColumns, Answers, Gold, Prediction, Skipped, identity, seconds_of
-from .cells import answered, cell_value, identity_value
+from .cells import answered, cell_value, identity_value, is_shortened
 from .column import Column, joined
 from .roles import Roles
 from .row_status import GOLD, PREDICTION, RowStatus
@@ -128,6 +128,12 @@ def identities(table: Table, roles: Roles, role: str) -> Column:
         if isinstance(value, list | dict):
             row = int(np.flatnonzero(column.codes == code)[0])
             identity(value, role, table.where(row))
+        if is_shortened(value):
+            row = int(np.flatnonzero(column.codes == code)[0])
+            raise InputError(
+                f"{table.where(row)}: the {role} {value!r} in column {named!r} is a long number that was shortened (by "
+                "a spreadsheet, or as a float), so that different ones may look the same: export it again as text"
+            )
     found = column.map(identity_value)
     return joined([found]) if len(set(map(repr, found.values))) == len(found.values) else _merged(found)
 

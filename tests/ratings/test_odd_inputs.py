@@ -1,0 +1,138 @@
+"""Ids, numbers and answers that would be read or carried on wrong in silence."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import hitl_fast as hf
+from hitl_fast.ratings import propagation
+from hitl_fast.ratings.priorities import Priorities
+from hitl_fast.ratings.propagation import propagate
+
+
+def read(tmp_path: Path, text: str, **options: Any) -> hf.Ratings:
+    path = tmp_path / "ratings.csv"
+    path.write_text(text)
+    return hf.Ratings.read(path, **options)
+
+
+@pytest.mark.parametrize("between", [";", "\t", "|"])
+def test_points_of_thousands_beside_hundreds_are_refused(between: str, tmp_path: Path) -> None:
+    text = "item;rater;score\n1;a;1.200\n2;a;900\n1;b;1.100\n2;b;850\n".replace(";", between)
+    with pytest.raises(ValueError, match=r"line 2.*1,200.*thousands"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_points_of_thousands_beside_decimal_commas_are_no_seconds(between: str, tmp_path: Path) -> None:
+    text = "item;rater;score;seconds\n1;a;3,5;1.200\n2;a;4,0;9\n1;b;2,5;2.100\n".replace(";", between)
+    found = read(tmp_path, text).frame
+    assert found.score.tolist() == [3.5, 4.0, 2.5]
+    assert not (found.seconds < 9).any()
+
+
+def test_points_that_part_no_thousands_stay(tmp_path: Path) -> None:
+    found = read(tmp_path, "item;rater;score\n1;a;1.125\n2;a;4\n1;b;0.5\n2;b;2.250\n").frame
+    assert found.score.tolist() == [1.125, 4, 0.5, 2.25]
+    assert read(tmp_path, "item;rater;score\n1;a;1.125\n2;a;4\n1;b;2.250\n").frame.score.tolist() == [
+        1.125,
+        4,
+        2.25,
+    ]
+
+
+@pytest.mark.parametrize("id_", ["1.23457E+18", "1,23457E+18", "9.9E+11"])
+@pytest.mark.parametrize("column", ["item", "rater"])
+def test_ids_that_a_spreadsheet_shortened_are_refused(column: str, id_: str, tmp_path: Path) -> None:
+    rows = {"item": ["1", "2", "3"], "rater": ["a", "b", "a"], "score": ["1", "2", "3"]}
+    rows[column][1] = f'"{id_}"'
+    text = "\n".join(",".join(cells) for cells in [list(rows), *zip(*rows.values(), strict=True)])
+    with pytest.raises(ValueError, match=rf"line 3: the {column} '{id_.replace('+', '[+]')}'.*shortened"):
+        read(tmp_path, text)
+
+
+def test_ids_that_floats_have_cut_are_refused() -> None:
+    ids = [1234567890123456789, 1234567890123456788, None]
+    frame = pd.DataFrame({"item": ids, "rater": ["a", "a", "b"], "score": [1, 2, 3]})
+    with pytest.raises(ValueError, match=r"item 1\.23.*shortened"):
+        hf.Ratings.read(frame.dropna())
+    with pytest.raises(ValueError, match=r"items\[0\].*shortened"):
+        hf.Ratings.from_arrays(["1.23457E+18", "2"], ["a", "b"], [1, 2])
+    whole = hf.Ratings.from_arrays(np.array([10**18, 10**18 + 1]), ["a", "b"], [1, 2])
+    assert whole.frame.item.nunique() == 2
+
+
+@pytest.mark.parametrize("other", ["1.0", "1.00"])
+@pytest.mark.parametrize("column", ["item", "rater"])
+def test_two_spellings_of_one_number_are_refused(column: str, other: str, tmp_path: Path) -> None:
+    rows = {"item": ["1", "2", "1"], "rater": ["1", "2", "2"], "score": ["1", "2", "3"]}
+    rows[column][2] = other
+    rows[column][1] = "2"
+    text = "\n".join(",".join(cells) for cells in [list(rows), *zip(*rows.values(), strict=True)])
+    with pytest.raises(ValueError, match=rf"{column}s\[2\] is '{other}'.*'1'"):
+        read(tmp_path, text)
+
+
+def test_raters_who_share_no_item_are_told() -> None:
+    generator = np.random.default_rng(0)
+    worth = np.repeat(generator.normal(3, 0.7, 40), 3)
+    items, raters = np.repeat(np.arange(40), 3), np.tile([0, 1, 2], 40)
+    apart = hf.Ratings.from_arrays(items, raters + 3 * (items >= 25), worth + (items >= 25), scale=(-5, 10))
+    notes = apart.aggregate().notes
+    assert any("2 groups (25, 15 items)" in note and "cannot be compared" in note for note in notes)
+    together = hf.Ratings.from_arrays(items, raters, worth, scale=(-5, 10))
+    assert together.aggregate().notes == ()
+
+
+def test_comparisons_that_nothing_connects_are_told() -> None:
+    rows = {"first": ["a", "c"] * 5, "second": ["b", "d"] * 5, "winner": ["a", "c"] * 5, "rater": ["x"] * 10}
+    found = hf.Ratings.read(pd.DataFrame(rows), format="pairwise").aggregate("bradley_terry")
+    assert any("2 groups (2, 2 items)" in note for note in found.notes)
+    rows["second"][-1] = "b"
+    found = hf.Ratings.read(pd.DataFrame(rows), format="pairwise").aggregate("bradley_terry")
+    assert found.notes == ()
+
+
+def scored(items: np.ndarray, total: int, variance: float) -> Priorities:
+    score = 3 + np.sin(items)
+    n = len(items)
+    return Priorities(items, score, np.full(n, variance), np.full(n, 2), (1.0, 5.0), "calibrated", total)
+
+
+def exact(priorities: Priorities, signals: hf.Signals, fitted: dict[str, float]) -> np.ndarray:
+    """The mean of the docstring's Gaussian process without a prior, in NumPy and float64, from differences."""
+    items, table, E = priorities.items, signals.table.astype(float), signals.embedding.astype(float)
+    apart = np.sqrt(((E[items][:, None] - E[items]) ** 2).sum(2))
+    E = E / np.median(apart[apart > 0]) / fitted["length"]
+    same = signals.labels[:, None] == signals.labels[items]
+    near, close = (((X[:, None] - X[items]) ** 2).sum(2) for X in (table, E))
+    K = fitted["signals"] * np.exp(-near / 16) + fitted["features"] * same * np.exp(-close / 2) + 1
+    noise = np.diag(priorities.variance + fitted["extra"])
+    return np.asarray(3 + K @ np.linalg.solve(K[items] + noise, priorities.score - 3))
+
+
+@pytest.mark.parametrize("tight", [1.0, 1e-2, 1e-4])
+def test_answers_that_lie_closely_together_keep_their_distances(tight: float) -> None:
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((300, 5))
+    X[:100] = 5 + tight * X[:100]
+    signals = hf.Signals.of(X, X[:, 0] > np.median(X[:, 0]))
+    priorities = scored(np.arange(80), 300, 0.1)
+    found = propagate(priorities, signals)
+    np.testing.assert_allclose(found.mean, exact(priorities, signals, found.hyperparameters), atol=1e-3)
+
+
+def test_many_precise_answers_are_no_singular_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(propagation, "EXACT", 100)
+    monkeypatch.setattr(propagation, "INDUCING", 80)
+    generator = np.random.default_rng(0)
+    X = torch.from_numpy(np.repeat(generator.standard_normal((20, 3)), 10, axis=0)).half()
+    signals = hf.Signals.of(X, np.arange(200) % 2)
+    found = propagate(scored(np.arange(150), 200, 1e-9), signals)
+    assert found.inducing == 80
+    assert np.isfinite(found.mean).all()
+    assert (found.variance > 0).all()
