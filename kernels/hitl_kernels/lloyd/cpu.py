@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..policy import compiled, compiled_fast_by_size, compiled_fast_part
+from ..policy import compiled_fast_by_size, compiled_fast_part
 from .nearest import Bounds, Labels, assign, distances, panels, squared_distance
 from .rows import Float32, Float64, Rows, Run
 from .tile import LINE, prefetch
@@ -49,21 +49,19 @@ def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float, settled: fl
 
 
 class _Sums:
-    """Sums and sizes of the clusters, kept up to date by the rows that change cluster."""
+    """Sums of the clusters, kept up to date by the rows that change cluster."""
 
     def __init__(self, rows: Rows, clusters: int) -> None:
         bands = -(-rows.width // COLUMNS)
         parts = max(1, min(PARTS // bands, PARTIAL // (clusters * rows.width)))
         self.of_parts = np.zeros((parts, clusters, rows.width))
-        self.sizes = np.zeros(clusters, np.int64)
 
     def move(self, x: Float32, nearest: Labels, labels: Labels) -> int:
         """Moves rows from their old cluster, if any, to the nearest one; how many have moved."""
-        moved = np.empty(labels.size, np.int64)
-        changed = int(_changes(nearest, labels, self.sizes, moved))
-        _move(2 * changed * x.shape[1], x, moved[:changed], nearest, labels, self.of_parts)
+        moved = np.flatnonzero(nearest != labels)
+        _move(2 * moved.size * x.shape[1], x, moved, nearest, labels, self.of_parts)
         labels[:] = nearest
-        return changed
+        return moved.size
 
 
 def _assign_all(rows: Rows, run: Run, bounds: Bounds, sums: _Sums | None) -> int:
@@ -83,10 +81,10 @@ def _assign_all(rows: Rows, run: Run, bounds: Bounds, sums: _Sums | None) -> int
 
 def _average(rows: Rows, run: Run, kept: _Sums) -> Float32:
     """The M-step's division; scikit-learn's rule for clusters without rows, as in reference.py."""
-    sums, sizes = kept.of_parts.sum(0), kept.sizes
+    sums = kept.of_parts.sum(0)
+    sizes = np.bincount(run.labels, minlength=len(sums))
     empty = np.flatnonzero(sizes == 0)
     if empty.size:
-        sizes = sizes.copy()
         distances = np.empty(rows.samples, np.float32)
         for start, x in rows.chunks():
             own = run.centroids[run.labels[start : start + len(x)]]
@@ -103,20 +101,6 @@ def _average(rows: Rows, run: Run, kept: _Sums) -> Float32:
     for k in np.flatnonzero(sizes == 0):
         sums[k] = sums[largest] if k < largest else sums[largest] / sizes[largest]
     return np.asarray(sums / np.maximum(sizes, 1)[:, None], np.float32)
-
-
-@compiled
-def _changes(nearest: Labels, labels: Labels, sizes: NDArray[np.int64], moved: NDArray[np.int64]) -> int:
-    """How many rows change cluster; their positions go to ``moved``."""
-    changed = 0
-    for i in range(labels.size):
-        if nearest[i] != labels[i]:
-            moved[changed] = i
-            changed += 1
-            sizes[nearest[i]] += 1
-            if labels[i] >= 0:
-                sizes[labels[i]] -= 1
-    return changed
 
 
 @compiled_fast_by_size

@@ -176,7 +176,7 @@ def _assign_part(
     products: Float32,
     scores: Float32,
 ) -> None:
-    count = 0
+    count = start - start  # 0; the literal would have _multiply compiled for it too
     for i in range(start, stop):
         gaps[i] -= moved[labels[i]]  # of any centroid at first, where the label is -1
         if not gaps[i] > 0:
