@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hitl_fast import cli
 from hitl_fast._common.errors import InputError
 from hitl_fast.ratings.collect.reading import Answer, export_csv, read_collection
-from hitl_fast.ratings.collect.schedule import RETEST_AFTER, Schedule, agreement, progress, retest
+from hitl_fast.ratings.collect.schedule import Schedule, progress
 from hitl_fast.ratings.collect.store import Store, checked_seconds
+from hitl_fast.ratings.collect.tally import RETEST_AFTER, Tally
 
 ABOUT = {"items": 20, "question": "rating"}
 
@@ -200,7 +201,7 @@ def test_questions_of_any_history(
         assert 0 <= a.item < size
         assert (a.other is not None) == (question == "pairs")
         assert a.other != a.item
-    told = progress(schedule, answers, "p0")
+    told = progress(schedule, store.tally(), "p0")
     assert told["done"] == len(given_by) <= told["total"]
     store.close()
 
@@ -225,11 +226,11 @@ def test_agreement_and_retest() -> None:
         return Answer(rater, item, None, repeat, value, 1.0, "")
 
     one = [answer("a", 0, 1), answer("a", 1, 5)]
-    assert agreement(one) is None
-    assert agreement([*one, answer("b", 0, 1), answer("b", 1, 5)]) == 1.0
-    assert agreement([answer("a", 0, 3), answer("b", 0, 3)]) is None  # nothing could differ
-    assert retest(one) is None
-    assert retest([*one, answer("a", 0, 1, 1), answer("a", 1, 3, 1)]) == {
+    assert Tally.of(one).agreement() is None
+    assert Tally.of([*one, answer("b", 0, 1), answer("b", 1, 5)]).agreement() == 1.0
+    assert Tally.of([answer("a", 0, 3), answer("b", 0, 3)]).agreement() is None  # nothing could differ
+    assert Tally.of(one).retest() is None
+    assert Tally.of([*one, answer("a", 0, 1, 1), answer("a", 1, 3, 1)]).retest() == {
         "pairs": 2,
         "equal": 0.5,
         "distance": 1.0,

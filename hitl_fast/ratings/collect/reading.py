@@ -8,6 +8,7 @@ import json
 import math
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +195,14 @@ def _check_answers(name: str, about: dict[str, Any], answers: list[Answer]) -> N
 
 
 def answers_of(connection: sqlite3.Connection) -> list[Answer]:
+    return [answer for _, answer in numbered_answers(connection, 0)]
+
+
+def numbered_answers(connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Answer]]:
+    """Answers that count whose number is larger, with their numbers, in the order in which they were given."""
     rows = connection.execute(
-        "SELECT rater, item, other, repeat, value, seconds, at FROM answers WHERE NOT undone ORDER BY id"
+        "SELECT id, rater, item, other, repeat, value, seconds, at FROM answers WHERE id > ? AND NOT undone "
+        "ORDER BY id",
+        [after],
     )
-    return [Answer(*row) for row in rows]
+    return ((number, Answer(*rest)) for number, *rest in rows)

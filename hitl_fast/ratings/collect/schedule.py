@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,9 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError
 
-from ..agreement import krippendorff
-from .reading import QUESTIONS, Answer
+from .reading import QUESTIONS
 from .store import Store, Ticket
+from .tally import Person, Tally, Unit
 
 PROMPTS = {
     "rating": "How important is this sample for training?",
@@ -22,8 +23,6 @@ PROMPTS = {
     "pairs": "Which of the two is more important for training?",
 }
 PAIRINGS = 3  # pairs that an item is in
-RETEST_AFTER = 5  # answers between a question and its repeat, at least
-Unit = tuple[int, "int | None"]
 
 
 @dataclass(frozen=True)
@@ -95,63 +94,46 @@ class Schedule:
             ticket = store.open_ticket(rater)
             if ticket is not None:
                 return ticket
-            answers = store.answers()
-            mine = [a for a in answers if a.rater == rater]
-            again = self._due(mine)
+            tally = store.tally()
+            person = tally.people.get(rater, Person())
+            again = person.due(self.repeats)
             if again is not None:
                 return store.give(rater, *again, 1)
-            taken = Counter((a.item, a.other) for a in answers if a.repeat == 0 and a.value is not None)
-            taken.update((item, other) for who, item, other in store.held() if who != rater)
-            seen = {(a.item, a.other) for a in mine}
-            unit = next((u for u in self.units() if u not in seen and taken[u] < self.each), None)
+            held = Counter((item, other) for who, item, other in store.held() if who != rater)
+            unit = self._first_open(tally, rater, person.seen, held)
             return None if unit is None else store.give(rater, *unit, 0)
 
-    def _due(self, mine: Sequence[Answer]) -> Unit | None:
-        """What to put again to this person: the earliest answer that is long enough ago."""
-        repeated = {(a.item, a.other) for a in mine if a.repeat}
-        if len(repeated) + 1 > self.repeats * (len(mine) + 1):
-            return None
-        early = [a for a in mine[:-RETEST_AFTER] if a.repeat == 0 and a.value is not None]
-        return next(((a.item, a.other) for a in early if (a.item, a.other) not in repeated), None)
+    def _first_open(self, tally: Tally, rater: str, seen: set[Unit], held: Counter[Unit]) -> Unit | None:
+        """The first question that this person was not put and that too few people have answered or are reading."""
+        units = self._every_unit
+        known, shrunk, place = self._places.get(rater, (tally, tally.shrunk, 0))
+        if known is not tally or shrunk != tally.shrunk:
+            place = 0
+        while place < len(units) and (units[place] in seen or tally.given[units[place]] >= self.each):
+            place += 1  # for good, until an answer is taken away
+        self._places[rater] = tally, tally.shrunk, place
+        rest = (units[i] for i in range(place, len(units)))
+        return next((u for u in rest if u not in seen and tally.given[u] + held[u] < self.each), None)
+
+    @functools.cached_property
+    def _places(self) -> dict[str, tuple[Tally, int, int]]:
+        """How many of the first questions cannot be put to a person, and by which tally, after how many undone."""
+        return {}
+
+    @functools.cached_property
+    def _every_unit(self) -> list[Unit]:
+        return list(self.units())
 
 
-def progress(schedule: Schedule, answers: Sequence[Answer], rater: str) -> dict[str, Any]:
+def progress(schedule: Schedule, tally: Tally, rater: str) -> dict[str, Any]:
     """Counts, minutes, agreement between people and of each with themselves, as the page shows them."""
-    mine = [a for a in answers if a.rater == rater]
-    first = [a for a in answers if a.repeat == 0 and a.value is not None]
+    mine = tally.people.get(rater, Person())
     return {
-        "mine": len(mine),
-        "done": len(first),
+        "mine": len(mine.answers),
+        "done": tally.done(),
         "total": schedule.total(),
-        "people": len({a.rater for a in answers}),
-        "minutes": round(sum(a.seconds or 0.0 for a in mine) / 60, 2),
-        "agreement": agreement(first),
-        "retest": retest(answers),
+        "people": len(tally.people),
+        "minutes": round(mine.seconds / 60, 2),
+        "agreement": tally.agreement(),
+        "retest": tally.retest(),
     }
-
-
-def agreement(first: Sequence[Answer]) -> float | None:
-    """Krippendorff's alpha of the people (interval level); None where it is undefined."""
-    units = {unit: i for i, unit in enumerate(dict.fromkeys((a.item, a.other) for a in first))}
-    if len(first) == len(units):
-        return None  # nothing was answered twice
-    codes = np.array([units[a.item, a.other] for a in first])
-    values = np.array([a.value for a in first], dtype=np.float64)
-    try:
-        return round(krippendorff(codes, values, "interval", replicates=1).alpha, 3)
-    except ValueError:
-        return None
-
-
-def retest(answers: Sequence[Answer]) -> dict[str, Any] | None:
-    """How near repeated answers are to the same person's first ones: pairs, share that are equal, mean distance."""
-    first = {(a.rater, a.item, a.other): a.value for a in answers if a.repeat == 0 and a.value is not None}
-    off = [
-        abs(a.value - first[a.rater, a.item, a.other])
-        for a in answers
-        if a.repeat and a.value is not None and (a.rater, a.item, a.other) in first
-    ]
-    if not off:
-        return None
-    equal = sum(d == 0 for d in off) / len(off)
-    return {"pairs": len(off), "equal": round(equal, 3), "distance": round(sum(off) / len(off), 3)}

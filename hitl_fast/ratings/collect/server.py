@@ -91,7 +91,7 @@ class Collection:
 
     def shown(self, ticket: Ticket | None, rater: str) -> dict[str, Any]:
         """What the page needs to put a question."""
-        told = {"progress": progress(self.schedule, self.store.answers(), rater)}
+        told = {"progress": progress(self.schedule, self.store.tally(), rater)}
         if ticket is None:
             return {**told, "ticket": None}
         places = [ticket.item] if ticket.other is None else [ticket.item, ticket.other]

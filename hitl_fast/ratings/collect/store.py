@@ -24,7 +24,8 @@ from typing import Any
 
 from hitl_fast._common.errors import InputError
 
-from .reading import APPLICATION, VERSION, Answer, about_of, answers_of, check_is_collection
+from .reading import APPLICATION, VERSION, Answer, about_of, answers_of, check_is_collection, numbered_answers
+from .tally import Tally
 
 MOST_SECONDS = sys.float_info.max  # an integer may be larger
 HELD = 1800.0  # seconds for which an open question is not given to somebody else
@@ -43,6 +44,7 @@ CREATE TABLE answers (
 CREATE INDEX asked_by ON asked (rater);
 CREATE INDEX answers_by ON answers (rater);
 """
+LATER = "CREATE INDEX IF NOT EXISTS asked_at ON asked (at)"  # older databases get it when they are opened for writing
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Store:
         elif not self.path.absolute().parent.is_dir():
             raise InputError(f"{self.path} cannot be made: there is no folder {self.path.parent}")
         self._lock = threading.RLock()
+        self._tally, self._version = Tally(), -1
+        self._settled: dict[str, int] = {}  # person -> of which all questions up to this row were answered
         self._shown: dict[str, float] = {}  # ticket -> when it was last shown, on a clock that is never set
         try:
             self._connection = sqlite3.connect(
@@ -103,6 +107,7 @@ class Store:
                 run(f"PRAGMA application_id = {APPLICATION}")
                 run(f"PRAGMA user_version = {VERSION}")
                 run("INSERT INTO about VALUES ('about', ?)", [json.dumps(about)])
+            run(LATER)
         self.about = about_of(self._connection, self.path.name)
         for name, value in (about or {}).items():
             if self.about.get(name) != json.loads(json.dumps(value)):
@@ -153,11 +158,16 @@ class Store:
     def open_ticket(self, rater: str) -> Ticket | None:
         """What the person was last shown and has not answered."""
         with self._lock:
+            self._look()
             row = self._one(
-                "SELECT ticket, item, other, repeat FROM asked WHERE rater = ? AND ticket NOT IN "
-                "(SELECT ticket FROM answers) ORDER BY rowid DESC LIMIT 1", rater,
+                "SELECT ticket, item, other, repeat FROM asked WHERE rater = ? AND rowid > ? AND NOT EXISTS "
+                "(SELECT 1 FROM answers WHERE answers.ticket = asked.ticket) ORDER BY rowid DESC LIMIT 1",
+                rater, self._settled.get(rater, 0),
             )  # fmt: skip
-            if row is not None:
+            if row is None:
+                newest = self._one("SELECT max(rowid) FROM asked WHERE rater = ?", rater)[0]
+                self._settled[rater] = newest or 0
+            else:
                 self._run("UPDATE asked SET at = ? WHERE ticket = ?", time.time(), row[0])
                 self._shown[row[0]] = time.monotonic()
         return None if row is None else Ticket(*row)
@@ -213,16 +223,34 @@ class Store:
                 return False
             self._run("UPDATE answers SET undone = 1 WHERE id = ?", row[0])
             self.give(rater, *row[1:])
+        with self._lock:
+            self._tally.take(rater, row[0])
         return True
 
     def held(self) -> list[tuple[str, int, int | None]]:
         """Rater, item and other of questions that were put and not answered within the last half hour."""
+        now = time.time()
         with self._lock:
             return self._connection.execute(
-                "SELECT rater, item, other FROM asked WHERE abs(at - ?) < ? AND ticket NOT IN "
-                "(SELECT ticket FROM answers)",
-                [time.time(), HELD],
+                "SELECT rater, item, other FROM asked WHERE at > ? AND at < ? AND NOT EXISTS "
+                "(SELECT 1 FROM answers WHERE answers.ticket = asked.ticket)",
+                [now - HELD, now + HELD],
             ).fetchall()
+
+    def tally(self) -> Tally:
+        """Sums over all answers that count; of those added since the last call only the new ones are read."""
+        with self._lock:
+            self._look()
+            for number, answer in numbered_answers(self._connection, self._tally.last):
+                self._tally.add(number, answer)
+            return self._tally
+
+    def _look(self) -> None:
+        """Forget what is known of the rows where another program has changed them."""
+        version = self._one("PRAGMA data_version")[0]
+        if version != self._version:
+            self._tally, self._version = Tally(), version
+            self._settled.clear()
 
     def answers(self) -> list[Answer]:
         """All that count, in the order in which they were given."""
@@ -244,6 +272,8 @@ class Store:
             self._run("DELETE FROM asked WHERE rater = ?", name)
             self._run("DELETE FROM people WHERE name = ?", name)
         with self._lock:
+            self._tally = Tally()
+            self._settled.clear()  # numbers of rows may come again
             self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return int(count)
