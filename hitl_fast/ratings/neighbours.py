@@ -11,6 +11,7 @@ from hitl_fast._common.errors import require
 
 EXACT_ROWS = 200_000  # beyond it every pair takes hours, and an index is asked instead
 BLOCK = 1 << 25  # distances held at a time: 128 MiB
+ROUNDING = 16 * 2.0**-23  # of squared distances in float32, as a share of the squares that they are made of
 SPARE = 6  # candidates beyond k, so that rounding in float32 leaves none of the k out
 
 
@@ -34,8 +35,9 @@ class Neighbours:
 def neighbours(features: np.ndarray, k: int, radius: float) -> Neighbours:
     """The k nearest other rows by Euclidean distance, and connected components under a radius.
 
-    Every pair up to `EXACT_ROWS` rows, in blocks: candidates in float32, their distances anew in float64 from the
-    differences, so that near copies are not lost to cancellation. Beyond, an inverted file of faiss (extra
+    Every pair up to `EXACT_ROWS` rows, in blocks: candidates in float32, or in float64 for the rows that float32's
+    rounding leaves in doubt, as of clusters that are small beside their distance to the middle; their distances anew in
+    float64 from the differences. Beyond, an inverted file of faiss (extra
     ``neighbours``) that looks at 32 of its cells: some neighbours may be missed, and groups are connected by the
     neighbours found alone.
 
@@ -47,10 +49,10 @@ def neighbours(features: np.ndarray, k: int, radius: float) -> Neighbours:
     Raises:
         ImportError: faiss is needed and not installed.
     """
-    rows, unit = _single(features)
+    rows, middle, unit = _single(features)
     wanted = min(k + SPARE, len(rows) - 1)
     if len(rows) <= EXACT_ROWS:
-        found, links = _every_pair(rows, wanted, radius / unit)
+        found, links = _every_pair(_Data(features, middle, unit, rows), k, wanted, radius / unit)
     else:
         found, links = _indexed(rows, wanted), np.empty((0, 2), np.int64)
     distance = _distances(features, found)
@@ -61,8 +63,8 @@ def neighbours(features: np.ndarray, k: int, radius: float) -> Neighbours:
     return Neighbours(distance[:, :k], found[:, :k], components(len(rows), edges), len(rows) <= EXACT_ROWS)
 
 
-def _single(features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Rows in float32, and the unit that they are in.
+def _single(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Rows in float32, their origin, and the unit that they are in.
 
     Whatever the origin and the scale of the features, squares neither vanish nor overflow. Columns begin at their
     middle value, which a few far rows do not move.
@@ -74,29 +76,74 @@ def _single(features: np.ndarray) -> tuple[np.ndarray, float]:
     unit = max(float(np.abs(features[block] - middle).max()) for block in blocks) or 1.0
     for block in blocks:
         rows[block] = (features[block] - middle) / unit
-    return rows, unit
+    return rows, middle, unit
 
 
-def _every_pair(rows: np.ndarray, k: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class _Data:
+    """Rows as given, and ``single``: (features - middle) / unit in float32."""
+
+    features: np.ndarray
+    middle: np.ndarray
+    unit: float
+    single: np.ndarray
+
+    def double(self, rows: slice | np.ndarray) -> torch.Tensor:
+        return torch.from_numpy((self.features[rows] - self.middle) / self.unit)
+
+    def gaps(self, rows: np.ndarray) -> torch.Tensor:
+        """(rows, n) squared distances in float64, infinite to the row itself."""
+        own = self.double(rows)
+        found = torch.empty((len(rows), len(self.single)), dtype=torch.float64)
+        step = max(1, (1 << 22) // self.features.shape[1])
+        for begin in range(0, len(self.single), step):
+            part = self.double(slice(begin, begin + step))
+            torch.addmm((part * part).sum(1), own, part.T, alpha=-2, out=found[:, begin : begin + step])
+        found += (own * own).sum(1)[:, None]
+        found[torch.arange(len(rows)), torch.from_numpy(rows)] = torch.inf
+        return found
+
+
+def _every_pair(of: _Data, k: int, most: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
     """Candidates of each row, and links of rows that have more others within the radius than candidates."""
-    data = torch.from_numpy(rows)
+    data = torch.from_numpy(of.single)
     square = (data * data).sum(1)
-    found = np.empty((len(rows), k), np.int64)
-    group = np.arange(len(rows))
-    step = max(1, BLOCK // len(rows))
-    for begin in range(0, len(rows), step):
+    found = np.empty((len(data), most), np.int64)
+    group = np.arange(len(data))
+    step = max(1, BLOCK // len(data))
+    for begin in range(0, len(data), step):
         block = data[begin : begin + step]
+        own = square[begin : begin + step]
         gap = torch.addmm(square, block, data.T, alpha=-2)  # squared distance less the row's own square
         gap[torch.arange(len(block)), torch.arange(begin, begin + len(block))] = torch.inf
-        nearest = torch.topk(gap, k, dim=1, largest=False)
-        found[begin : begin + len(block)] = nearest.indices.numpy()
-        limit = radius**2 - square[begin : begin + len(block)]
-        for i in (nearest.values[:, -1] <= limit).nonzero().ravel().tolist():
-            others = (gap[i] <= limit[i]).nonzero().ravel().numpy()
-            joined = np.unique(np.append(group[others], group[begin + i]))
-            if joined.size > 1:
-                group[np.isin(group, joined)] = joined[0]
-    return found, np.stack([np.arange(len(rows)), group], axis=1)
+        values, index = torch.topk(gap, most, dim=1, largest=False)
+        found[begin : begin + len(block)] = index.numpy()
+        error = ROUNDING * (own + square[index].amax(1))
+        doubtful = (radius**2 < 100 * error) & (values[:, -1] <= radius**2 - own + error)
+        if most < len(data) - 1:
+            doubtful |= values[:, -1] - values[:, k - 1] <= 2 * error
+        limit = radius**2 - own
+        _link(group, gap, limit, np.flatnonzero(~doubtful & (values[:, -1] <= limit)), begin)
+        again = np.flatnonzero(doubtful)
+        for part in (again[i : i + step // 4 + 1] for i in range(0, len(again), step // 4 + 1)):
+            exact = of.gaps(begin + part)
+            values, index = torch.topk(exact, most, dim=1, largest=False)
+            found[begin + part] = index.numpy()
+            limit = torch.full((len(part),), radius**2, dtype=torch.float64)
+            _link(group, exact, limit, np.flatnonzero(values[:, -1] <= limit), begin + part)
+    return found, np.stack([np.arange(len(data)), group], axis=1)
+
+
+def _link(
+    group: np.ndarray, gap: torch.Tensor, limit: torch.Tensor, rows: np.ndarray, places: int | np.ndarray
+) -> None:
+    """Give one group to each of these rows of ``gap`` and all others within the limit; ``places`` are theirs in all."""
+    for i in rows.tolist():
+        others = (gap[i] <= limit[i]).nonzero().ravel().numpy()
+        own = places + i if isinstance(places, int) else places[i]
+        joined = np.unique(np.append(group[others], group[own]))
+        if joined.size > 1:
+            group[np.isin(group, joined)] = joined[0]
 
 
 def _indexed(rows: np.ndarray, k: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 
 import hitl_fast as hf
 from hitl_fast.ratings import propagation
+from hitl_fast.ratings.neighbours import neighbours
 from hitl_fast.ratings.priorities import Priorities
 from hitl_fast.ratings.propagation import propagate
 
@@ -136,3 +137,30 @@ def test_many_precise_answers_are_no_singular_matrix(monkeypatch: pytest.MonkeyP
     assert found.inducing == 80
     assert np.isfinite(found.mean).all()
     assert (found.variance > 0).all()
+
+
+@pytest.mark.parametrize("width", [2, 16, 64])
+@pytest.mark.parametrize("tight", [1.0, 1e-3, 1e-5])
+def test_neighbours_within_a_tight_cluster_are_the_nearest(width: int, tight: float) -> None:
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((400, width))
+    X[:200] = 4 + tight * X[:200]
+    X[100:110] = X[:10]
+    apart = np.sqrt(((X[:, None] - X) ** 2).sum(2))
+    np.fill_diagonal(apart, np.inf)
+    found = neighbours(X, 10, 1e-9)
+    np.testing.assert_allclose(found.distance, np.sort(apart, 1)[:, :10], rtol=1e-9, atol=1e-12)
+    expected = np.arange(400)
+    expected[100:110] = expected[:10]
+    np.testing.assert_array_equal(found.group, expected)
+
+
+def test_a_radius_within_a_tight_cluster_joins_no_more_than_it_reaches() -> None:
+    """Rows on a line a step apart: a radius below the step joins none, and one above joins all of a run."""
+    line = np.concatenate([np.arange(100), 150 + np.arange(100)]) * 1e-6
+    X = np.stack([4 + line, np.zeros(200)], 1)
+    X = np.concatenate([X, np.random.default_rng(0).standard_normal((200, 2))])
+    assert len(np.unique(neighbours(X, 10, 0.5e-6).group)) == 400
+    found = neighbours(X, 10, 20.5e-6).group
+    assert [len(np.unique(found[:100])), len(np.unique(found[100:200]))] == [1, 1]
+    assert found[0] != found[100]
