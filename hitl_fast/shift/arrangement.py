@@ -83,9 +83,13 @@ def difference(values: Tensor, others: Tensor) -> float:
     >>> difference(torch.tensor([1.0, torch.nan]), torch.tensor([1.5, torch.nan]))
     0.5
     """
-    a, b = (v.to(torch.float64).flatten() for v in (values, others))
-    if not a.numel():
+    if not values.numel():
         return 0.0
+    kind = torch.promote_types(torch.promote_types(values.dtype, others.dtype), torch.float32)
+    largest = float((values.to(kind) - others.to(kind)).abs().max())
+    if math.isfinite(largest):  # then all values are
+        return largest
+    a, b = (v.to(torch.float64).flatten() for v in (values, others))
     finite = torch.isfinite(a) & torch.isfinite(b)
     if not torch.allclose(a[~finite], b[~finite], equal_nan=True):
         return float("inf")

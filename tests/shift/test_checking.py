@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import hitl_fast as hf
-from hitl_fast.shift.arrangement import Arrangement, arrangements, magnitude
+from hitl_fast.shift.arrangement import Arrangement, arrangements, difference, magnitude
 
 N, CLASSES = 12, 3
 LABELS = torch.arange(N) % CLASSES
@@ -347,3 +347,20 @@ def test_magnitude_is_the_largest_of_the_finite(values: list[float], dtype: torc
     finite = [abs(float(v)) for v in held if torch.isfinite(v)]
     assert magnitude(held) == max(finite, default=0.0)
     assert magnitude(held.reshape(1, -1, 1)) == max(finite, default=0.0)
+
+
+PLACES = st.lists(st.tuples(st.floats(width=16), st.floats(width=16)), max_size=12)
+
+
+@given(PLACES, st.sampled_from([torch.float16, torch.float32, torch.float64]))
+def test_difference_leaves_out_what_is_not_finite_on_both_sides(
+    places: list[tuple[float, float]], dtype: torch.dtype
+) -> None:
+    a, b = (torch.tensor([place[side] for place in places], dtype=dtype) for side in (0, 1))
+    expected = 0.0
+    for x, y in zip(a.tolist(), b.tolist(), strict=True):
+        if np.isfinite(x) and np.isfinite(y):
+            expected = max(expected, abs(x - y))
+        elif not (x == y or (np.isnan(x) and np.isnan(y))):
+            expected = float("inf")
+    assert difference(a, b) == pytest.approx(expected, rel=1e-6)
