@@ -61,7 +61,8 @@ class Bounds:
         largest = norms[:clusters].max()
         if self._before is None or not largest <= self.largest:
             self.gaps[:] = -np.inf
-            self.largest = np.float32(4 * largest)
+            with np.errstate(over="ignore"):  # then no bound holds, and all rows are looked at
+                self.largest = np.float32(4 * largest)
             moved = np.zeros(clusters)
         else:
             moved = np.sqrt(((centroids - self._before.astype(np.float64)) ** 2).sum(1))
@@ -69,7 +70,8 @@ class Bounds:
         farthest = moved.argmax()
         others = np.full(clusters, moved[farthest])
         others[farthest] = np.delete(moved, farthest).max(initial=0)
-        return np.asarray((moved + others) * (1 + 4 * UNIT), np.float32)
+        with np.errstate(over="ignore"):
+            return np.asarray((moved + others) * (1 + 4 * UNIT), np.float32)
 
 
 def assign(
