@@ -4,10 +4,11 @@ It is started with the programs' environment. Every line of the standard input i
 ``arguments`` and ``folder`` (the working directory, which gets ``stdout.txt`` and ``stderr.txt``); every line of the
 output is an exit status, negative for a signal: SIGALRM ends what takes longer than ``seconds``. The programs see what
 ``python program arguments`` would give them. hitl_fast is not imported before the fork: its kernels run on one thread
-in a forked child.
+in a forked child. A program is a process group of its own: what it has started and left behind ends with it.
 """
 
 import atexit
+import contextlib
 import json
 import os
 import runpy
@@ -25,7 +26,11 @@ import torch._dynamo  # noqa: F401 - what optimizers import
 def run(program: str, arguments: list[str], folder: str, seconds: int = 280) -> int:
     child = os.fork()
     if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        ended = os.waitpid(child, 0)[1]
+        with contextlib.suppress(ProcessLookupError):  # nobody is left
+            os.killpg(child, signal.SIGKILL)
+        return os.waitstatus_to_exitcode(ended)
+    os.setpgrp()
     status = 1
     signal.alarm(seconds)
     try:

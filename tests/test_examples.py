@@ -1,8 +1,10 @@
 """Every file of examples/ runs, prints what its docstring promises, and fits on a page."""
 
+import contextlib
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -85,6 +87,25 @@ def test_a_program_that_hangs_ends_with_its_own_failure(status: Status, tmp_path
     assert status(tmp_path / "ends.py", tmp_path) == "0"
 
 
+@pytest.mark.parametrize("end", ["threading.Event().wait()", "sys.exit(3)"])
+def test_what_a_program_has_started_ends_with_it(status: Status, tmp_path: Path, end: str) -> None:
+    (tmp_path / "child.py").write_text("import time\nopen('begun', 'x').close()\ntime.sleep(200)\n")
+    (tmp_path / "leaves.py").write_text(
+        "import os, subprocess, sys, threading, time\n"
+        "child = subprocess.Popen([sys.executable, 'child.py'])\n"
+        f"open('number', 'w').write(str(child.pid))\n"
+        f"while not os.path.exists('begun'): time.sleep(0.01)\n{end}\n"
+    )
+    ended = status(tmp_path / "leaves.py", tmp_path, seconds=5)
+    assert ended == (str(-signal.SIGALRM) if "wait" in end else "3")
+    with contextlib.suppress(ProcessLookupError):  # it has ended and was waited for
+        child = os.pidfd_open(int((tmp_path / "number").read_text()))
+        try:
+            assert select.select([child], [], [], 60)[0]  # readable once it has ended
+        finally:
+            os.close(child)
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example(output: Output, name: str, tmp_path: Path) -> None:
     text = (ROOT / "examples" / f"{name}.py").read_text()
@@ -101,9 +122,15 @@ def test_example(output: Output, name: str, tmp_path: Path) -> None:
 def test_torchrun_gives_the_report_of_one_process(output: Output, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     program = str(ROOT / "examples" / "torchrun_preindex.py")
-    run = subprocess.run(
-        [*command, program], capture_output=True, text=True, timeout=280, cwd=tmp_path, env=ENVIRONMENT
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    (index,) = re.findall(r"index (0\.\d+) of 400 samples, mode: .*2 ranks", run.stdout)
+    with subprocess.Popen(
+        [*command, program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT,
+        start_new_session=True,
+    ) as run:  # fmt: skip
+        try:
+            out, errors = run.communicate(timeout=280)
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # else its ranks outlive it
+                os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == 0, errors[-3000:]
+    (index,) = re.findall(r"index (0\.\d+) of 400 samples, mode: .*2 ranks", out)
     assert f"index {index} of 400 samples" in output("torchrun_preindex", tmp_path)
