@@ -18,7 +18,7 @@ from .priorities import Priorities
 from .rating_data import RatingData
 from .scored import UNDECLARED
 from .selection import only
-from .units import coded, groups_of_pairs, share_units
+from .units import coded, groups_of_pairs, one_answer_each, one_comparison_each, share_units
 
 METHODS = ("mean", "calibrated", "dawid_skene", "bradley_terry")
 MOST_CATEGORIES = 64
@@ -65,10 +65,10 @@ def aggregate(
 
 def _of_one_question(ratings: RatingData, method: str, labels: Mapping[str, float] | None) -> Priorities:
     worth = _worth(ratings, labels)
-    units, raters, _ = coded(ratings)
+    units, raters, names = coded(ratings)
     items = codes_of(ratings.frame.item.to_numpy())[1]
     if method == "dawid_skene":
-        return _by_category(ratings, items, units, raters, worth)
+        return _by_category(ratings, items, (units, raters, names), worth)
     if worth is not None and any(math.isnan(w) for w in worth.values()):
         raise InputError(
             f"method {method!r} needs graded scores, and these are categories ({', '.join(worth)}): use "
@@ -82,7 +82,7 @@ def _of_one_question(ratings: RatingData, method: str, labels: Mapping[str, floa
     if method == "mean":
         mean, variance = means(units, values, count)
     elif share_units(units, raters):
-        model = rater_model(units, raters, values)
+        model = rater_model(*one_answer_each(units, raters, values, names, last=False))
         mean, variance = model.score, model.variance
         groups = groups_of_pairs(units, raters + count.size)[: count.size]
         notes = _apart(
@@ -167,10 +167,10 @@ def _worth(ratings: RatingData, labels: Mapping[str, float] | None) -> dict[str,
 def _by_category(
     ratings: RatingData,
     items: np.ndarray,
-    units: np.ndarray,
-    raters: np.ndarray,
+    answers: tuple[np.ndarray, np.ndarray, np.ndarray],
     worth: dict[str, float] | None,
 ) -> Priorities:
+    units, raters, people = answers
     score = ratings.frame.score.to_numpy()
     if worth is None:
         levels, codes = np.unique(score, return_inverse=True)
@@ -183,7 +183,8 @@ def _by_category(
     else:
         levels, codes = np.array(list(worth.values())), score.astype(np.int64)
         names = tuple(worth)
-    p = dawid_skene(units, raters, codes, num_labels=len(names)).posterior
+    once = one_answer_each(units, raters, codes, people, last=True)
+    p = dawid_skene(*once, num_labels=len(names)).posterior
     if np.isnan(levels).any():
         expected = p.max(1)
         variance, scale = expected * (1 - expected), (0.0, 1.0)
@@ -223,9 +224,9 @@ def _by_comparisons(ratings: RatingData, question: str | None) -> Priorities:
     codes, items = codes_of(sides)
     if all(isinstance(i, int | np.integer) for i in items):
         items = items.astype(np.int64)
-    raters = codes_of(table.rater.to_numpy())[0]
+    raters, people = codes_of(table.rater.to_numpy())
     first, second = np.split(codes, 2)
-    model = bradley_terry(first, second, table.outcome.to_numpy(), raters)
+    model = bradley_terry(*one_comparison_each(first, second, table.outcome.to_numpy(), raters, people))
     scale = (float(model.score.min()), float(model.score.max()))
     notes = _apart(groups_of_pairs(first, second), "and compared among themselves only")
     return Priorities(

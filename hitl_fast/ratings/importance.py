@@ -13,7 +13,7 @@ from hitl_fast._common.errors import InputError
 
 from .identity import codes_of
 from .rating_data import RatingData
-from .units import share_units
+from .units import one_answer_each, share_units
 
 NARROWEST = 0.5  # of the range of all scores: a feature's that is narrower may be of another scale
 
@@ -62,7 +62,7 @@ def _levels(ratings: RatingData, rated: np.ndarray, method: str) -> tuple[np.nda
     items, item_names = codes_of(part.item.to_numpy())
     features, feature_names = codes_of(part.feature.to_numpy())
     pairs, units = np.unique(items * len(feature_names) + features, return_inverse=True)
-    raters = codes_of(part.rater.to_numpy())[0]
+    raters, people = codes_of(part.rater.to_numpy())
     level = _level_of_ratings(ratings, part.score.to_numpy(), features, feature_names.tolist())
     if method == "calibrated":
         if not share_units(units, raters):
@@ -70,7 +70,7 @@ def _levels(ratings: RatingData, rated: np.ndarray, method: str) -> tuple[np.nda
                 "method 'calibrated' cannot tell raters from items: no feature of an item was rated by two of "
                 f"{int(raters.max()) + 1} raters; use method='mean'"
             )
-        value = rater_model(units, raters, level).score
+        value = rater_model(*one_answer_each(units, raters, level, people, last=False)).score
     else:
         value = np.bincount(units, level) / np.bincount(units)
     return (

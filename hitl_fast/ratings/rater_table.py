@@ -10,7 +10,7 @@ from hitl_kernels.rater_model import rater_model
 from .identity import pandas_module
 from .rating_data import RatingData
 from .selection import by_question
-from .units import coded, share_units
+from .units import coded, one_answer_each, one_comparison_each, share_units
 
 if TYPE_CHECKING:
     import pandas
@@ -23,6 +23,7 @@ RANDOM = 0.05  # reliability below which answers do not follow the items
 BIASED = 0.25  # of the width of the scale
 NARROW = 0.3  # step for one step of the consensus
 ERRORS = 2.0  # standard errors
+NEWTON = 50  # steps of a concave function of one number, none longer than a half
 
 
 def rater_table(ratings: RatingData) -> pandas.DataFrame:
@@ -43,7 +44,8 @@ def _of_question(ratings: RatingData, question: str | None) -> pandas.DataFrame:
     n = groups.count().to_numpy()
     table = pd.DataFrame({"n": n}, index=pd.Index(names, name="rater"))
     graded = ratings.categories is None
-    model = rater_model(units, raters, score.to_numpy()) if graded and share_units(units, raters) else None
+    once = one_answer_each(units, raters, score.to_numpy(), names, last=not graded)
+    model = rater_model(*once) if graded and share_units(units, raters) else None
     for column in ("bias", "scale", "reliability"):
         table[column] = np.nan if model is None else getattr(model, column)
     table["seconds"] = ratings.frame.seconds.groupby(raters).median().to_numpy()
@@ -52,7 +54,7 @@ def _of_question(ratings: RatingData, question: str | None) -> pandas.DataFrame:
     table["agreed"], table["chance"], others = (
         (np.nan, np.nan, np.zeros(len(names)))
         if graded
-        else _with_others(units, raters, score.to_numpy().astype(np.int64), len(names))
+        else _with_others(once[0], once[1], once[2].astype(np.int64), len(names))
     )
     table.insert(0, "question", pd.Series([question] * len(table), index=table.index, dtype=object))
     table["others"] = others
@@ -139,6 +141,19 @@ def _with_others(
         return agreed / others, chance, others
 
 
+def _discrimination(
+    difference: np.ndarray, outcome: np.ndarray, raters: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each rater's a ~ N(1, 1), and its error, of P(first) = 1 / (1 + exp(-a difference)); a tie is half of either."""
+    a = np.ones(int(raters.max()) + 1)
+    for _ in range(NEWTON):
+        p = 1 / (1 + np.exp(-np.clip(a[raters] * difference, -500, 500)))
+        slope = np.bincount(raters, difference * (outcome - p)) + 1 - a
+        curvature = np.bincount(raters, difference**2 * p * (1 - p)) + 1
+        a = a + np.clip(slope / curvature, -0.5, 0.5)
+    return a, 1 / np.sqrt(curvature)
+
+
 def _of_comparisons(ratings: RatingData) -> pandas.DataFrame:
     """Raters of pairwise comparisons: how many, and how far their preferences follow the items' scores."""
     from hitl_kernels.bradley_terry import bradley_terry
@@ -153,11 +168,15 @@ def _of_comparisons(ratings: RatingData) -> pandas.DataFrame:
         )
         first, second = np.split(codes_of(sides)[0], 2)
         raters, names = codes_of(table.rater.to_numpy())
-        model = bradley_terry(first, second, table.outcome.to_numpy(), raters)
-        n = np.bincount(raters)
+        outcome, n = table.outcome.to_numpy(), np.bincount(raters)
+        once = one_comparison_each(first, second, outcome, raters, names)
+        model = bradley_terry(*once)
+        found, errors = model.discrimination, model.discrimination_error
+        if len(once[0]) < len(first):  # people who contradict themselves show it in all their answers alone
+            found, errors = _discrimination(model.score[first] - model.score[second], outcome, raters)
         seconds = table.seconds.groupby(raters).median().to_numpy()
         for i, name in enumerate(names):
-            a, error = model.discrimination[i], model.discrimination_error[i]
+            a, error = found[i], errors[i]
             at_random = n[i] >= ENOUGH and a + ERRORS * error < NARROW
             rows.append({
                 "rater": name, "question": question or None, "n": n[i], "discrimination": a, "seconds": seconds[i],

@@ -114,8 +114,9 @@ class Ratings(RatingData):
                 has no column; a position (0 is the first column) that a CSV file has no header.
             scale: lowest and highest possible score, or a mapping of questions to them; a score outside it is an
                 error.
-            repeats: "last": a person's later rating of an item replaces the earlier; "keep": both count. By
-                default the former for annotation tools and the latter for tables.
+            repeats: "last": a person's later rating of an item replaces the earlier; "keep": both count (in models
+                of raters as one, see `aggregate`). By default the former for annotation tools and the latter for
+                tables.
             raters: columns of a wide table that are a rater each.
 
         Raises:
@@ -310,7 +311,9 @@ class Ratings(RatingData):
         category; where categories have no worth, the probability of the likeliest one. ``bradley_terry`` is of
         pairwise `comparisons`: see `hitl_kernels.bradley_terry`.
 
-        Variances assume that raters err independently of each other given the item: see `Priorities`.
+        Variances assume that raters err independently of each other given the item: see `Priorities`. Several answers
+        of one person to an item are not independent: for ``calibrated`` their mean is one answer, for ``dawid_skene``
+        the last is, and for ``bradley_terry`` of several raters what most of them say of two items.
 
         Args:
             method: "mean", "calibrated", "dawid_skene" or "bradley_terry".

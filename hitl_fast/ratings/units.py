@@ -6,6 +6,8 @@ import numpy as np
 
 from hitl_fast._common.errors import InputError
 
+from .columns import last_of
+from .formats.answers import UNKNOWN
 from .identity import codes_of
 from .neighbours import components
 from .rating_data import RatingData
@@ -27,6 +29,50 @@ def share_units(units: np.ndarray, raters: np.ndarray) -> bool:
         return False
     pairs = np.unique(units * (int(raters.max()) + 1) + raters)
     return pairs.size > np.unique(units).size
+
+
+def one_answer_each(
+    units: np.ndarray, raters: np.ndarray, values: np.ndarray, names: np.ndarray, *, last: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Units, raters and values with one entry for each unit and rater: the mean of their answers, or the last.
+
+    A model of raters takes answers for independent of each other given the item, which those of one person are not: a
+    rater at random who answers everything five times alike would be the most reliable of all. Answers of nobody in
+    particular (``UNKNOWN``) may be of several people, and stay.
+    """
+    keys = _keys(units, raters, names)
+    _, place, count = np.unique(keys, return_inverse=True, return_counts=True)
+    if (count == 1).all():
+        return units, raters, values
+    kept = last_of(keys)
+    if not last:
+        values = (np.bincount(place, values) / count)[place]
+    return units[kept], raters[kept], values[kept]
+
+
+def one_comparison_each(
+    first: np.ndarray, second: np.ndarray, outcome: np.ndarray, raters: np.ndarray, names: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Comparisons with one entry for each two items and rater: what most of their answers say, else the last.
+
+    As `one_answer_each`. Of one rater all stay, since how often one item wins is all that is known then.
+    """
+    if len(names) < 2:
+        return first, second, outcome, raters
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    keys = _keys(low * (int(high.max()) + 1) + high, raters, names)
+    _, place, count = np.unique(keys, return_inverse=True, return_counts=True)
+    won = np.bincount(place, np.where(first == low, outcome, 1 - outcome)) / count
+    kept = last_of(keys)
+    share = np.where(first == low, won[place], 1 - won[place])[kept]
+    said = np.where(share == 0.5, outcome[kept], (share > 0.5).astype(np.float64))
+    return first[kept], second[kept], said, raters[kept]
+
+
+def _keys(units: np.ndarray, raters: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """One number for the answers of a named rater to a unit; a number of its own for each other answer."""
+    known = np.array([name != UNKNOWN for name in names.tolist()])[raters]
+    return np.where(known, units * len(names) + raters, -1 - np.arange(len(units)))
 
 
 def groups_of_pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:

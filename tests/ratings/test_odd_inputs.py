@@ -13,6 +13,7 @@ from hitl_fast.ratings import propagation
 from hitl_fast.ratings.neighbours import neighbours
 from hitl_fast.ratings.priorities import Priorities
 from hitl_fast.ratings.propagation import propagate
+from hitl_fast.ratings.units import one_answer_each, one_comparison_each
 
 
 def read(tmp_path: Path, text: str, **options: Any) -> hf.Ratings:
@@ -164,3 +165,69 @@ def test_a_radius_within_a_tight_cluster_joins_no_more_than_it_reaches() -> None
     found = neighbours(X, 10, 20.5e-6).group
     assert [len(np.unique(found[:100])), len(np.unique(found[100:200]))] == [1, 1]
     assert found[0] != found[100]
+
+
+WORTH = np.random.default_rng(3).normal(3, 1, 120)
+TIMES = pytest.mark.parametrize("times", [2, 5])
+
+
+def answered(times: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Items, raters and scores: rater 0 answers at random, and so many times alike; three others see the items."""
+    generator = np.random.default_rng(0)
+    parts = []
+    for rater in range(4):
+        seen = WORTH + generator.normal(0, 0.6, 120) if rater else generator.uniform(0.5, 5.5, 120)
+        part = np.stack([np.arange(120), np.full(120, rater), np.clip(np.round(seen), 1, 5)])
+        parts += [part] * (1 if rater else times)
+    items, raters, scores = np.concatenate(parts, 1)
+    return items.astype(int), raters.astype(int), scores
+
+
+@TIMES
+@pytest.mark.parametrize("method", ["calibrated", "dawid_skene"])
+def test_answering_twice_makes_nobody_reliable(method: str, times: int) -> None:
+    once, again = (hf.Ratings.from_arrays(*answered(n), scale=(1, 5)) for n in (1, times))
+    expected, found = once.aggregate(method), again.aggregate(method)
+    np.testing.assert_allclose(found.score, expected.score, atol=1e-9)
+    np.testing.assert_allclose(found.variance, expected.variance, atol=1e-9)
+    assert np.corrcoef(found.score, WORTH)[0, 1] > 0.8
+    assert again.raters().loc[0, "action"] == "drop"
+    assert again.raters().loc[0, "n"] == 120 * times
+
+
+@TIMES
+def test_answering_twice_agrees_with_nobody(times: int) -> None:
+    items, raters, scores = answered(times)
+    table = pd.DataFrame(
+        {"item": items, "rater": raters, "label": np.array(list("uvwxyz"))[scores.astype(int)]}
+    )
+    row = hf.Ratings.read(table, repeats="keep").raters().loc[0]
+    assert row["agreed"] == pytest.approx(row["chance"], abs=0.1)
+    assert row["action"] == "drop"
+
+
+@TIMES
+def test_comparing_twice_makes_nobody_reliable(times: int) -> None:
+    generator = np.random.default_rng(1)
+    rows = []
+    for rater in range(4):
+        for _ in range(80):
+            a, b = (int(i) for i in generator.choice(15, 2, replace=False))
+            winner = (a if WORTH[a] > WORTH[b] else b) if rater else int(generator.choice([a, b]))
+            pairs = [(a, b), (b, a)] * times if rater == 0 else [(a, b)]
+            rows += [{"first": i, "second": j, "winner": winner, "rater": f"r{rater}"} for i, j in pairs]
+    ratings = hf.Ratings.read(pd.DataFrame(rows), format="pairwise")
+    found = ratings.aggregate("bradley_terry")
+    assert np.corrcoef(found.score, WORTH[found.items])[0, 1] > 0.85
+    assert ratings.raters().loc["r0", "action"] == "drop"
+
+
+def test_answers_of_nobody_in_particular_are_several() -> None:
+    units, raters, values = np.zeros(4, int), np.array([0, 0, 1, 1]), np.array([1.0, 2.0, 3.0, 5.0])
+    names = np.array(["unknown", "x"], dtype=object)
+    assert one_answer_each(units, raters, values, names, last=False)[2].tolist() == [1, 2, 4]
+    assert one_answer_each(units, raters, values, names, last=True)[2].tolist() == [1, 2, 5]
+    first, second = np.array([0, 1, 0, 1, 1]), np.array([1, 0, 1, 0, 0])
+    raters, outcome = np.array([0, 0, 1, 1, 1]), np.array([1.0, 1.0, 1.0, 1.0, 0.0])
+    found = one_comparison_each(first, second, outcome, raters, names)
+    assert [part.tolist() for part in found] == [[0, 1, 1], [1, 0, 0], [1, 1, 0], [0, 0, 1]]
