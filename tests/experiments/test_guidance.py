@@ -2,13 +2,11 @@
 
 import argparse
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -126,26 +124,20 @@ def test_the_same_seed_gives_the_same_results(
     assert "wage of 99 an hour" in (tmp_path / "a/results.html").read_text()
 
 
-def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
-    script = (
-        "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "from pathlib import Path; import test_guidance as t\n"
-        "if __name__ == '__main__':\n"
-        "    t.trained(Path(sys.argv[1]), t.FEW)\n"
-    )
-    here = str(Path(__file__).parent)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+def test_killed_at_random_moments_and_resumed(tmp_path: Path, server: ForkServerContext) -> None:
     path = tmp_path / "killed.jsonl"
     moment = random.Random(0)
     for _ in range(3):
         before = path.stat().st_size if path.exists() else 0
-        process = subprocess.Popen([sys.executable, "-c", script, str(path), here], env=environment)
+        process = server.Process(target=trained, args=(path, FEW))
+        process.start()
         # From its next finished job on, so that a slow machine gets on too.
-        while process.poll() is None and not (path.exists() and path.stat().st_size > before):
+        while process.is_alive() and not (path.exists() and path.stat().st_size > before):
             time.sleep(0.01)
         time.sleep(moment.random() * 0.3)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
     assert trained(path, FEW)
     trained(tmp_path / "whole.jsonl", FEW)
     assert deterministic(path) == deterministic(tmp_path / "whole.jsonl")

@@ -97,11 +97,9 @@ def test_a_worker_that_dies_is_said(tmp_path):
 
 
 @pytest.mark.jit
-def test_killed_twenty_times_and_resumed_is_as_uninterrupted(tmp_path, uninterrupted):
+def test_killed_twenty_times_and_resumed_is_as_uninterrupted(tmp_path, uninterrupted, server):
     path = tmp_path / "r.jsonl"
     generator = np.random.default_rng(0)
-    server = multiprocessing.get_context("forkserver")  # forks processes that need not import PyTorch again
-    server.set_forkserver_preload([grid.__name__, "numba", "torch"])
     for _ in range(20):
         # The moment is random, and late enough for some to have been written.
         done = lines(path)
