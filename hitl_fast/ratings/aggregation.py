@@ -18,13 +18,26 @@ from .priorities import Priorities
 from .rating_data import RatingData
 from .scored import UNDECLARED
 from .selection import only
-from .units import coded, groups_of_pairs, one_answer_each, one_comparison_each, share_units
+from .units import (
+    coded,
+    directions,
+    groups_of_pairs,
+    one_answer_each,
+    one_comparison_each,
+    share_units,
+    undecided,
+)
 
 METHODS = ("mean", "calibrated", "dawid_skene", "bradley_terry")
 MOST_CATEGORIES = 64
 UNWEIGHED = (
     "scores are how likely the likeliest category is, and not what it is worth: labels={...} says that"
 )
+UNDECIDED = (
+    "about as many raters score one way as the other way round, and nothing says who is right: scores are means; see "
+    "raters(), and agree on what the question means"
+)
+AGAINST = "some raters score against the others, whom the scores follow: see raters()"
 NOISE = (
     0.9  # variance of one rating on a scale of 1 to 5, measured on people who rated usefulness for training
 )
@@ -82,12 +95,19 @@ def _of_one_question(ratings: RatingData, method: str, labels: Mapping[str, floa
     if method == "mean":
         mean, variance = means(units, values, count)
     elif share_units(units, raters):
-        model = rater_model(*one_answer_each(units, raters, values, names, last=False))
+        once = one_answer_each(units, raters, values, names, last=False)
+        model = rater_model(*once)
         mean, variance = model.score, model.variance
         groups = groups_of_pairs(units, raters + count.size)[: count.size]
         notes = _apart(
             groups, "by raters of their own, whose bias is not told from what these items are worth"
         )
+        weights = directions(model.scale, model.reliability, np.bincount(once[1], minlength=len(names)))
+        if undecided(*weights):
+            mean, variance = means(once[0], once[2], np.bincount(once[0]))
+            method, notes = "mean", (*notes, UNDECIDED)
+        elif weights[1]:
+            notes = (*notes, AGAINST)
     else:
         mean, variance, notes = _uncalibrated(ratings, units, raters, values, count, scale)
         method = "mean"
@@ -190,7 +210,7 @@ def _by_category(
         variance, scale = expected * (1 - expected), (0.0, 1.0)
     else:
         expected = p @ levels
-        variance = np.maximum(p @ levels**2 - expected**2, 0)
+        variance = (p * (levels - expected[:, None]) ** 2).sum(1)
         scale = ratings.scale if worth is None else (float(levels.min()), float(levels.max()))
     notes = (UNWEIGHED,) if np.isnan(levels).any() else ()
     return Priorities(

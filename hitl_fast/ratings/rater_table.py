@@ -10,7 +10,16 @@ from hitl_kernels.rater_model import rater_model
 from .identity import pandas_module
 from .rating_data import RatingData
 from .selection import by_question
-from .units import coded, one_answer_each, one_comparison_each, share_units
+from .units import (
+    CLEAR,
+    FEW_ANSWERS,
+    coded,
+    directions,
+    one_answer_each,
+    one_comparison_each,
+    share_units,
+    undecided,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -58,10 +67,13 @@ def _of_question(ratings: RatingData, question: str | None) -> pandas.DataFrame:
     )
     table.insert(0, "question", pd.Series([question] * len(table), index=table.index, dtype=object))
     table["others"] = others
+    table["split"] = model is not None and undecided(
+        *directions(model.scale, model.reliability, np.bincount(once[1], minlength=len(names)))
+    )
     judged = [_judged(ratings, row) for _, row in table.iterrows()]
     table["action"] = pd.Series([action for action, _ in judged], index=table.index, dtype=object)
     table["evidence"] = pd.Series([evidence for _, evidence in judged], index=table.index, dtype=object)
-    return table.drop(columns="others").sort_values("n", ascending=False, kind="stable")
+    return table.drop(columns=["others", "split"]).sort_values("n", ascending=False, kind="stable")
 
 
 def _judged(ratings: RatingData, row: pandas.Series) -> tuple[str, str]:
@@ -82,6 +94,11 @@ def _judged(ratings: RatingData, row: pandas.Series) -> tuple[str, str]:
     truth = _misses_truth(ratings, row)
     if truth:
         return "re-train", truth
+    if row["split"] and n >= FEW_ANSWERS and row["reliability"] >= CLEAR:
+        return (
+            "re-train",
+            "about as many raters score one way as the other way round: nothing says who is right",
+        )
     if n >= ENOUGH and row["scale"] < 0:
         return "re-train", f"scores run against the others' (step {row['scale']:.2f}, {n} ratings)"
     width = ratings.scale[1] - ratings.scale[0]

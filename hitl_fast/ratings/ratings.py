@@ -306,7 +306,8 @@ class Ratings(RatingData):
         ``mean`` is the plain mean, its variance that of the ratings about their items' means over the number of
         ratings. ``calibrated`` (for graded scores) gives each rater a bias, a scale and a reliability, and is
         `hitl_kernels.rater_model.rater_model`; where no item has two raters, it is the mean with the noise of one
-        rating put at 0.9 points squared on a scale of 1 to 5, and ``notes`` say so. ``dawid_skene`` (for categories,
+        rating put at 0.9 points squared on a scale of 1 to 5, and ``notes`` say so; and the mean, with a note, where
+        about as many raters score one way as the other way round. ``dawid_skene`` (for categories,
         or few different scores) gives each rater a confusion matrix: the score is the expected worth of the
         category; where categories have no worth, the probability of the likeliest one. ``bradley_terry`` is of
         pairwise `comparisons`: see `hitl_kernels.bradley_terry`.

@@ -12,6 +12,9 @@ from .identity import codes_of
 from .neighbours import components
 from .rating_data import RatingData
 
+FEW_ANSWERS, CLEAR = 5, 0.3  # of a rater whose direction counts
+MAJORITY = 1.5  # times as much as those who are against it
+
 
 def coded(ratings: RatingData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit (item, or item and feature) and rater of each rating as integers from 0, and the raters' ids."""
@@ -73,6 +76,20 @@ def _keys(units: np.ndarray, raters: np.ndarray, names: np.ndarray) -> np.ndarra
     """One number for the answers of a named rater to a unit; a number of its own for each other answer."""
     known = np.array([name != UNKNOWN for name in names.tolist()])[raters]
     return np.where(known, units * len(names) + raters, -1 - np.arange(len(units)))
+
+
+def directions(scale: np.ndarray, reliability: np.ndarray, answers: np.ndarray) -> tuple[float, float]:
+    """What raters weigh who follow the consensus of a rater model, and those who run against it.
+
+    Answers times reliability, of raters with a clear direction. Reversing all raters and items gives the same model:
+    where both weigh about alike (`undecided`), nothing in the ratings says who is right.
+    """
+    weight = np.where((answers >= FEW_ANSWERS) & (reliability >= CLEAR), answers * reliability, 0.0)
+    return float(weight[scale > 0].sum()), float(weight[scale < 0].sum())
+
+
+def undecided(along: float, against: float) -> bool:
+    return against > 0 and along < MAJORITY * against
 
 
 def groups_of_pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:

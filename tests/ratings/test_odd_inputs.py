@@ -231,3 +231,46 @@ def test_answers_of_nobody_in_particular_are_several() -> None:
     raters, outcome = np.array([0, 0, 1, 1, 1]), np.array([1.0, 1.0, 1.0, 1.0, 0.0])
     found = one_comparison_each(first, second, outcome, raters, names)
     assert [part.tolist() for part in found] == [[0, 1, 1], [1, 0, 0], [1, 1, 0], [0, 0, 1]]
+
+
+def directed(signs: tuple[int, ...]) -> hf.Ratings:
+    """Raters who score items as they are worth (1) or the other way round (-1), with some noise."""
+    noise = np.random.default_rng(5).normal(0, 0.4, (len(signs), 120))
+    scores = np.clip(np.round(3 + np.array(signs)[:, None] * (WORTH - 3) + noise), 1, 5)
+    items, raters = np.tile(np.arange(120), len(signs)), np.repeat(np.arange(len(signs)), 120)
+    return hf.Ratings.from_arrays(items, raters, scores.ravel(), scale=(1, 5))
+
+
+@pytest.mark.parametrize("signs", [(1, -1), (-1, 1), (1, 1, -1, -1)])
+def test_nobody_is_right_where_half_say_the_opposite(signs: tuple[int, ...]) -> None:
+    ratings = directed(signs)
+    found, mean = ratings.aggregate(), ratings.aggregate("mean")
+    assert found.method == "mean"
+    assert any("nothing says who is right" in note for note in found.notes)
+    np.testing.assert_allclose(found.score, mean.score)
+    np.testing.assert_allclose(found.variance, mean.variance)
+    assert np.sqrt(found.variance.mean()) > 0.5
+    table = ratings.raters()
+    assert (table.action == "re-train").all()
+    assert table.evidence.str.contains("nothing says who is right").all()
+
+
+@pytest.mark.parametrize("signs", [(1, 1, -1), (1, 1, 1, -1)])
+def test_a_majority_is_followed_and_said(signs: tuple[int, ...]) -> None:
+    ratings = directed(signs)
+    found = ratings.aggregate()
+    assert found.method == "calibrated"
+    assert any("against the others" in note for note in found.notes)
+    assert np.corrcoef(found.score, WORTH)[0, 1] > 0.9
+    assert ratings.raters().action.to_dict() == {
+        i: "" if sign > 0 else "re-train" for i, sign in enumerate(signs)
+    }
+    assert directed((1, 1, 1)).aggregate().notes == ()
+
+
+def test_scores_far_from_zero_keep_their_variance() -> None:
+    items, raters, scores = answered(1)
+    near, far = (
+        hf.Ratings.from_arrays(items, raters, scores + by).aggregate("dawid_skene") for by in (0, 1e8)
+    )
+    np.testing.assert_allclose(far.variance, near.variance, atol=1e-5)
