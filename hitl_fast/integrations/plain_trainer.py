@@ -146,13 +146,24 @@ class PlainTrainer(WeightedTrainer):
             raise InputError(
                 f"{type(_inner(self.model)).__name__} computes a loss of {own:.6g} where cross entropy (or squared "
                 f"error) of its logits and labels is {found:.6g}: its own loss is another one, which weights cannot "
-                "be applied to"
+                f"be applied to{_advice(self.model)}"
             )
         self._checked = True
 
 
 def _loss_is_made_in_compute_loss(*given: Any, **named: Any) -> Any:
     raise AssertionError("the weighted loss is made in compute_loss")
+
+
+def _advice(model: Any) -> str:
+    """What to do about a loss that is not cross entropy, where that is known."""
+    if getattr(getattr(_inner(model), "config", None), "output_router_logits", False):
+        return (
+            ". It adds the load-balancing loss of its routers, as output_router_logits is set: set"
+            " model.config.output_router_logits = False to train without that loss, or use TRL's SFTTrainer, which"
+            " adds it unweighted"
+        )
+    return ""
 
 
 def _inner(model: Any) -> Any:

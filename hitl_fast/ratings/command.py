@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="columns of a table by role (item, rater, score, feature, seconds, status, gold, first, second, winner): "
         "a name, a position from 0 where the file has no header, or nothing where there is no such column",
     )  # fmt: skip
+    add("--without", nargs="+", metavar="RATER", help="raters to leave out, such as a model's name")
     add("--raters", nargs="+", metavar="COLUMN", help="columns of a wide table that are a rater each")
     add("--labels", nargs="+", metavar="LABEL=WORTH", help="what labels are worth, such as low=0 high=2")
     add("--repeats", choices=("keep", "last"), help="whether a person's later rating replaces the earlier")
@@ -59,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         columns=columns, raters=arguments.raters, repeats=arguments.repeats,
         labels=_numbers(arguments.labels, "--labels"),
     )  # fmt: skip
+    if arguments.without is not None:
+        ratings = ratings.without(arguments.without)
     print(ratings.summary())
     combine = _numbers(arguments.combine, "--combine")
     if combine is not None:

@@ -23,7 +23,7 @@ from .priorities import Priorities
 from .questions import ask_next
 from .rater_table import rater_table
 from .rating_data import RatingData
-from .selection import by_question, only
+from .selection import by_question, only, without
 
 if TYPE_CHECKING:
     import pandas
@@ -229,6 +229,17 @@ class Ratings(RatingData):
             ValueError: there are none.
         """
         return only(self, feature)
+
+    def without(self, raters: str | Sequence[str]) -> Ratings:
+        """The ratings of all but these raters.
+
+        For models with names such as "gpt-4", which nothing tells from a person's, and for those whom `raters` says to
+        drop. Scales stay; items that nobody else rated are in ``unrated``.
+
+        Raises:
+            ValueError: nobody is called so (near names are listed), or nobody else has rated anything.
+        """
+        return without(self, raters)
 
     def by_question(self) -> dict[str | None, Ratings]:
         """The ratings of each question, numbers and names in order; their ``feature`` stays as it is.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -43,6 +45,32 @@ def only(ratings: Data, feature: str | None) -> Data:
     return replace(
         ratings, frame=part, ground_truth=truth, predictions=predicted, questions={None: scale},
         scale=scale.scale, categories=scale.categories,
+    )  # fmt: skip
+
+
+def without(ratings: Data, raters: str | Sequence[str]) -> Data:
+    """See `Ratings.without`."""
+    names = [raters] if isinstance(raters, str) else list(raters)
+    known = list(dict.fromkeys([*ratings.frame.rater, *ratings.skipped.rater, *ratings.comparisons.rater]))
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), map(str, known), n=3)
+            listed = near or list(map(str, known[:5]))
+            raise InputError(f"no rater is called {name!r}; there are {', '.join(map(repr, listed))}")
+
+    def rest(table: pandas.DataFrame) -> pandas.DataFrame:
+        return table[~table.rater.isin(names).to_numpy(dtype=bool)].reset_index(drop=True)
+
+    frame, comparisons = rest(ratings.frame), rest(ratings.comparisons)
+    if frame.empty and comparisons.empty:
+        raise InputError(f"nobody but {', '.join(map(repr, names))} has rated anything")
+    there = set(question_of(frame.item.to_numpy(), frame.feature.to_numpy()))
+    rated = set(frame.item)
+    lost = [item for item in dict.fromkeys(ratings.frame.item) if item not in rated and item is not None]
+    return replace(
+        ratings, frame=frame, comparisons=comparisons, skipped=rest(ratings.skipped),
+        questions={name: scale for name, scale in ratings.questions.items() if name in there or len(frame) == 0},
+        unrated=[*ratings.unrated, *lost], source=f"{ratings.source} without {', '.join(map(str, names))}",
     )  # fmt: skip
 
 
