@@ -404,3 +404,32 @@ def test_questions_are_written_as_they_were_asked_for(
     for option in (["--seed", "-1"], ["-n", "0"], ["-n", "21"], ["--diversity", "nan"]):
         assert cli.main([*ask, *option]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_database_that_cannot_be_read_does_not_move_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken for one without a page, it would be served on another port, for good."""
+    path = tmp_path / "r.db"
+    assert last_port(path) is None
+    path.touch()
+    assert last_port(path) is None
+    path.unlink()
+    store = Store(path, ABOUT)
+    assert last_port(path) is None
+    store.keep_port(4321)
+    assert last_port(path) == 4321
+    store._run("UPDATE about SET value = '99999999' WHERE key = 'port'")
+    assert last_port(path) is None
+    store.close()
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **given: connect(*a, **{**given, "timeout": 0}))
+    other = connect(path, isolation_level=None)
+    other.execute("PRAGMA journal_mode = DELETE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(InputError, match=r"r\.db cannot be read: .*locked"):
+        last_port(path)
+    other.close()
+    path.write_text("no database")
+    with pytest.raises(InputError, match="SQLite"):
+        last_port(path)

@@ -7,9 +7,9 @@ import io
 import json
 import math
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,16 +75,24 @@ def is_begun(path: Path) -> bool:
 
 
 def last_port(path: str | os.PathLike[str]) -> int | None:
-    """Where the page of a database was served; None where that is not known."""
-    with suppress(OSError, InputError, sqlite3.Error, TypeError, ValueError):
-        check_is_collection(Path(path))
-        connection = _reading(Path(path))
+    """Where the page of a database was served; None where there is no database, or its page was never served.
+
+    Raises:
+        ValueError: the file is no database of a collection, or it cannot be read.
+    """
+    path = Path(path)
+    try:
+        if not is_begun(path):
+            return None
+        connection = _reading(path)
         try:
-            found = int(connection.execute("SELECT value FROM about WHERE key = 'port'").fetchone()[0])
-            return found if 0 < found < 65536 else None
+            row = connection.execute("SELECT value FROM about WHERE key = 'port'").fetchone()
         finally:
             connection.close()
-    return None
+    except sqlite3.DatabaseError as problem:  # a page on another port would not know people's names
+        raise InputError(f"{path.name} cannot be read: {problem}") from None
+    given = str(row[0]) if row else ""
+    return int(given) if re.fullmatch("[0-9]{1,5}", given) and 0 < int(given) < 65536 else None
 
 
 def export_csv(path: str | os.PathLike[str]) -> str:
