@@ -21,6 +21,7 @@ from ..units import FAST, MOST_MILLIWATTS, PER_MICROJOULE, SECOND
 
 PAUSE = 10 * SECOND
 CHECK = SECOND // 20
+STILL = SECOND  # whatever is switched on uses energy: a counter that stands still for so long is not believed
 BACK = "lost for a while, then back"
 GRACE = SECOND // 20  # a value may be late
 DIFFERENT = 3  # steps that tell a coarse unit from a steady power
@@ -337,7 +338,7 @@ class CounterChannel(Channel):
             elif (
                 not self.dead
                 and len(self.changes) == 1
-                and after - self.moved > max(SECOND, 3 * self.declared)
+                and after - self.moved > max(STILL, 3 * self.declared)
             ):
                 self.dead = True
                 reason = "its counter has not moved since the start"

@@ -10,7 +10,7 @@ from ..reporting.results import Window, ordered
 from ..sensors.domain import IN_TOTAL
 from ..units import FAST, PER_MICROJOULE, SECOND
 from . import power_window
-from .channel import Change, Channel, CounterChannel
+from .channel import STILL, Change, Channel, CounterChannel
 from .cuda_events import Mark
 from .interpolation import Estimate, energy_at, power_around
 from .power_channel import PowerChannel
@@ -178,7 +178,7 @@ def _silent(channel: Channel, changes: Sequence[Change], counted: int, elapsed: 
         return False
     if isinstance(channel, PowerChannel):
         return not channel.valid
-    patience = SECOND if channel.dead or not channel.rare else max(SECOND, 3 * channel.refresh)
+    patience = STILL if channel.dead or not channel.rare else max(STILL, 3 * channel.refresh)
     never = len(changes) == 1 and channel.after - channel.moved > patience
     return channel.dead or never or elapsed >= patience
 
