@@ -31,6 +31,7 @@ from .layer_inputs import InputStore
 from .one_pass import Pass, Sources
 from .options import Options, whole_number
 from .ranks import KINDS, Alone
+from .refusal import ModelError
 from .report import PreIndexReport
 from .splitting import Splitting
 
@@ -105,6 +106,8 @@ class Worker:
             said |= {"worker": self.name, "place": str(run.place)}
             if new:
                 said["model"] = fingerprint(run.watch.model)
+        except ModelError as problem:  # a defect of the model is seen where it ran
+            raise RuntimeError(str(problem)) from problem.__cause__
         except UserError as problem:
             kind = next(kind for kind in KINDS if kind in {c.__name__ for c in type(problem).__mro__})
             tensors, said = {}, {"error": [kind, str(problem)]}

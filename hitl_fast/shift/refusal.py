@@ -24,10 +24,14 @@ NAMES = {
 }
 
 
+class ModelError(InputError):
+    """What the model raised, named; also of the model's kind of error, which is the cause."""
+
+
 def refusal(
     problem: Exception, side: str, batch: int | None, position: int, inputs: Inputs, before: str
-) -> UserError:
-    """The error to raise from what the model raised: an `InputError` that is also of the model's kind of error.
+) -> ModelError:
+    """The error to raise from what the model raised.
 
     Args:
         problem: the model's.
@@ -69,12 +73,11 @@ def _shape(value: object) -> str:
     return f"a {type(value).__name__}{inside}"
 
 
-def _kind(problem: Exception) -> type[InputError]:
-    return _as_well(next((kind for kind in KINDS if isinstance(problem, kind)), ValueError))
+def _kind(problem: Exception) -> type[ModelError]:
+    kind = next((kind for kind in KINDS if isinstance(problem, kind)), None)
+    return ModelError if kind is None else _as_well(kind)
 
 
 @functools.cache
-def _as_well(kind: type[Exception]) -> type[InputError]:
-    if kind is ValueError:
-        return InputError
-    return type("ModelError", (InputError, kind), {"__module__": __name__, "__str__": Exception.__str__})
+def _as_well(kind: type[Exception]) -> type[ModelError]:
+    return type("ModelError", (ModelError, kind), {"__module__": __name__, "__str__": Exception.__str__})

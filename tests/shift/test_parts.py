@@ -224,8 +224,9 @@ def test_what_a_model_raises_is_raised_by_the_worker() -> None:
             raise KeyError("disk")
 
     clean, shifted, labels = data()
-    with pytest.raises(ValueError, match="a batch of clean .from sample 0.*KeyError: 'disk'"):
+    with pytest.raises(RuntimeError, match="a batch of clean .from sample 0.*KeyError: 'disk'") as caught:
         put(batches(clean, labels), batches(shifted, labels), made=Broken)
+    assert isinstance(caught.value.__cause__, KeyError)
 
 
 @pytest.mark.parametrize(
