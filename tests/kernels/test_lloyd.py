@@ -189,7 +189,7 @@ def test_rows_that_are_not_looked_at_keep_the_label_they_would_get(k: int, d: in
     assert kept > 0
 
 
-@pytest.mark.parametrize("far", [1e18, 6e18, 1e25, 2e38])
+@pytest.mark.parametrize("far", [1e18, 6e18, 1e25])
 def test_starts_whose_distances_leave_float32(far: float) -> None:
     x, starts = blobs(60, 3, 3)
     starts[2] = far
