@@ -139,7 +139,7 @@ def assign(
 ) -> None:
     packed, norms = nearest.panels(centroids)
     moved = bounds.move_to(centroids, norms)
-    nearest.assign(x, mean, packed, norms, labels, bounds.gaps, moved, bounds.largest)
+    nearest.assign(x, mean, packed, norms, labels, bounds.squares, bounds.gaps, moved, bounds.largest)
 
 
 def assigned(k: int, d: int, n: int = 131) -> None:
@@ -150,7 +150,9 @@ def assigned(k: int, d: int, n: int = 131) -> None:
     own = generator.integers(k, size=n)
     x = (mean + centroids[own] + 0.001 * generator.standard_normal((n, d))).astype(np.float32)
     labels = np.full(n, -1, np.int32)
-    assign(x, mean, centroids, labels, nearest.Bounds(n))
+    rows = rows_module.Rows(x, stream=False)
+    rows.mean = mean
+    assign(x, mean, centroids, labels, nearest.Bounds(rows))
     np.testing.assert_array_equal(labels, own)
 
 
@@ -170,7 +172,9 @@ def test_rows_that_are_not_looked_at_keep_the_label_they_would_get(k: int, d: in
     x = np.concatenate([close * generator.standard_normal((n, d)), centroids[generator.integers(k, size=n)]])
     x = x.astype(np.float32)
     x[:9] = (centroids[:1] + centroids[-1:]) / 2  # as far from one as from the other
-    bounds, labels = nearest.Bounds(2 * n), np.full(2 * n, -1, np.int32)
+    rows = rows_module.Rows(x, stream=False)
+    rows.mean = mean
+    bounds, labels = nearest.Bounds(rows), np.full(2 * n, -1, np.int32)
     kept = 0
     for step in (0, 1e-7, 1e-4, 1e-4, 0.02, 0, 1e-3, 3, 1e-3, 100, 0.1, -1, 0):
         change = step * generator.standard_normal((k, d))
@@ -179,7 +183,7 @@ def test_rows_that_are_not_looked_at_keep_the_label_they_would_get(k: int, d: in
         )
         assign(x, mean, centroids, labels, bounds)
         expected = np.full(2 * n, -1, np.int32)
-        assign(x, mean, centroids, expected, nearest.Bounds(2 * n))
+        assign(x, mean, centroids, expected, nearest.Bounds(rows))
         np.testing.assert_array_equal(labels, expected)
         distances = np.sqrt(((x[:, None].astype(np.float64) - centroids) ** 2).sum(2))
         own = distances[np.arange(2 * n), labels]

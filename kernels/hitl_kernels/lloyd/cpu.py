@@ -25,7 +25,7 @@ PARTIAL = 1 << 22  # numbers that the sums of all parts may have together
 def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float, settled: float = 0.0) -> Run:
     """From centroids about the mean of the rows."""
     run = Run(centroids, np.full(rows.samples, -1, np.int32))
-    sums, bounds = _Sums(rows, len(centroids)), Bounds(rows.samples)
+    sums, bounds = _Sums(rows, len(centroids)), Bounds(rows)
     tolerance = tol * rows.variance
     while run.iterations < max_iter:
         run.iterations += 1
@@ -58,7 +58,7 @@ class _Sums:
 
     def move(self, x: Float32, nearest: Labels, labels: Labels) -> int:
         """Moves rows from their old cluster, if any, to the nearest one; how many have moved."""
-        moved = np.flatnonzero(nearest != labels)
+        moved = (nearest != labels).nonzero()[0]
         _move(2 * moved.size * x.shape[1], x, moved, nearest, labels, self.of_parts)
         labels[:] = nearest
         return moved.size
@@ -71,9 +71,10 @@ def _assign_all(rows: Rows, run: Run, bounds: Bounds, sums: _Sums | None) -> int
     changed = 0
     for start, x in rows.chunks():
         part = slice(start, start + len(x))
-        labels, gaps = run.labels[part], bounds.gaps[part]
+        labels = run.labels[part]
         nearest = labels if sums is None else labels.copy()
-        assign(x, rows.mean, packed, norms, nearest, gaps, moved, bounds.largest)
+        of_rows = bounds.squares[part], bounds.gaps[part]
+        assign(x, rows.mean, packed, norms, nearest, *of_rows, moved, bounds.largest)
         if sums is not None:
             changed += sums.move(x, nearest, labels)
     return changed

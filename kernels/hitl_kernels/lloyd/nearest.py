@@ -21,8 +21,10 @@ Labels = NDArray[np.int32]
 BLOCK, DEPTH, GROUP = 64, 512, 10 * PANEL
 TASK = 2 * BLOCK  # rows a task takes, so that its buffers are made once for them
 SPEED = 32  # products of two numbers that are one unit of work
+SPARE = 1 << 17  # numbers in memory for rows less their mean
 WIDE = 256  # columns from which on a product saves more than it costs
 UNIT = 2.0**-24  # relative rounding error of float32
+FARTHEST = float(np.finfo(np.float32).max)
 
 # Compiled code refers to functions by name, so each width of the last panel has one.
 TILE_1, TILE_2, TILE_3 = (make_tile(vectors) for vectors in (1, 2, 3))
@@ -50,8 +52,15 @@ class Bounds:
     less what rounding may add to them, so that labels are those of an E-step that looks at all rows.
     """
 
-    def __init__(self, samples: int) -> None:
-        self.gaps = np.full(samples, -np.inf, np.float32)
+    def __init__(self, rows: Rows) -> None:
+        self.squares = np.empty(rows.samples, np.float32)  # of the rows' distances to their mean
+        step = max(1, SPARE // rows.width)
+        for start, x in rows.chunks():
+            for first in range(0, len(x), step):
+                centred = x[first : first + step] - rows.mean
+                place = slice(start + first, start + first + len(centred))
+                np.einsum("nd,nd->n", centred, centred, out=self.squares[place])
+        self.gaps = np.full(rows.samples, -np.inf, np.float32)
         self.largest = np.float32(0)  # that squared norms of centroids may become
         self._before: Float32 | None = None
 
@@ -65,13 +74,15 @@ class Bounds:
                 self.largest = np.float32(4 * largest)
             moved = np.zeros(clusters)
         else:
-            moved = np.sqrt(((centroids - self._before.astype(np.float64)) ** 2).sum(1))
+            apart = centroids - self._before.astype(np.float64)
+            moved = np.sqrt(np.einsum("kd,kd->k", apart, apart))
         self._before = centroids
-        farthest = moved.argmax()
-        others = np.full(clusters, moved[farthest])
-        others[farthest] = np.delete(moved, farthest).max(initial=0)
-        with np.errstate(over="ignore"):
-            return np.asarray((moved + others) * (1 + 4 * UNIT), np.float32)
+        # The farthest two: any other centroid has come nearer by the first of them at most, or is the first itself.
+        first = moved.argmax()
+        two = moved[first], np.partition(moved, -2)[-2] if clusters > 1 else 0
+        moved += two[0]
+        moved[first] += two[1] - two[0]
+        return np.asarray(np.minimum(moved * (1 + 4 * UNIT), FARTHEST), np.float32)
 
 
 def assign(
@@ -80,6 +91,7 @@ def assign(
     panels: Float32,
     norms: Float32,
     labels: Labels,
+    squares: Float32,
     gaps: Float32,
     moved: Float32,
     largest: np.float32,
@@ -100,6 +112,7 @@ def assign(
             panels,
             norms,
             labels,
+            squares,
             gaps,
             moved,
             largest,
@@ -109,7 +122,7 @@ def assign(
             scores,
         )
     else:
-        _assign(work, x, mean, panels, norms, labels, gaps, moved, largest)
+        _assign(work, x, mean, panels, norms, labels, squares, gaps, moved, largest)
 
 
 def _room(rows: int, width: int, points: int) -> tuple[NDArray[np.int64], Float32, Float32, Float32]:
@@ -129,6 +142,7 @@ def _assign(
     panels: Float32,
     norms: Float32,
     labels: Labels,
+    squares: Float32,
     gaps: Float32,
     moved: Float32,
     largest: np.float32,
@@ -148,6 +162,7 @@ def _assign(
             panels,
             norms,
             labels,
+            squares,
             gaps,
             moved,
             largest,
@@ -170,6 +185,7 @@ def _assign_part(
     panels: Float32,
     norms: Float32,
     labels: Labels,
+    squares: Float32,
     gaps: Float32,
     moved: Float32,
     largest: np.float32,
@@ -178,24 +194,26 @@ def _assign_part(
     products: Float32,
     scores: Float32,
 ) -> None:
+    nothing, tiny, shorter = np.float32(0), np.float32(1e-30), np.float32(1 - 4 * UNIT)
     count = start - start  # 0; the literal would have _multiply compiled for it too
     for i in range(start, stop):
-        gaps[i] -= moved[labels[i]]  # of any centroid at first, where the label is -1
+        # Rounded down; the movement of any centroid at first, where the label is -1.
+        gaps[i] = (gaps[i] - moved[labels[i]]) * shorter
         if not gaps[i] > 0:
             wanted[count] = i
             count += 1
-    lowest, second, squares = scores[0], scores[1], scores[2]
+    lowest, second, own = scores[0], scores[1], scores[2]
     share = _error_share(x.shape[1])
     for block in range(0, count, BLOCK):
         rows = min(BLOCK, count - block)
         for row in range(rows):
             lowest[row] = np.inf
             second[row] = np.inf
+            own[row] = squares[wanted[block + row]]
             labels[wanted[block + row]] = 0
         for group in range(0, norms.size, GROUP):
             end = min(group + GROUP, norms.size)
-            squares[:] = 0
-            _multiply(x, wanted, block, rows, count, mean, panels, group, end, centred, products, squares)
+            _multiply(x, wanted, block, rows, count, mean, panels, group, end, centred, products, None)
             for row in range(rows):
                 for first in range(group, end, PANEL):
                     score, k, following = lowest_scores(products, row, first - group, norms, first)
@@ -205,12 +223,20 @@ def _assign_part(
                         labels[wanted[block + row]] = first + k
                     else:
                         second[row] = min(second[row], score)
+        for row in range(rows):  # a loop of its own vectorises
+            error = share * (own[row] + largest)
+            near = math.sqrt(max(lowest[row] + own[row] + error, nothing))
+            least = math.sqrt(max(lowest[row] + own[row] - error, nothing))
+            apart = math.sqrt(max(second[row] + own[row] - error, nothing)) - near
+            # Computed scores keep their order where squared distances differ by 2 error: where distances differ by
+            # sqrt(2 error), or by 2 error / d and the least of them is d / 2 or more.
+            root = math.sqrt(error)
+            own[row] = max(
+                apart - np.float32(2) * root,
+                min(apart - np.float32(2.5) * (error / max(least, root, tiny)), np.float32(0.5) * least),
+            )
         for row in range(rows):
-            error = share * (squares[row] + largest)
-            near = math.sqrt(max(lowest[row] + squares[row] + error, np.float32(0)))
-            far = math.sqrt(max(second[row] + squares[row] - error, np.float32(0)))
-            # Computed scores keep their order where distances differ by sqrt(2 error).
-            gaps[wanted[block + row]] = far - near - np.float32(2) * math.sqrt(error)
+            gaps[wanted[block + row]] = own[row]
 
 
 @compiled_fast_part
@@ -236,16 +262,17 @@ def _multiply(
     end: int,
     centred: Float32,
     products: Float32,
-    squares: Float32,
+    squares: Float32 | None,
 ) -> None:
-    """Of the wanted rows (``count``) those from block on, less the mean, times the points of a group; adds squares."""
+    """Of ``count`` wanted rows those from block on, less the mean, times the points of a group; adds squares."""
     width = x.shape[1]
     points = panels.size // width
     ahead = wanted[min(block + BLOCK, count - 1)] * width
     for column in range(0, width, DEPTH):
         depth = min(DEPTH, width - column)
         _centre(x, wanted, block, rows, column, depth, mean, centred)
-        _add_squares(centred, rows, depth, squares)
+        if squares is not None:  # known when compiling
+            _add_squares(centred, rows, depth, squares)
         for first in range(group, end, PANEL):
             size = min(PANEL, points - first)
             offset = first * width + column * size
