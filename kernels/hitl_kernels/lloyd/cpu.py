@@ -61,7 +61,7 @@ class _Sums:
         moved = (nearest != labels).nonzero()[0]
         _move(2 * moved.size * x.shape[1], x, moved, nearest, labels, self.of_parts)
         labels[:] = nearest
-        return moved.size
+        return int(moved.size)
 
 
 def _assign_all(rows: Rows, run: Run, bounds: Bounds, sums: _Sums | None) -> int:

@@ -70,8 +70,8 @@ class Bounds:
         largest = norms[:clusters].max()
         if self._before is None or not largest <= self.largest:
             self.gaps[:] = -np.inf
-            with np.errstate(over="ignore"):  # then no bound holds, and all rows are looked at
-                self.largest = np.float32(4 * largest)
+            wanted = 4 * float(largest)
+            self.largest = np.float32(wanted if wanted < FARTHEST else 0)  # 0: here again at every E-step
             moved = np.zeros(clusters)
         else:
             apart = centroids - self._before.astype(np.float64)
