@@ -175,6 +175,7 @@ def test_rows_that_are_not_looked_at_keep_the_label_they_would_get(k: int, d: in
     rows = rows_module.Rows(x, stream=False)
     rows.mean = mean
     bounds, labels = nearest.Bounds(rows), np.full(2 * n, -1, np.int32)
+    bounds.kept = True
     kept = 0
     for step in (0, 1e-7, 1e-4, 1e-4, 0.02, 0, 1e-3, 3, 1e-3, 100, 0.1, -1, 0):
         change = step * generator.standard_normal((k, d))

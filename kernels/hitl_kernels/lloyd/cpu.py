@@ -17,6 +17,7 @@ from .tile import LINE, prefetch
 __all__ = ["distances", "lloyd"]
 
 BLOCK = 64  # rows whose squared distances are one term of the inertia
+FEW = 0.1  # of the rows change cluster where bounds begin to pay
 COLUMNS = 512  # columns a task of the M-step takes
 PARTS = 8  # at most so many tasks in the M-step, and parts of a chunk whose rows are summed apart
 PARTIAL = 1 << 22  # numbers that the sums of all parts may have together
@@ -30,6 +31,7 @@ def lloyd(rows: Rows, centroids: Float32, max_iter: int, tol: float, settled: fl
     while run.iterations < max_iter:
         run.iterations += 1
         changed = _assign_all(rows, run, bounds, sums)
+        bounds.kept |= changed <= FEW * rows.samples
         previous, run.centroids = run.centroids, _average(rows, run, sums)
         if not changed:
             break

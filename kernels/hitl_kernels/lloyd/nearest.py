@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..policy import compiled_fast, compiled_fast_by_size, compiled_fast_part, threads_for
 from .rows import Float32, Float64, Rows
-from .tile import LANES, PANEL, ROWS, lowest_scores, make_tile
+from .tile import LANES, PANEL, ROWS, lowest_score, lowest_scores, make_tile
 
 Labels = NDArray[np.int32]
 
@@ -50,23 +50,27 @@ class Bounds:
     Once centroids have moved by less, the row keeps its centroid, and the E-step need not look at it. That is the
     lower bound of Hamerly, Making k-means even faster, SIAM Data Mining 2010, on the difference of two distances, and
     less what rounding may add to them, so that labels are those of an E-step that looks at all rows.
+
+    Bounds cost a quarter of an E-step with few centroids: they are kept from when few rows change cluster.
     """
 
     def __init__(self, rows: Rows) -> None:
-        self.squares = np.empty(rows.samples, np.float32)  # of the rows' distances to their mean
-        step = max(1, SPARE // rows.width)
-        for start, x in rows.chunks():
-            for first in range(0, len(x), step):
-                centred = x[first : first + step] - rows.mean
-                place = slice(start + first, start + first + len(centred))
-                np.einsum("nd,nd->n", centred, centred, out=self.squares[place])
+        self._rows = rows
+        self.squares = np.zeros(
+            rows.samples, np.float32
+        )  # of the rows' distances to their mean, once bounds are kept
         self.gaps = np.full(rows.samples, -np.inf, np.float32)
-        self.largest = np.float32(0)  # that squared norms of centroids may become
+        self.kept = False
+        self.largest = np.float32(-1)  # that squared norms of centroids may become; -1: there are no bounds
         self._before: Float32 | None = None
 
     def move_to(self, centroids: Float32, norms: Float32) -> Float32:
         """How far each centroid, and any other one toward its rows, have moved since the last E-step."""
         clusters = len(centroids)
+        if not self.kept:
+            return np.zeros(clusters, np.float32)
+        if self._before is None:
+            self._square()
         largest = norms[:clusters].max()
         if self._before is None or not largest <= self.largest:
             self.gaps[:] = -np.inf
@@ -83,6 +87,14 @@ class Bounds:
         moved += two[0]
         moved[first] += two[1] - two[0]
         return np.asarray(np.minimum(moved * (1 + 4 * UNIT), FARTHEST), np.float32)
+
+    def _square(self) -> None:
+        step = max(1, SPARE // self._rows.width)
+        for start, x in self._rows.chunks():
+            for first in range(0, len(x), step):
+                centred = x[first : first + step] - self._rows.mean
+                place = slice(start + first, start + first + len(centred))
+                np.einsum("nd,nd->n", centred, centred, out=self.squares[place])
 
 
 def assign(
@@ -196,10 +208,11 @@ def _assign_part(
 ) -> None:
     nothing, tiny, shorter = np.float32(0), np.float32(1e-30), np.float32(1 - 4 * UNIT)
     count = start - start  # 0; the literal would have _multiply compiled for it too
+    bounded = largest >= 0
     for i in range(start, stop):
-        # Rounded down; the movement of any centroid at first, where the label is -1.
-        gaps[i] = (gaps[i] - moved[labels[i]]) * shorter
-        if not gaps[i] > 0:
+        if bounded:
+            gaps[i] = (gaps[i] - moved[labels[i]]) * shorter  # rounded down
+        if not (bounded and gaps[i] > 0):
             wanted[count] = i
             count += 1
     lowest, second, own = scores[0], scores[1], scores[2]
@@ -216,13 +229,16 @@ def _assign_part(
             _multiply(x, wanted, block, rows, count, mean, panels, group, end, centred, products, None)
             for row in range(rows):
                 for first in range(group, end, PANEL):
-                    score, k, following = lowest_scores(products, row, first - group, norms, first)
+                    if bounded:
+                        score, k, following = lowest_scores(products, row, first - group, norms, first)
+                        second[row] = min(second[row], max(lowest[row], score), following)
+                    else:
+                        score, k = lowest_score(products, row, first - group, norms, first)
                     if score < lowest[row]:
-                        second[row] = min(lowest[row], following)
                         lowest[row] = score
                         labels[wanted[block + row]] = first + k
-                    else:
-                        second[row] = min(second[row], score)
+        if not bounded:
+            continue
         for row in range(rows):  # a loop of its own vectorises
             error = share * (own[row] + largest)
             near = math.sqrt(max(lowest[row] + own[row] + error, nothing))

@@ -206,13 +206,18 @@ def lowest_scores(
     return scores[k], k, np.delete(scores, k).min()
 
 
-@intrinsic
+def lowest_score(products: Float32, row: int, column: int, norms: Float32, first: int) -> tuple[float, int]:
+    """The first two of ``lowest_scores``."""
+    return lowest_scores(products, row, column, norms, first)[:2]
+
+
+@intrinsic(prefer_literal=True)
 def _lowest_in_registers(  # pragma: no cover (runs inside the compiler)
-    _context: Any, products: Any, row: Any, column: Any, norms: Any, first: Any
+    _context: Any, products: Any, row: Any, column: Any, norms: Any, first: Any, following: Any
 ) -> tuple[Any, Callable[..., Any]]:
-    result = types.Tuple(  # type: ignore[attr-defined]
-        (types.float32, types.int64, types.float32)
-    )
+    kinds = (types.float32, types.int64, types.float32)
+    next_too = following.literal_value
+    result = types.Tuple(kinds if next_too else kinds[:2])  # type: ignore[attr-defined]
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
         products, norms = (context.make_array(signature.args[n])(context, b, arguments[n]) for n in (0, 3))
@@ -248,6 +253,8 @@ def _lowest_in_registers(  # pragma: no cover (runs inside the compiler)
             bits = b.bitcast(b.fcmp_ordered("==", part, lowest), ir.IntType(LANES))
             places = b.or_(places, b.shl(b.zext(bits, index), index(v * LANES)))
         k = b.cttz(places, ir.IntType(1)(0))
+        if not next_too:
+            return context.make_tuple(b, result, (b.extract_element(lowest, lane(0)), k))
         one = b.insert_element(ir.Constant(lanes, ir.Undefined), b.trunc(k, lane), lane(0))
         spread = b.shuffle_vector(one, ir.Constant(lanes, ir.Undefined), ir.Constant(lanes, [0] * LANES))
         others = [
@@ -261,7 +268,16 @@ def _lowest_in_registers(  # pragma: no cover (runs inside the compiler)
         values = [b.extract_element(vector, lane(0)) for vector in (lowest, least(others))]
         return context.make_tuple(b, result, (values[0], k, values[1]))
 
-    return result(MATRIX, INDEX, INDEX, VECTOR, INDEX), generate
+    return result(MATRIX, INDEX, INDEX, VECTOR, INDEX, following), generate
+
+
+@overload(lowest_score, strict=False)
+def _compiled_lowest_score(  # pragma: no cover (runs inside the compiler)
+    products: Any, row: Any, column: Any, norms: Any, first: Any
+) -> Callable[..., Any]:
+    return lambda products, row, column, norms, first: _lowest_in_registers(
+        products, row, column, norms, first, 0
+    )
 
 
 @overload(lowest_scores, strict=False)
@@ -269,7 +285,7 @@ def _compiled_lowest_scores(  # pragma: no cover (runs inside the compiler)
     products: Any, row: Any, column: Any, norms: Any, first: Any
 ) -> Callable[..., Any]:
     return lambda products, row, column, norms, first: _lowest_in_registers(
-        products, row, column, norms, first
+        products, row, column, norms, first, 1
     )
 
 
