@@ -92,7 +92,7 @@ def _squares(a: Tensor, b: Tensor) -> Tensor:
     change = b - a
     total = change.square().sum(1, dtype=torch.float64)
     # Squares of float32 leave its range beyond 1e19, and lose their digits below 1e-15.
-    doubtful = ~((total > 1e-30) & (total < torch.inf)) & (change != 0).any(1)
+    doubtful = ~((total > 1e-30) & (total < torch.inf))
     if bool(doubtful.any()):
         total[doubtful] = (b[doubtful].double() - a[doubtful].double()).square().sum(1)
     return total

@@ -227,9 +227,8 @@ class Watch:
                 self._now.record(("in", name, call), values)
             return
         self.largest_output = max(self.largest_output, output.nbytes)
-        unproved = (
-            not self._now.proof.settled
-        )  # what no proof has seen counts nowhere, in later batches either
+        # What no proof has seen counts nowhere, in later batches either.
+        unproved = not self._now.proof.settled
         reader = self.entered if self.inputs_wanted or unproved else None
         if reader is not None and values is not None and values.is_floating_point():
             self._pair_inputs(name, call, module, values, reader)

@@ -18,9 +18,8 @@ DECIMAL_COMMA = re.compile(r"\s*[+-]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+),\d+\s*")
 POINT = re.compile(r"\s*[+-]?\d+(?:\.\d+)+\s*")
 THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:\.\d{3})+\s*")
 LARGE = re.compile(r"\s*[+-]?[1-9]\d{2,}\s*")
-SHORTENED = re.compile(
-    r"[+-]?\d[.,]\d+E\+(?:1[1-9]|[2-9]\d|[1-9]\d\d)"
-)  # as Excel shows numbers of 12 digits or more
+# As Excel shows numbers of 12 digits or more.
+SHORTENED = re.compile(r"[+-]?\d[.,]\d+E\+(?:1[1-9]|[2-9]\d|[1-9]\d\d)")
 FORMULA = re.compile(r'="(.*)"')  # how spreadsheets are made to keep 007
 DECLINED = {"skip", "skipped", "don't know", "dont know", "idk", "not sure", "unsure", "cancelled", "pass"}
 TRUE, FALSE = {"true", "1", "yes", "t", "y", "1.0"}, {"false", "0", "no", "f", "n", "", "0.0", "nan", "none"}
