@@ -56,9 +56,9 @@ def _exponential_keys(generator: np.random.Generator) -> None:
 
 
 def _lloyd(generator: np.random.Generator) -> None:
-    from .lloyd import kmeans, nearest
+    from .lloyd import candidates, kmeans
 
-    for width in (16, nearest.WIDE):
+    for width in (16, candidates.WIDE):
         kmeans(generator.random((200, width), dtype=np.float32), 3, n_init=2, max_iter=2)
 
 

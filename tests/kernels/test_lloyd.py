@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hitl_kernels.lloyd import KMeansResult, cpu, kmeans, kmeans_plusplus, lloyd, nearest, plusplus, reference
+from hitl_kernels.lloyd import (
+    KMeansResult,
+    cpu,
+    kmeans,
+    kmeans_plusplus,
+    lloyd,
+    nearest,
+    plusplus,
+    products,
+    reference,
+)
 from hitl_kernels.lloyd import rows as rows_module
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
@@ -137,9 +147,9 @@ TILES = [(k, 3) for k in (1, 8, 9, 16, 17, 24, 25, 40, 48, 49, 485)] + [(17, 512
 def assign(
     x: Float32, mean: Float32, centroids: Float32, labels: NDArray[np.int32], bounds: nearest.Bounds
 ) -> None:
-    packed, norms = nearest.panels(centroids)
-    moved = bounds.move_to(centroids, norms)
-    nearest.assign(x, mean, packed, norms, labels, bounds.squares, bounds.gaps, moved, bounds.largest)
+    points = products.panels(centroids)
+    moves = bounds.move_to(centroids, points[1])
+    nearest.assign(x, mean, points, (labels, bounds.squares, bounds.gaps), moves)
 
 
 def assigned(k: int, d: int, n: int = 131) -> None:
@@ -297,7 +307,7 @@ def test_starts_do_not_depend_on_how_many_are_drawn_together(
     np.testing.assert_array_equal(drawn + rows.mean, [kmeans_plusplus(x, 6, state) for _ in range(7)])
 
 
-@pytest.mark.parametrize("d", [40, 300])  # below and above nearest.WIDE
+@pytest.mark.parametrize("d", [40, 300])  # below and above candidates.WIDE
 def test_squared_distances_are_float64(d: int) -> None:
     x, starts = blobs(150, d, 6, spread=1.0)
     rows = rows_module.Rows(x, stream=False)

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..policy import compiled_fast_by_size, compiled_fast_part
-from .nearest import Bounds, Labels, assign, distances, panels, squared_distance
+from .candidates import distances
+from .nearest import Bounds, Labels, assign
+from .products import panels, squared_distance
 from .rows import Float32, Float64, Rows, Run
 from .tile import LINE, prefetch
 
@@ -68,15 +70,14 @@ class _Sums:
 
 def _assign_all(rows: Rows, run: Run, bounds: Bounds, sums: _Sums | None) -> int:
     """The E-step, and the sums of the M-step if asked: how many rows changed cluster."""
-    packed, norms = panels(run.centroids)
-    moved = bounds.move_to(run.centroids, norms)
+    points = panels(run.centroids)
+    moves = bounds.move_to(run.centroids, points[1])
     changed = 0
     for start, x in rows.chunks():
         part = slice(start, start + len(x))
         labels = run.labels[part]
         nearest = labels if sums is None else labels.copy()
-        of_rows = bounds.squares[part], bounds.gaps[part]
-        assign(x, rows.mean, packed, norms, nearest, *of_rows, moved, bounds.largest)
+        assign(x, rows.mean, points, (nearest, bounds.squares[part], bounds.gaps[part]), moves)
         if sums is not None:
             changed += sums.move(x, nearest, labels)
     return changed
@@ -129,7 +130,7 @@ def _add(
     of_parts: Float64, part: int, cluster: int, x: Float32, i: int, first: int, columns: int, sign: float
 ) -> None:
     for offset in range(columns):
-        d = np.uint64(first + offset)  # as in nearest.py
+        d = np.uint64(first + offset)  # as in products.py
         of_parts[part, cluster, d] += sign * x[i, d]
 
 
