@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.epilog = """\
-Needs the extra 'demo': pip install 'hitl-fast[demo]'. No network, about three minutes on two cores.
+Needs the extra 'demo': pip install 'hitl-fast[demo]'. No network, three to four minutes on two cores.
 
 example:
   hitl-fast demo --folder hitl-fast-demo
